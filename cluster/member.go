@@ -1,0 +1,143 @@
+package cluster
+
+import (
+	"maps"
+	"net/url"
+	"strings"
+)
+
+// PatroniVersion is what a member key says in `version`, so that Patroni's
+// version switches treat pgkeeper as a member of that release.
+const PatroniVersion = "4.1.4"
+
+// Member is the value of members/<name>: Patroni's fields, and under pgkeeper
+// what only pgkeeper members read.
+type Member struct {
+	Name                   string                   `json:"-"`
+	ConnURL                string                   `json:"conn_url"`
+	APIURL                 string                   `json:"api_url"`
+	State                  State                    `json:"state"`
+	Role                   Role                     `json:"role"`
+	Version                string                   `json:"version"`
+	ProxyURL               string                   `json:"proxy_url,omitempty"`
+	CheckpointAfterPromote *bool                    `json:"checkpoint_after_promote,omitempty"`
+	Tags                   Tags                     `json:"tags,omitempty"`
+	PendingRestart         bool                     `json:"pending_restart,omitempty"`
+	PendingReason          map[string]PendingReason `json:"pending_restart_reason,omitempty"`
+	XlogLocation           LSN                      `json:"xlog_location,omitempty"`
+	ReceiveLSN             LSN                      `json:"receive_lsn,omitempty"`
+	ReplayLSN              LSN                      `json:"replay_lsn,omitempty"`
+	ReplicationState       string                   `json:"replication_state,omitempty"`
+	Timeline               Timeline                 `json:"timeline,omitempty"`
+	ScheduledRestart       map[string]any           `json:"scheduled_restart,omitempty"`
+	Pause                  bool                     `json:"pause,omitempty"`
+	Keeper                 *MemberKeeper            `json:"pgkeeper,omitempty"`
+
+	// LeaseID is the lease the key is bound to, ModRevision its last write.
+	// Both come from the store, not from the value.
+	LeaseID     int64 `json:"-"`
+	ModRevision int64 `json:"-"`
+}
+
+// PendingReason says which value of a server parameter runs and which waits for
+// a restart.
+type PendingReason struct {
+	Old string `json:"old_value"`
+	New string `json:"new_value"`
+}
+
+// MemberKeeper is what pgkeeper members tell each other in the member key.
+type MemberKeeper struct {
+	// Version is pgkeeper's own version.
+	Version string `json:"version"`
+	// Node is the random id of this node's state directory: two machines with
+	// one name show different ones.
+	Node string `json:"node"`
+	// Vacancy is the mod_revision of the beat for which this member reports
+	// Position in a race; a report for another vacancy does not count.
+	Vacancy int64 `json:"vacancy,omitempty"`
+	// Position is the final position reported for Vacancy or for Switchover.
+	Position *Position `json:"position,omitempty"`
+	// Switchover is the id of the switchover this member, as its candidate,
+	// prepared for (Position nil) or confirms Position for.
+	Switchover string `json:"switchover,omitempty"`
+	// Reason is the member's last decision, for explain and list.
+	Reason Reason `json:"reason,omitempty"`
+	// Progress of a running job in words ("clone 43%, 12s left").
+	Progress string `json:"progress,omitempty"`
+}
+
+// Tags are a member's tags as configured; values are bool, number or string.
+type Tags map[string]any
+
+// Bool reads a boolean tag; anything but true, or a text meaning true, is false.
+func (t Tags) Bool(key string) bool {
+	switch v := t[key].(type) {
+	case bool:
+		return v
+	case string:
+		return strings.EqualFold(v, "true") || strings.EqualFold(v, "on") || strings.EqualFold(v, "yes")
+	}
+	return false
+}
+
+// Number reads a numeric tag; fallback when it is absent or no number.
+func (t Tags) Number(key string, fallback int) int {
+	switch v := t[key].(type) {
+	case int:
+		return v
+	case int64:
+		return int(v)
+	case uint64:
+		return int(v)
+	case float64:
+		return int(v)
+	}
+	return fallback
+}
+
+// NoFailover reports whether the member must never be promoted: the tag itself,
+// or failover_priority 0 or less. A nofailover that is set wins over priority.
+func (t Tags) NoFailover() bool {
+	if _, set := t["nofailover"]; set {
+		return t.Bool("nofailover")
+	}
+	return t.FailoverPriority() <= 0
+}
+
+// FailoverPriority ranks candidates of equal position; 1 when not set.
+func (t Tags) FailoverPriority() int { return t.Number("failover_priority", 1) }
+
+// Clone copies the tags.
+func (t Tags) Clone() Tags { return maps.Clone(t) }
+
+// Address returns host and port of the member's PostgreSQL server from conn_url.
+func (m Member) Address() (host, port string, ok bool) {
+	u, err := url.Parse(m.ConnURL)
+	if err != nil || u.Host == "" {
+		return "", "", false
+	}
+	host, port = u.Hostname(), u.Port()
+	if port == "" {
+		port = "5432"
+	}
+	return host, port, host != ""
+}
+
+// HostPort is the member's server address as host:port; empty when unknown.
+func (m Member) HostPort() string {
+	host, port, ok := m.Address()
+	if !ok {
+		return ""
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + port
+}
+
+// Position is where the member said it was: its timeline and its newest WAL.
+func (m Member) Position() Position { return Position{Timeline: m.Timeline, LSN: m.XlogLocation} }
+
+// IsKeeper reports whether a pgkeeper agent, not Patroni, writes this key.
+func (m Member) IsKeeper() bool { return m.Keeper != nil }

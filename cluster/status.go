@@ -1,0 +1,55 @@
+package cluster
+
+import "encoding/json"
+
+// Status is the agent's whole answer to anybody who asks: made fresh by the loop
+// after every step, never changed afterwards, read by REST and metrics.
+type Status struct {
+	Scope   string
+	Name    string
+	Version string
+
+	Node Observed[NodeState]
+	View Observed[View]
+	// Role and State are what this member calls itself on the wire.
+	Role  Role
+	State State
+	// Reason is why the node does what it does, ReasonSince since when, Detail
+	// the same in words with figures.
+	Reason      Reason
+	ReasonSince Instant
+	Detail      string
+
+	// Term is held (non-zero) or not. LeaseUntil is the guard's deadline: past
+	// it nothing here may be believed to be leading, whatever else it says.
+	Term       Term
+	LeaseUntil Instant
+	// Settings is the dynamic configuration in force, ConfigRaw as stored.
+	Settings  Settings
+	ConfigRaw json.RawMessage
+	// ConfigError says why the stored configuration is not the one in force.
+	ConfigError      string
+	Tags             Tags
+	PendingRestart   map[string]PendingReason
+	ScheduledRestart *RestartArgs
+	// Job is the long work under way, empty when there is none; Progress says
+	// how far it is.
+	Job      string
+	Progress string
+	// LoopAt is when the loop last stepped, for liveness.
+	LoopAt Instant
+	// DCSSeen is wall-clock seconds of the last good look at the store; for
+	// people and Patroni's dcs_last_seen only, never compared.
+	DCSSeen int64
+}
+
+// Writable reports whether this node is provably the primary at now: lease valid
+// and server out of recovery (S3). This is all /primary asks.
+func (s *Status) Writable(now Instant) bool {
+	return s != nil && s.Holds(now) && s.Node.Good() && s.Node.Value.Mode == ModePrimary
+}
+
+// Holds reports whether the lease is provably valid at now.
+func (s *Status) Holds(now Instant) bool {
+	return s != nil && s.Term != 0 && !s.LeaseUntil.Never() && now < s.LeaseUntil
+}

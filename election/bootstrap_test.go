@@ -1,0 +1,78 @@
+package election
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+func bootstrapRules() []rule {
+	claimedBy := func(rev int64) change {
+		return view(func(v *cluster.View) { v.Initialize = &cluster.Initialize{LeaseID: 7, ModRevision: rev} })
+	}
+	mine := func(o *Observation) { o.Self.InitRevision = 4 }
+	made := node(func(n *cluster.NodeState) { n.Data, n.SystemID, n.Timeline = cluster.DataValid, sys, 1 })
+	data := func(d cluster.DataDir) change { return node(func(n *cluster.NodeState) { n.Data = d }) }
+	forgotten := view(func(v *cluster.View) { *v = cluster.View{Revision: 5} })
+	uninitialised := view(func(v *cluster.View) { v.Initialize = nil })
+	return []rule{
+		{name: "an empty node in an empty store claims the bootstrap",
+			given: fresh(), reason: ReasonClaiming, do: acts(ClaimInitialize{})},
+		{name: "nothing is claimed before the member lease is there",
+			given: fresh(func(o *Observation) { o.Self.MemberLease = 0 }), reason: ReasonClaiming},
+		{name: "an interrupted initdb counts as empty",
+			given: fresh(data(cluster.DataTombstone)), reason: ReasonClaiming, do: acts(ClaimInitialize{})},
+		{name: "a directory with something else in it claims nothing",
+			given: fresh(data(cluster.DataBroken)), reason: ReasonDataBroken},
+		{name: "a directory that could not be looked into claims nothing",
+			given: fresh(data(cluster.DataUnknown)), reason: ReasonServerUnknown},
+		{name: "a nofailover member leaves the bootstrap to others",
+			given: fresh(func(o *Observation) { o.Self.Tags = cluster.Tags{"nofailover": true} }), reason: ReasonWaitingBootstrap},
+		{name: "the store must answer before anything is concluded from an empty one",
+			given: fresh(storeDown), reason: ReasonWaitingForStore},
+		{name: "a member waits for another's bootstrap",
+			given: fresh(claimedBy(4)), reason: ReasonWaitingBootstrap},
+		{name: "the winner runs initdb",
+			given: fresh(claimedBy(4), mine), reason: ReasonInitDB, do: acts(InitDB{})},
+		{name: "initdb never runs into data",
+			given: fresh(claimedBy(4), mine, made), reason: ReasonAbandoning, do: acts(AbandonInitialize{Revision: 4})},
+		{name: "the winner ends the bootstrap in one transaction",
+			given:  fresh(claimedBy(4), mine, made, ended(JobInitDB, time.Second)),
+			reason: ReasonFinishing, do: acts(FinishBootstrap{Revision: 4, SystemID: sys})},
+		{name: "the end of the bootstrap is not sent twice at once",
+			given: fresh(claimedBy(4), mine, made, ended(JobInitDB, time.Second), func(o *Observation) { o.Lease.Busy = "finish_bootstrap" }), reason: ReasonFinishing},
+		{name: "a winner whose initdb failed gives its claim back",
+			given: fresh(claimedBy(4), mine, failed(JobInitDB, 1, 0)), reason: ReasonAbandoning, do: acts(AbandonInitialize{Revision: 4})},
+		{name: "and claims again only after a pause",
+			given: fresh(func(o *Observation) {
+				o.Job = Job{Failures: 1, LastErr: "it broke", LastEnded: ago(100 * time.Millisecond)}
+			}),
+			// Whoever executes forgets the kind of the job when a claim is given back.
+			reason: ReasonBackingOff, also: wakes(now.Add(150 * time.Millisecond))},
+		{name: "a claim of a process before this one is another's",
+			given: fresh(claimedBy(4), func(o *Observation) { o.Self.InitRevision = 3 }), reason: ReasonWaitingBootstrap},
+		{name: "the directory of a primary has its identifier recorded at once",
+			given: cold("b", forgotten), reason: ReasonRecordSystem, do: acts(PutInitialize{SystemID: sys})},
+		{name: "the directory of a standby waits for the primary's to come first",
+			given: cold("b", forgotten, node(func(n *cluster.NodeState) { n.Control.StandbySignal = true }),
+				func(o *Observation) { o.Self.Started = ago(time.Second) }),
+			reason: ReasonRecordSystem, also: wakes(now.Add(19 * time.Second))},
+		{name: "the directory of a standby is taken when nobody came",
+			given:  cold("b", forgotten, node(func(n *cluster.NodeState) { n.Control.StandbySignal = true })),
+			reason: ReasonRecordSystem, do: acts(PutInitialize{SystemID: sys})},
+		{name: "an identifier that is not known is not recorded",
+			given: cold("b", forgotten, node(func(n *cluster.NodeState) { n.SystemID = "" })), reason: ReasonServerUnknown},
+		{name: "a holder restores the identifier that was deleted under it",
+			given: primary(uninitialised), reason: ReasonRecordSystem, do: acts(PutInitialize{SystemID: sys})},
+		{name: "a holder leads on while somebody claims the bootstrap of its cluster",
+			given: primary(claimedBy(4)), reason: ReasonLeading},
+		{name: "nobody claims the bootstrap of a cluster that has a leader",
+			given: fresh(view(func(v *cluster.View) { v.Leader = &cluster.Leader{Name: "b", Term: 3} })), reason: ReasonWaitingBootstrap},
+		{name: "a claim in a cluster that has a leader is given back",
+			given:  fresh(claimedBy(4), mine, view(func(v *cluster.View) { v.Leader = &cluster.Leader{Name: "b", Term: 3} })),
+			reason: ReasonAbandoning, do: acts(AbandonInitialize{Revision: 4})},
+	}
+}
+
+func TestBootstrap(t *testing.T) { check(t, bootstrapRules()) }

@@ -1,0 +1,215 @@
+package election
+
+import (
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Decision is what to do now. The zero Decision does nothing.
+type Decision struct {
+	Reason cluster.Reason
+	// Detail is the reason in words with figures; for people only.
+	Detail string
+	// Actions run in order; those of one lane (store, server, job) wait for
+	// each other, and a lane that is busy skips what it was given: the next
+	// step decides anew.
+	Actions []Action
+	// Say is what this member's key must tell the others.
+	Say Say
+	// Wake is when to look again if nothing happens before; zero means at the
+	// next regular look.
+	Wake cluster.Instant
+	// Look asks for a look at the server now.
+	Look bool
+	// FastLook asks for the cheap look every 5 ms: somebody waits for this
+	// server's next state.
+	FastLook bool
+	// Done: the agent may exit.
+	Done bool
+}
+
+// Say is the part of the member key that decisions control.
+type Say struct {
+	// Vacancy and Position report in a race; Switchover and Position answer a
+	// switchover (Position nil while only preparing).
+	Vacancy    int64
+	Switchover string
+	Position   *cluster.Position
+}
+
+// Action is one thing to do; the set is closed.
+type Action interface{ action() }
+
+// Upstream is the server a standby streams from.
+type Upstream struct {
+	Member, Host, Port string
+}
+
+// StopMode is how a server is asked to stop.
+type StopMode string
+
+// The modes of a stop.
+const (
+	StopFast      StopMode = "fast"
+	StopImmediate StopMode = "immediate"
+)
+
+type (
+	// ClaimInitialize creates the empty key `initialize` on the member lease.
+	ClaimInitialize struct{}
+	// AbandonInitialize gives up a claim whose bootstrap failed.
+	AbandonInitialize struct{ Revision int64 }
+	// PutInitialize records the identifier of existing data in an empty store.
+	PutInitialize struct{ SystemID string }
+	// FinishBootstrap ends the bootstrap in one transaction (S7).
+	FinishBootstrap struct {
+		Revision int64
+		SystemID string
+	}
+	// Acquire takes the leader key. LeaderTerm 0: it must be absent; else a
+	// stale key of exactly that term is taken over. The beat must not have
+	// moved from BeatRevision.
+	Acquire struct {
+		LeaderTerm   cluster.Term
+		BeatRevision int64
+		// PausedRevision is the paused_primary mark that may be passed by: our
+		// own, or one the operator forced.
+		PausedRevision int64
+	}
+	// Inherit continues on the leader key a dead worker of this node held.
+	Inherit struct {
+		Term    cluster.Term
+		LeaseID int64
+	}
+	// Accept takes up a hand-over addressed to this node, reserving Timeline in
+	// the same transaction.
+	Accept struct {
+		Term     cluster.Term
+		Timeline cluster.Timeline
+	}
+	// Renew is keepalive, then beat under the term.
+	Renew struct{}
+	// Reserve reserves a timeline number greater than all reserved and than
+	// Above.
+	Reserve struct{ Above cluster.Timeline }
+	// LoseLease forgets the term and ends it at the guard, at once.
+	LoseLease struct{}
+	// Settle finds out what became of a hand-over or release.
+	Settle struct{}
+	// Release gives the leader key up; the server is proved stopped.
+	Release struct{ Position cluster.Position }
+	// HandOver gives the leader key to another member, on its lease.
+	HandOver struct {
+		To       string
+		LeaseID  int64
+		ID       string
+		Position cluster.Position
+	}
+
+	// PutStatus publishes how far the primary has written.
+	PutStatus struct{ Positions cluster.Positions }
+	// PutHistory publishes the promotions.
+	PutHistory struct{ History cluster.History }
+	// PutConfig restores a missing dynamic configuration.
+	PutConfig struct{}
+	// PutSwitchover records a phase before the step it names.
+	PutSwitchover struct{ Switchover cluster.Switchover }
+	// DeleteSwitchover clears a switchover that is over.
+	DeleteSwitchover struct{}
+	// ClearFailover answers the key `failover` (result when it has an id) and
+	// clears it.
+	ClearFailover struct {
+		Revision int64
+		Result   cluster.Result
+	}
+	// PutPausedPrimary records who is primary during a pause; empty clears it.
+	PutPausedPrimary struct {
+		Name string
+		// Revision is the mark that is cleared.
+		Revision int64
+	}
+	// PutHolder records the server that runs now under the term.
+	PutHolder struct{}
+	// PutResult answers an operator who waits for it.
+	PutResult struct{ Result cluster.Result }
+	// Answer answers a request and removes it.
+	Answer struct {
+		Request cluster.Request
+		Result  cluster.Result
+	}
+
+	// InitDB creates a new cluster in the empty data directory.
+	InitDB struct{}
+	// StartServer starts the server: writable under the term, or as a standby.
+	StartServer struct {
+		Writable bool
+		Upstream *Upstream
+	}
+	// StopServer stops the server and proves that none of it is left.
+	StopServer struct{ Mode StopMode }
+	// Fence, in a lane of its own, kills a guard that hangs and every process of the server, and
+	// proves that none is left.
+	Fence struct{}
+	// Promote promotes the standby onto the reserved timeline.
+	Promote struct{ Timeline cluster.Timeline }
+	// Rejoin finds out how this node's data relates to the source's, rewinds or
+	// clones if it must, and follows.
+	Rejoin struct{ Source Upstream }
+	// Clone builds the data directory anew from the source.
+	Clone struct{ Source Upstream }
+	// MoveAside puts the data directory aside.
+	MoveAside struct{}
+	// Restart stops and starts the server in its present role.
+	Restart struct {
+		Request  *cluster.Request
+		Writable bool
+		Upstream *Upstream
+	}
+
+	// Follow points the standby at another upstream.
+	Follow struct{ Upstream Upstream }
+	// EnsureSlots makes the physical slots wanted, and drops those of members that
+	// left long ago, which would keep WAL for ever.
+	EnsureSlots struct{ Want, Drop []string }
+	// Checkpoint runs a checkpoint; For is the switchover it prepares, empty
+	// after a promotion.
+	Checkpoint struct{ For string }
+	// Reload reloads the configuration.
+	Reload struct{}
+)
+
+func (ClaimInitialize) action()   {}
+func (AbandonInitialize) action() {}
+func (PutInitialize) action()     {}
+func (FinishBootstrap) action()   {}
+func (Acquire) action()           {}
+func (Inherit) action()           {}
+func (Accept) action()            {}
+func (Renew) action()             {}
+func (Reserve) action()           {}
+func (LoseLease) action()         {}
+func (Settle) action()            {}
+func (Release) action()           {}
+func (HandOver) action()          {}
+func (PutStatus) action()         {}
+func (PutHistory) action()        {}
+func (PutConfig) action()         {}
+func (PutSwitchover) action()     {}
+func (DeleteSwitchover) action()  {}
+func (ClearFailover) action()     {}
+func (PutPausedPrimary) action()  {}
+func (PutHolder) action()         {}
+func (PutResult) action()         {}
+func (Answer) action()            {}
+func (InitDB) action()            {}
+func (StartServer) action()       {}
+func (StopServer) action()        {}
+func (Fence) action()             {}
+func (Promote) action()           {}
+func (Rejoin) action()            {}
+func (Clone) action()             {}
+func (MoveAside) action()         {}
+func (Restart) action()           {}
+func (Follow) action()            {}
+func (EnsureSlots) action()       {}
+func (Checkpoint) action()        {}
+func (Reload) action()            {}

@@ -1,0 +1,165 @@
+package election
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+func followRules() []rule {
+	b := Upstream{Member: "b", Host: "10.0.0.2", Port: "5432"}
+	silentFor := func(d time.Duration) change {
+		return func(o *Observation) { o.NotStreaming = ago(d); o.Node.Value.Receiver = nil }
+	}
+	gone := view(func(v *cluster.View) { delete(v.Members, "b") })
+	notReady := who("b", func(m *cluster.Member) { m.State = cluster.StateStarting })
+	data := func(d cluster.DataDir) change { return node(func(n *cluster.NodeState) { n.Data = d }) }
+	diverged := with(standby(0x4500000, who("b", func(m *cluster.Member) { m.Timeline = 4 })), view(func(v *cluster.View) {
+		v.History = append(history(), cluster.HistoryLine{Timeline: 3, Switch: 0x4400000})
+	}))
+	handedOver := view(func(v *cluster.View) {
+		v.Handover = &cluster.Handover{From: "a", To: "b", Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, ModRevision: int64(term)}
+	})
+	return []rule{
+		{name: "a streaming standby follows",
+			given: standby(lsn), reason: ReasonFollowing},
+		{name: "a standby pointed elsewhere is pointed at the leader",
+			given:  standby(lsn, node(func(n *cluster.NodeState) { n.PrimaryConninfo = "host='10.0.0.3' port='5432'" })),
+			reason: ReasonRepointing, do: acts(Follow{Upstream: b})},
+		{name: "a replicatefrom tag names another upstream while that runs",
+			given:  standby(lsn, func(o *Observation) { o.Self.Tags = cluster.Tags{"replicatefrom": "c"} }),
+			reason: ReasonRepointing, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+		{name: "a replicatefrom that does not run is passed by",
+			given: standby(lsn, func(o *Observation) { o.Self.Tags = cluster.Tags{"replicatefrom": "c"} },
+				who("c", func(m *cluster.Member) { m.State = cluster.StateStopped })), reason: ReasonFollowing},
+		{name: "a leader without address is waited for",
+			given: standby(lsn, gone), reason: ReasonLeaderNotReady},
+		{name: "a standby that receives nothing is given two seconds",
+			given: standby(lsn, silentFor(time.Second)), reason: ReasonNotStreaming, also: wakes(now.Add(time.Second))},
+		{name: "then its relation to the leader is looked into",
+			given: standby(lsn, silentFor(3*time.Second)), reason: ReasonNotStreaming, do: acts(Rejoin{Source: b})},
+		{name: "a cascading standby is compared with the leader, not with its upstream",
+			given: standby(lsn, silentFor(3*time.Second), func(o *Observation) { o.Self.Tags = cluster.Tags{"replicatefrom": "c"} },
+				node(func(n *cluster.NodeState) { n.PrimaryConninfo = "host=10.0.0.3 port=5432" })),
+			reason: ReasonNotStreaming, do: acts(Rejoin{Source: b})},
+		{name: "one look into it each ten seconds is enough",
+			given:  standby(lsn, silentFor(time.Minute), ended(JobRejoin, 4*time.Second)),
+			reason: ReasonNotStreaming, also: wakes(now.Add(6 * time.Second))},
+		{name: "a leader that is not ready is not compared with",
+			given: standby(lsn, silentFor(time.Minute), notReady), reason: ReasonNotStreaming, also: wakes(now.Add(time.Second))},
+		{name: "a standby past the point where the leader left its timeline is brought back",
+			given: diverged, reason: ReasonDiverged, do: acts(Rejoin{Source: b})},
+		{name: "a comparison that found nothing is not repeated at once",
+			given: with(diverged, ended(JobRejoin, time.Second)), reason: ReasonDiverged, also: wakes(now.Add(9 * time.Second))},
+		{name: "a server that starts is waited for",
+			given: standby(lsn, node(func(n *cluster.NodeState) { n.Mode = cluster.ModeStarting })), reason: ReasonStartingStandby, also: looks},
+
+		// rejoining
+		{name: "a stopped node compares itself with the leader",
+			given: cold("b"), reason: ReasonRejoining, do: acts(Rejoin{Source: b})},
+		{name: "a comparison that fails is repeated with growing pauses",
+			given: cold("b", failed(JobRejoin, 3, 500*time.Millisecond)), reason: ReasonBackingOff, also: wakes(now.Add(500 * time.Millisecond))},
+		{name: "an empty node is cloned",
+			given: cold("b", data(cluster.DataEmpty)), reason: ReasonCloning, do: acts(Clone{Source: b})},
+		{name: "an interrupted clone or rewind is cloned over",
+			given: cold("b", data(cluster.DataTombstone)), reason: ReasonCloning, do: acts(Clone{Source: b})},
+		{name: "a directory that could not be looked into is not cloned over",
+			given: cold("b", data(cluster.DataUnknown)), reason: ReasonServerUnknown},
+		{name: "a directory with something else in it is not cloned over",
+			given: cold("b", data(cluster.DataBroken)), reason: ReasonDataBroken},
+		{name: "a node without data waits for a leader that runs",
+			given: cold("b", data(cluster.DataEmpty), notReady), reason: ReasonLeaderNotReady},
+		{name: "an old primary waits for a leader that runs",
+			given: cold("b", notReady), reason: ReasonLeaderNotReady},
+		{name: "a stopped standby starts while its leader does too",
+			given:  cold("b", notReady, node(func(n *cluster.NodeState) { n.Control.StandbySignal = true })),
+			reason: ReasonStartingStandby, do: acts(StartServer{Upstream: &b})},
+		{name: "the old primary of a hand-over starts as a standby without comparing",
+			given: cold("b", handedOver, notReady), reason: ReasonStartingStandby, do: acts(StartServer{Upstream: &b})},
+		{name: "it lets the successor be promoted first, for a second",
+			given:  cold("b", handedOver, notReady, ended(JobStop, 300*time.Millisecond)),
+			reason: ReasonLeaderNotReady, also: wakes(now.Add(700 * time.Millisecond))},
+		{name: "a hand-over of another shutdown is none",
+			given:  cold("b", handedOver, node(func(n *cluster.NodeState) { n.Control.CheckpointEnd += 8 })),
+			reason: ReasonRejoining, do: acts(Rejoin{Source: b})},
+		{name: "a hand-over whose successor lost the lease is none",
+			given: cold("c", handedOver), reason: ReasonRejoining,
+			do: acts(Rejoin{Source: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+	}
+}
+
+func TestFollow(t *testing.T) { check(t, followRules()) }
+
+// TestRelate: what may be done to a node's data is decided by where its log ends
+// and where the source left the node's timeline.
+func TestRelate(t *testing.T) {
+	src := func(changes ...func(*Source)) Source {
+		s := Source{SystemID: sys, Timeline: 4, LSN: 0x6000000,
+			History: append(history(), cluster.HistoryLine{Timeline: 3, Switch: lsn})}
+		for _, c := range changes {
+			c(&s)
+		}
+		return s
+	}
+	sameTimeline := func(s *Source) { s.Timeline, s.History = 3, history() }
+	stoppedPrimary := func(checkpoint cluster.LSN, state cluster.ControlState) cluster.NodeState {
+		return cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataValid, SystemID: sys, Timeline: 3,
+			Control: cluster.ControlData{State: state, Checkpoint: checkpoint}}
+	}
+	stoppedStandby := func(end cluster.LSN) cluster.NodeState {
+		return cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataValid, SystemID: sys, Timeline: 3,
+			Control: cluster.ControlData{State: cluster.ControlShutdownInRecovery, MinRecovery: end, StandbySignal: true}}
+	}
+	cases := []struct {
+		name string
+		node cluster.NodeState
+		src  Source
+		want Relation
+	}{
+		{"a standby that ends before the switch follows", standbyNode(lsn - 8), src(), RelationFollows},
+		{"a standby that ends at the switch follows", standbyNode(lsn), src(), RelationFollows},
+		{"a standby past the switch diverged", standbyNode(lsn + 8), src(), RelationDiverged},
+		{"a stopped standby past the switch diverged", stoppedStandby(lsn + 8), src(), RelationDiverged},
+		{"a standby on the source's timeline follows", standbyNode(lsn), src(sameTimeline), RelationFollows},
+		{"a standby ahead of the source on its timeline needs a new copy: pg_rewind would see nothing to do", standbyNode(0x7000000), src(sameTimeline), RelationUnrelated},
+		{"an old primary whose shutdown record the switch follows follows", stoppedPrimary(lsn-0x70, cluster.ControlShutdown), src(), RelationFollows},
+		{"an old primary whose shutdown record nobody got diverged", stoppedPrimary(lsn, cluster.ControlShutdown), src(), RelationDiverged},
+		{"a crashed primary diverged, wherever its last checkpoint was", stoppedPrimary(lsn-0x1000, cluster.ControlInProduction), src(), RelationDiverged},
+		{"an old primary on the source's own number is unrelated", stoppedPrimary(lsn-8, cluster.ControlShutdown), src(sameTimeline), RelationUnrelated},
+		{"a timeline that is no ancestor of the source is unrelated", func() cluster.NodeState { n := standbyNode(lsn); n.Timeline = 3; return n }(),
+			src(func(s *Source) { s.Timeline, s.History = 5, history() }), RelationUnrelated},
+		{"another system is foreign", standbyNode(lsn), src(func(s *Source) { s.SystemID = "1" }), RelationForeign},
+		{"a source in recovery is not ready", standbyNode(lsn + 8), src(func(s *Source) { s.InRecovery = true }), RelationNotReady},
+		{"a source on an older timeline is not ready", standbyNode(lsn + 8), src(func(s *Source) { s.Timeline, s.History = 2, history()[:1] }), RelationNotReady},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Relate(c.node, c.src); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestMayReplace: S5, the proof before a data directory is replaced by a copy.
+func TestMayReplace(t *testing.T) {
+	node := cluster.NodeState{SystemID: "sys", Timeline: 3}
+	for name, c := range map[string]struct {
+		src Source
+		may bool
+	}{
+		"a running primary on our timeline": {Source{SystemID: "sys", Timeline: 3}, true},
+		"a running primary on a newer one":  {Source{SystemID: "sys", Timeline: 5}, true},
+		"a primary on an older timeline":    {Source{SystemID: "sys", Timeline: 2}, false},
+		"a standby, however new":            {Source{SystemID: "sys", Timeline: 5, InRecovery: true}, false},
+		"a primary of another system":       {Source{SystemID: "other", Timeline: 5}, false},
+	} {
+		if why := MayReplace(node, c.src); (why == "") != c.may {
+			t.Errorf("%s: %q, want allowed: %t", name, why, c.may)
+		}
+	}
+	if why := MayReplace(cluster.NodeState{}, Source{SystemID: "sys", Timeline: 1}); why != "" {
+		t.Errorf("an empty directory may not be filled: %s", why)
+	}
+}

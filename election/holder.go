@@ -1,0 +1,233 @@
+package election
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// holding: this process holds the term. What is missing to a running primary
+// under it?
+func holding(o Observation) Decision {
+	switch o.Node.Value.Mode {
+	case cluster.ModePrimary:
+		return leading(o)
+	case cluster.ModeStandby:
+		return promoting(o)
+	case cluster.ModeStopped:
+		return holderStopped(o)
+	}
+	d := wait(ReasonHolderWaits, "the server is "+o.Node.Value.Mode.String())
+	d.lookAgain(o)
+	return d
+}
+
+// promoting: a standby under the term. It gets a timeline number of its own
+// first (S8), so that two promotions that never see each other differ.
+func promoting(o Observation) Decision {
+	if o.Job.Last == JobPromote && o.Job.Failures >= maxPromoteFailures && othersCouldLead(o) {
+		d := do(ReasonPromotionFails, StopServer{Mode: StopFast})
+		d.Detail = o.Job.LastErr
+		return d
+	}
+	timeline := reservedFor(o.View.Value.Timelines, o.Lease.Term)
+	// No number yet, or one that predates WAL this node has seen.
+	if timeline <= o.Node.Value.Timeline { // guard: timeline_reserved — SAFETY 5
+		return do(ReasonReserving, Reserve{Above: highestTimeline(o)})
+	}
+	d := job(o, ReasonPromoting, Promote{Timeline: timeline})
+	d.FastLook = true
+	return d
+}
+
+// reservedFor is the greatest number reserved for the term; zero when there is none.
+func reservedFor(t *cluster.Timelines, term cluster.Term) (number cluster.Timeline) {
+	if t != nil {
+		for _, r := range t.Reserved {
+			if r.Term == term {
+				number = max(number, r.Timeline)
+			}
+		}
+	}
+	return number
+}
+
+// highestTimeline is the greatest number this node has heard of in any way:
+// reserved, published, in its own WAL, or in the history.
+func highestTimeline(o Observation) cluster.Timeline {
+	v := o.View.Value
+	highest := max(o.Node.Value.Timeline, v.Timelines.Highest())
+	if v.Status != nil {
+		highest = max(highest, v.Status.Timeline)
+	}
+	for _, line := range v.History {
+		highest = max(highest, line.Timeline+1)
+	}
+	for _, m := range v.Members {
+		highest = max(highest, m.Timeline)
+	}
+	return highest
+}
+
+// holderStopped: the lease is ours and the server is down: on purpose (a
+// switchover, a stop), or it crashed.
+func holderStopped(o Observation) Decision {
+	node := o.Node.Value
+	if sw := o.View.Value.Switchover; sw != nil && sw.From == o.Self.Name && sw.Phase == cluster.SwitchoverStopping {
+		return handOverStopped(o, *sw)
+	}
+	release := do(ReasonReleasing, Release{Position: node.Position()})
+	switch {
+	case o.Guard.Running || !o.Node.Good(): // guard: release_after_stop — SAFETY 2, Release
+		return wait(ReasonHolderWaits, "the guard still has the server")
+	case o.Wish.Stop:
+		return release
+	case node.Data == cluster.DataUnknown: // guard: unknown_data_is_not_lost — S5
+		d := wait(ReasonHolderWaits, "the data directory could not be looked into")
+		d.lookAgain(o)
+		return d
+	case node.Data != cluster.DataValid:
+		release.Reason = ReasonHolderNoData
+		release.Detail = "the data directory is " + node.Data.String()
+		return release
+	case o.Job.Failures >= maxPromoteFailures && othersCouldLead(o):
+		release.Detail = "the server does not start: " + o.Job.LastErr
+		return release
+	case o.Settings.PrimaryStartTimeout == 0 && !node.Control.State.Clean() && othersCouldLead(o):
+		release.Detail = "the server crashed and primary_start_timeout is 0"
+		return release
+	case node.Control.StandbySignal && o.Job.Last == JobStop && o.Job.LastErr == "" && othersCouldLead(o):
+		// Stopped by us before it was ever promoted: the promotion failed.
+		release.Detail = "the promotion failed repeatedly"
+		return release
+	case node.Control.StandbySignal:
+		return job(o, ReasonStartToPromote, StartServer{})
+	}
+	// Still the same tenure: nobody else can have led in between, so the old
+	// primary may recover and write on, on its own timeline (trap 8).
+	return job(o, ReasonRestartCrashed, StartServer{Writable: true})
+}
+
+// othersCouldLead: some other member runs a server and may be promoted.
+func othersCouldLead(o Observation) bool {
+	for name, m := range o.View.Value.Members {
+		if name != o.Self.Name && m.State == cluster.StateRunning && !m.Tags.NoFailover() {
+			return true
+		}
+	}
+	return false
+}
+
+// leading: a running primary under the term, and its duties.
+func leading(o Observation) Decision {
+	if d, ok := switching(o); ok {
+		return d
+	}
+	d := do(ReasonLeading, duties(o)...)
+	d.Detail = fmt.Sprintf("term %d, timeline %d", o.Lease.Term, o.Node.Value.Timeline)
+	return d
+}
+
+// duties are what a primary keeps in order besides serving, each only when
+// something differs.
+func duties(o Observation) []Action {
+	v, node := o.View.Value, o.Node.Value
+	var actions []Action
+	if missing := missingSlots(o); o.Settings.PostgreSQL.UseSlots && len(missing)+len(o.ExpiredSlots) > 0 && !o.Settings.Pause { // guard: paused_slots — S6
+		actions = append(actions, EnsureSlots{Want: missing, Drop: o.ExpiredSlots})
+	}
+	if !o.Self.Checkpointed && !o.Settings.Pause {
+		actions = append(actions, Checkpoint{})
+	}
+	// A worker after this one continues on the lease only if the record names the
+	// server it finds; a restart within the tenure changed it.
+	if h := v.Holder; h != nil && v.Leader != nil && v.Leader.Term == o.Lease.Term && h.Node == o.Self.Node &&
+		o.Guard.Running && h.Instance != o.Guard.Instance {
+		actions = append(actions, PutHolder{})
+	}
+	// Whoever leads after a pause takes its mark back: its own once its deadline is
+	// enforced again; another's because it leads by that one's hand-over or by the
+	// operator's word that it is dead.
+	if v.PausedAt != nil && !o.Settings.Pause && !o.Guard.Paused { // guard: mark_until_enforced — SAFETY 2, Pause
+		actions = append(actions, PutPausedPrimary{Revision: v.PausedAt.ModRevision})
+	}
+	if history, ok := newHistory(o); ok {
+		actions = append(actions, PutHistory{History: history})
+	}
+	if published := v.Status; published == nil || published.Optime != node.WriteLSN || published.Timeline != node.Timeline || !slices.Equal(published.Retain, o.RetainedSlots) {
+		actions = append(actions, PutStatus{Positions: cluster.Positions{Optime: node.WriteLSN, Timeline: node.Timeline, Slots: slotPositions(node), Retain: o.RetainedSlots}})
+	}
+	if sw := v.Switchover; sw != nil && sw.From != o.Self.Name {
+		actions = append(actions, DeleteSwitchover{})
+	}
+	// The operator's result is the successor's to give: only now has it happened.
+	if h := v.Handover; h != nil && (h.ModRevision == int64(o.Lease.Term) || h.ModRevision == o.Self.HandedOver) && h.ID != "" && h.ID != o.Self.Answered {
+		actions = append(actions, PutResult{cluster.Result{ID: h.ID, Member: o.Self.Name, Done: true, NewLeader: o.Self.Name,
+			Message: fmt.Sprintf("Successfully switched over to %q", o.Self.Name)}})
+	}
+	if v.Config == nil { // last: what may be refused for ever must not hold up the rest
+		actions = append(actions, PutConfig{})
+	}
+	return actions
+}
+
+// missingSlots are the members' slots this server does not have yet, all of them
+// when one is missing.
+func missingSlots(o Observation) []string {
+	var missing []string
+	for name, m := range o.View.Value.Members {
+		slot := cluster.SlotName(name)
+		if name == o.Self.Name || m.Tags.Bool("nostream") {
+			continue
+		}
+		if !slices.ContainsFunc(o.Node.Value.Slots, func(s cluster.Slot) bool { return s.Name == slot }) {
+			missing = append(missing, slot)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+func slotPositions(node cluster.NodeState) map[string]cluster.LSN {
+	positions := map[string]cluster.LSN{}
+	for _, s := range node.Slots {
+		if s.Type == "physical" && s.Restart.Known() {
+			positions[s.Name] = s.Restart
+		}
+	}
+	if len(positions) == 0 {
+		return nil
+	}
+	return positions
+}
+
+// newHistory is what the key history must say when it does not: the switches of
+// this server's own history file, which is the truth about its ancestors. Time and
+// leader are kept from the published line of the same switch.
+func newHistory(o Observation) (cluster.History, bool) {
+	own, published := o.Node.Value.TimelineHistory, o.View.Value.History
+	if len(own) == 0 { // on timeline 1, or the file was not read
+		return nil, false
+	}
+	history := slices.Clone(own)
+	slices.SortFunc(history, func(a, b cluster.HistoryLine) int { return cmp.Compare(a.Timeline, b.Timeline) })
+	for i, line := range history {
+		known := slices.IndexFunc(published, func(p cluster.HistoryLine) bool { return sameSwitch(p, line) })
+		switch {
+		case known >= 0:
+			history[i] = published[known]
+		case i == len(history)-1:
+			history[i].NewLeader = o.Self.Name
+		}
+	}
+	if keep := o.Settings.MaxTimelinesHistory; keep > 0 && len(history) > keep {
+		history = history[len(history)-keep:]
+	}
+	return history, !slices.EqualFunc(history, published, sameSwitch)
+}
+
+func sameSwitch(a, b cluster.HistoryLine) bool {
+	return a.Timeline == b.Timeline && a.Switch == b.Switch
+}

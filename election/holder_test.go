@@ -1,0 +1,165 @@
+package election
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+func holderRules() []rule {
+	reservedAt := func(number cluster.Timeline) change {
+		return view(func(v *cluster.View) {
+			v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: 50}, {Timeline: number, Term: term}}, ModRevision: 120}
+		})
+	}
+	alone := view(func(v *cluster.View) { delete(v.Members, "b"); delete(v.Members, "c") })
+	crashed := node(func(n *cluster.NodeState) { n.Control.State = cluster.ControlInProduction })
+	signal := node(func(n *cluster.NodeState) { n.Control.StandbySignal = true })
+	mode := func(m cluster.Mode) change { return node(func(n *cluster.NodeState) { n.Mode = m }) }
+	stopped := cluster.Position{Timeline: 3, LSN: lsn}
+	return []rule{
+		// promoting
+		{name: "a standby under the term reserves a timeline before it promotes",
+			given:  standby(lsn, leased, view(func(v *cluster.View) { v.Timelines = nil })),
+			reason: ReasonReserving, do: acts(Reserve{Above: 3})},
+		{name: "the number reserved is above all that any member or the history knows",
+			given: standby(lsn, leased, view(func(v *cluster.View) {
+				v.Timelines = nil
+				v.History = append(history(), cluster.HistoryLine{Timeline: 6, Switch: 0x4500000})
+			})), reason: ReasonReserving, do: acts(Reserve{Above: 7})},
+		{name: "a standby under the term is promoted onto the number reserved for it",
+			given: standby(lsn, leased, reservedAt(4)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4}),
+			also: func(t *testing.T, d Decision) {
+				if !d.FastLook {
+					t.Error("somebody waits for the new primary: it must be looked at fast")
+				}
+			}},
+		{name: "a number that the node's own WAL has passed is replaced by a new one",
+			given: standby(lsn, leased, reservedAt(3)), reason: ReasonReserving, do: acts(Reserve{Above: 3})},
+		{name: "and the new one is used, not the first that the term reserved",
+			given: standby(lsn, leased, view(func(v *cluster.View) {
+				v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: term}, {Timeline: 4, Term: term}}}
+			})), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
+		{name: "a promotion that failed is tried again after a pause",
+			given:  standby(lsn, leased, reservedAt(4), failed(JobPromote, 1, 100*time.Millisecond)),
+			reason: ReasonBackingOff, also: wakes(now.Add(150 * time.Millisecond))},
+		{name: "failures of other work do not hold a promotion up",
+			given: standby(lsn, leased, reservedAt(4), failed(JobRejoin, 5, 0)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
+		{name: "a promotion that fails three times is given up when somebody else could lead",
+			given: standby(lsn, leased, reservedAt(4), failed(JobPromote, 3, time.Minute)), reason: ReasonPromotionFails, do: acts(StopServer{Mode: StopFast})},
+		{name: "the stop after failed promotions ends in a release, not in another try",
+			given:  cold("a", leased, signal, ended(JobStop, 0)),
+			reason: ReasonReleasing, do: acts(Release{Position: stopped})},
+		{name: "a promotion is tried on when nobody else could lead",
+			given: standby(lsn, leased, reservedAt(4), alone, failed(JobPromote, 3, time.Minute)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
+
+		// holderStopped
+		{name: "a crashed primary is started again under the same term",
+			given: cold("a", leased, crashed), reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
+		{name: "a crashed primary goes to another member at once when primary_start_timeout is 0",
+			given:  cold("a", leased, crashed, func(o *Observation) { o.Settings.PrimaryStartTimeout = 0 }),
+			reason: ReasonReleasing, do: acts(Release{Position: stopped})},
+		{name: "it is started here all the same when nobody else could lead",
+			given:  cold("a", leased, crashed, alone, func(o *Observation) { o.Settings.PrimaryStartTimeout = 0 }),
+			reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
+		{name: "a stopped standby under the term is started as one, to be promoted",
+			given: cold("a", leased, signal), reason: ReasonStartToPromote, do: acts(StartServer{})},
+		{name: "nothing is given back while the guard has the server",
+			given: cold("a", leased, stop, func(o *Observation) { o.Guard.Running = true }), reason: ReasonHolderWaits},
+		{name: "a holder without data gives its lease back",
+			given: cold("a", leased, node(func(n *cluster.NodeState) {
+				*n = cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataEmpty}
+			})), reason: ReasonHolderNoData, do: acts(Release{})},
+		{name: "a holder that could not look into its directory concludes nothing",
+			given: cold("a", leased, node(func(n *cluster.NodeState) { n.Data = cluster.DataUnknown })), reason: ReasonHolderWaits},
+		{name: "a server that does not start is tried again while nobody else could lead",
+			given: cold("a", leased, alone, failed(JobStart, 5, time.Minute)), reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
+		{name: "a server that does not start costs the lease when somebody else could lead",
+			given: cold("a", leased, failed(JobStart, 3, time.Minute)), reason: ReasonReleasing, do: acts(Release{Position: stopped})},
+		{name: "nofailover members are nobody to leave the lease to",
+			given: cold("a", leased, failed(JobStart, 3, time.Minute),
+				who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} }),
+				who("c", func(m *cluster.Member) { m.State = cluster.StateStopped })),
+			reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
+		{name: "a holder waits for its server to come up",
+			given: primary(mode(cluster.ModeStarting)), reason: ReasonHolderWaits, also: looks},
+
+		// duties
+		{name: "a primary makes the slots that members miss",
+			given:  primary(node(func(n *cluster.NodeState) { n.Slots = n.Slots[:1] })),
+			reason: ReasonLeading, do: acts(EnsureSlots{Want: []string{"c"}})},
+		{name: "a member that streams from nobody gets no slot",
+			given: primary(node(func(n *cluster.NodeState) { n.Slots = n.Slots[:1] }),
+				who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"nostream": true} })), reason: ReasonLeading},
+		{name: "where slots are not used none is made",
+			given:  primary(node(func(n *cluster.NodeState) { n.Slots = nil }), func(o *Observation) { o.Settings.PostgreSQL.UseSlots = false }),
+			reason: ReasonLeading},
+		{name: "a new primary runs its checkpoint",
+			given: primary(func(o *Observation) { o.Self.Checkpointed = false }), reason: ReasonLeading, do: acts(Checkpoint{})},
+		{name: "a primary publishes how far it has written, with its slots",
+			given: primary(node(func(n *cluster.NodeState) { n.WriteLSN += 8; n.Slots[0].Restart = lsn })), reason: ReasonLeading,
+			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn + 8, Timeline: 3, Slots: map[string]cluster.LSN{"b": lsn}}})},
+		{name: "a missing configuration is restored, last of all",
+			given:  primary(view(func(v *cluster.View) { v.Config, v.Status = nil, nil })),
+			reason: ReasonLeading, do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn, Timeline: 3}}, PutConfig{})},
+		{name: "the record of somebody else's switchover is cleared",
+			given: primary(switchover("b", "a", cluster.SwitchoverStopping)), reason: ReasonLeading, do: acts(DeleteSwitchover{})},
+		{name: "the successor gives the operator his result",
+			given: primary(view(func(v *cluster.View) {
+				v.Handover = &cluster.Handover{From: "b", To: "a", ID: "op", ModRevision: int64(term)}
+			})), reason: ReasonLeading, do: acts(PutResult{cluster.Result{ID: "op", Member: "a", Done: true, NewLeader: "a",
+				Message: `Successfully switched over to "a"`}})},
+		{name: "a successor that goes on under a new term answers too",
+			given: primary(view(func(v *cluster.View) {
+				v.Handover = &cluster.Handover{From: "b", To: "a", ID: "op", ModRevision: int64(term) - 3}
+			}), func(o *Observation) { o.Self.HandedOver = int64(term) - 3 }), reason: ReasonLeading,
+			do: acts(PutResult{cluster.Result{ID: "op", Member: "a", Done: true, NewLeader: "a",
+				Message: `Successfully switched over to "a"`}})},
+		{name: "the result is given once",
+			given: primary(view(func(v *cluster.View) {
+				v.Handover = &cluster.Handover{From: "b", To: "a", ID: "op", ModRevision: int64(term)}
+			}), func(o *Observation) { o.Self.Answered = "op" }), reason: ReasonLeading},
+	}
+}
+
+func TestHolder(t *testing.T) { check(t, holderRules()) }
+
+// TestHistory: the key history says what the primary's own history file says.
+func TestHistory(t *testing.T) {
+	line := func(tl cluster.Timeline, at cluster.LSN, leader string) cluster.HistoryLine {
+		return cluster.HistoryLine{Timeline: tl, Switch: at, NewLeader: leader}
+	}
+	own := cluster.History{line(1, 10, ""), line(2, 20, ""), line(5, 30, "")}
+	cases := []struct {
+		name      string
+		own       cluster.History
+		published cluster.History
+		keep      int
+		want      cluster.History
+	}{
+		{"nothing is written when the key is right", own, cluster.History{line(1, 10, "b"), line(2, 20, "c"), line(5, 30, "a")}, 0, nil},
+		{"a promotion is added with its leader", own, cluster.History{line(1, 10, "b"), line(2, 20, "c")}, 0,
+			cluster.History{line(1, 10, "b"), line(2, 20, "c"), line(5, 30, "a")}},
+		{"a branch that is no ancestor is dropped", own, cluster.History{line(1, 10, "b"), line(2, 25, "x"), line(3, 26, "x")}, 0,
+			cluster.History{line(1, 10, "b"), line(2, 20, ""), line(5, 30, "a")}},
+		{"only the newest are kept", own, nil, 2, cluster.History{line(2, 20, ""), line(5, 30, "a")}},
+		{"a shortened key is right", own, cluster.History{line(2, 20, "c"), line(5, 30, "a")}, 2, nil},
+		{"a file that was not read says nothing", nil, cluster.History{line(1, 10, "b")}, 0, nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			o := primary(node(func(n *cluster.NodeState) { n.TimelineHistory = c.own }), view(func(v *cluster.View) { v.History = c.published }))
+			o.Settings.MaxTimelinesHistory = c.keep
+			var want []Action
+			if c.want != nil {
+				want = acts(PutHistory{History: c.want})
+			}
+			if diff := cmp.Diff(want, Decide(o).Actions); diff != "" {
+				t.Errorf("actions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,166 @@
+package election
+
+import (
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Observation is everything one decision may rest on. The agent folds events
+// into it; nothing in it changes while Decide reads it.
+type Observation struct {
+	// Now is CLOCK_BOOTTIME of this machine at the step.
+	Now      cluster.Instant
+	Self     Self
+	Settings cluster.Settings
+	View     cluster.Observed[cluster.View]
+	// Refused: the store was read but is not believed (S4); View.Err says why.
+	Refused bool
+	Node    cluster.Observed[cluster.NodeState]
+	// Looking: the server has changed, and no look at it has ended since, well or
+	// not: Node says what was before.
+	Looking bool
+	Guard   Guard
+	Lease   Lease
+	// Beat is the holder's beat as this process watched it change.
+	Beat Sighting
+	// Vacancy is since when this process sees no live holder; zero while
+	// there is one.
+	Vacancy cluster.Instant
+	Job     Job
+	Wish    Wish
+	// Phase is the running switchover as this process watched it.
+	Phase PhaseSeen
+	// RetainedSlots are the slots of members that have left; ExpiredSlots those
+	// of them that were left for longer than member_slots_ttl.
+	RetainedSlots, ExpiredSlots []string
+	// NotStreaming is since when this standby has no streaming receiver.
+	NotStreaming cluster.Instant
+}
+
+// Self is who this node is.
+type Self struct {
+	Name string
+	// Node is the random id of the state directory, BootID the kernel's.
+	Node, BootID string
+	Tags         cluster.Tags
+	// MemberLease is the lease of this node's member key; 0 before the first.
+	MemberLease int64
+	Started     cluster.Instant
+	// InitRevision is the mod_revision of `initialize` as this process
+	// claimed it; 0 when it did not.
+	InitRevision int64
+	// Prepared is the id of the switchover this node is ready for, as the
+	// candidate or as the primary that has checkpointed.
+	Prepared string
+	// Answered is the id of the last switchover this process answered as its
+	// successor.
+	Answered string
+	// HandedOver is the mod_revision of the hand-over that this tenure began
+	// with, although its term has changed since; 0 when it began another way.
+	HandedOver int64
+	// Checkpointed: a checkpoint was completed since this node was promoted.
+	Checkpointed bool
+}
+
+// Guard is the guard as the worker knows it.
+type Guard struct {
+	// Connected: this worker holds the guard's one session.
+	Connected bool
+	// Frozen: connected, but two heartbeats were missed.
+	Frozen bool
+	// Running: the guard has a server. Instance is its id.
+	Running  bool
+	Instance string
+	// Writable: the server was started, or promoted, to write.
+	Writable bool
+	// Fencing: a fence past the guard is under way. FencedAt is when the last
+	// one failed; zero when none did.
+	Fencing  bool
+	FencedAt cluster.Instant
+	// Paused: the guard does not enforce its deadline.
+	Paused bool
+	// Deadline is when the guard stops the server; zero when it has none.
+	Deadline cluster.Instant
+	// LastKill is how long the last stop at a deadline took.
+	LastKill time.Duration
+}
+
+// Lease is what this process holds.
+type Lease struct {
+	// Term is held, or 0.
+	Term cluster.Term
+	// Renewed is s of the last renewal that counted: just before its keepalive
+	// left. Tried is when the last attempt began.
+	Renewed, Tried cluster.Instant
+	// Acquired is when this process got the term.
+	Acquired cluster.Instant
+	// Busy names the call on the leader key under way; empty for none.
+	Busy string
+	// Giving: that call gives the key away (a hand-over or a release). It may
+	// have taken effect already, so nothing may be done under the term.
+	Giving bool
+	// Unsettled: the outcome of a hand-over or release is unknown; only a
+	// further transaction on the term may settle it.
+	Unsettled bool
+	// FailedAt is when the last call on the leader key ended without success;
+	// zero after a success.
+	FailedAt cluster.Instant
+}
+
+// Sighting is when this process last saw a value change, on its own clock.
+type Sighting struct {
+	Revision int64
+	At       cluster.Instant
+}
+
+// PhaseSeen is since when this process sees the switchover in its phase.
+type PhaseSeen struct {
+	ID    string
+	Phase cluster.SwitchoverPhase
+	Since cluster.Instant
+}
+
+// JobKind names long work in the one job slot.
+type JobKind string
+
+// The kinds of long work.
+const (
+	JobNone    JobKind = ""
+	JobInitDB  JobKind = "initdb"
+	JobStart   JobKind = "start"
+	JobStop    JobKind = "stop"
+	JobPromote JobKind = "promote"
+	JobRejoin  JobKind = "rejoin"
+	JobClone   JobKind = "clone"
+	JobRestart JobKind = "restart"
+	JobAside   JobKind = "move_aside"
+)
+
+// Job is the job slot: what runs, and how the last one ended.
+type Job struct {
+	Kind  JobKind
+	Since cluster.Instant
+	// Last is the job that ended last, LastErr its failure (empty for none).
+	Last      JobKind
+	LastErr   string
+	LastEnded cluster.Instant
+	// Failures counts failures in a row, for backing off.
+	Failures int
+}
+
+// Wish is what operators ask of this node, already found due by the wall clock
+// where a time was named.
+type Wish struct {
+	// Stop: the agent was told to stop. Leave: keep the server running.
+	Stop, Leave bool
+	// Request is the oldest request key addressed to this member, or nil.
+	Request *cluster.Request
+	// FailoverDue: the key `failover` asks for something now; FailoverStale: its
+	// time passed too long ago to be meant.
+	FailoverDue, FailoverStale bool
+	// FailoverSince is when this process first saw it due; zero while it is not.
+	FailoverSince cluster.Instant
+	// RestartDue: a scheduled restart has come due.
+	RestartDue bool
+}

@@ -1,0 +1,143 @@
+package election
+
+import (
+	"strings"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Pauses and patience. None carries safety: each bounds how soon something is
+// tried again, or how long a better one is waited for.
+const (
+	// retryPause is between two tries of one transaction on the leader key.
+	retryPause = 50 * time.Millisecond
+	// lookPause is between two looks at a server that changes by itself.
+	lookPause = 50 * time.Millisecond
+	// reportGrace is how long a race waits for members that have not reported.
+	reportGrace = 300 * time.Millisecond
+	// candidatePatience is how long the best of a race may sleep before the
+	// next best goes.
+	candidatePatience = time.Second
+	// namedPatience is how long a failover's named candidate is waited for.
+	namedPatience = 5 * time.Second
+	// streamPatience is how long a standby may be without a stream before its
+	// relation to the leader is looked into.
+	streamPatience = 2 * time.Second
+	// preparePatience and confirmPatience bound the phases of a switchover.
+	preparePatience = 30 * time.Second
+	confirmPatience = 5 * time.Second
+	// successorPatience is how long a primary that handed over lets its successor
+	// be promoted before it starts as a standby.
+	successorPatience = time.Second
+	// maxJobPause bounds the backing off of failing jobs.
+	maxJobPause = 10 * time.Second
+	// maxPromoteFailures is when a holder gives the lease to somebody else.
+	maxPromoteFailures = 3
+)
+
+// mayTryJob: the job slot is free and the last failure is long enough ago
+// (doubling from 0.25 s to 10 s).
+func mayTryJob(o Observation) bool {
+	return o.Job.Kind == JobNone && o.Now >= jobRetryAt(o)
+}
+
+func jobRetryAt(o Observation) cluster.Instant {
+	if o.Job.Failures == 0 {
+		return 0
+	}
+	pause := min(250*time.Millisecond<<min(o.Job.Failures-1, 10), maxJobPause)
+	return o.Job.LastEnded.Add(pause)
+}
+
+// job is a decision to run one job, or to back off after its failures. Failures of
+// another kind of work say nothing about this one.
+func job(o Observation, reason cluster.Reason, a Action) Decision {
+	other := a != nil && o.Job.Last != JobNone && o.Job.Last != KindOf(a)
+	if o.Job.Kind == JobNone && other || mayTryJob(o) {
+		return do(reason, a)
+	}
+	d := wait(ReasonBackingOff, string(o.Job.Last)+" failed: "+o.Job.LastErr)
+	d.wakeAt(jobRetryAt(o))
+	return d
+}
+
+// KindOf is the kind of job an action is; JobNone for quick ones.
+func KindOf(a Action) JobKind {
+	switch a.(type) {
+	case InitDB:
+		return JobInitDB
+	case StartServer:
+		return JobStart
+	case StopServer:
+		return JobStop
+	case Promote:
+		return JobPromote
+	case Rejoin:
+		return JobRejoin
+	case Clone:
+		return JobClone
+	case Restart:
+		return JobRestart
+	case MoveAside:
+		return JobAside
+	}
+	return JobNone
+}
+
+// ready: the member is a running primary that others can be built from.
+func ready(m cluster.Member) bool {
+	return m.State == cluster.StateRunning && (m.Role == cluster.RolePrimary || m.Role == "master")
+}
+
+// upstreamOf is the member as something to stream from; false without address.
+func upstreamOf(m cluster.Member) (Upstream, bool) {
+	host, port, ok := m.Address()
+	return Upstream{Member: m.Name, Host: host, Port: port}, ok
+}
+
+// upstream is what this standby should stream from: the member its replicatefrom
+// tag names while that one runs, else the leader.
+func upstream(o Observation) (Upstream, bool) {
+	v := o.View.Value
+	if from, _ := o.Self.Tags["replicatefrom"].(string); from != "" && from != o.Self.Name {
+		if m, ok := v.Members[from]; ok && m.State == cluster.StateRunning {
+			return upstreamOf(m)
+		}
+	}
+	leader, ok := v.LeaderMember()
+	if !ok || leader.Name == o.Self.Name {
+		return Upstream{}, false
+	}
+	return upstreamOf(leader)
+}
+
+// conninfoTarget reads host and port from a conninfo as PostgreSQL shows it.
+func conninfoTarget(conninfo string) (host, port string) {
+	for field := range strings.FieldsSeq(conninfo) {
+		key, value, _ := strings.Cut(field, "=")
+		value = strings.Trim(value, "'")
+		switch key {
+		case "host":
+			host = value
+		case "port":
+			port = value
+		}
+	}
+	return host, port
+}
+
+// walsenderOf is the streaming walsender that serves a member. Names compare
+// without regard to case, as PostgreSQL compares synchronous standby names.
+func walsenderOf(n cluster.NodeState, member string) (cluster.Walsender, bool) {
+	for _, w := range n.Walsenders {
+		if strings.EqualFold(w.Name, member) && w.State == "streaming" {
+			return w, true
+		}
+	}
+	return cluster.Walsender{}, false
+}
+
+// UpstreamOf is what this standby should stream from; false while that is not
+// known.
+func UpstreamOf(o Observation) (Upstream, bool) { return upstream(o) }

@@ -1,0 +1,283 @@
+package election
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// noBeat identifies the vacancy of a cluster whose holder never beat.
+const noBeat = 1
+
+// waitUntil is when a candidate may act: T after this process last saw the beat
+// change, on its own clock (SAFETY 2, A candidate). Exempt: a release its holder
+// wrote under its term after its server was proved stopped, with no beat since. A
+// holder that never beat is a Patroni one: then the lease is all there is.
+func waitUntil(o Observation) cluster.Instant {
+	v := o.View.Value
+	switch {
+	case v.Beat == nil:
+		return 0
+	case v.Leader == nil && v.Release != nil && v.Release.BeatRevision == v.Beat.ModRevision: // guard: release_names_beat — SAFETY 2
+		return 0
+	case o.Beat.Revision != v.Beat.ModRevision: // not seen yet on our clock
+		return o.Now.Add(beatTTL(o))
+	}
+	return o.Beat.At.Add(beatTTL(o)) // guard: wait_beat — SAFETY 2
+}
+
+// beatTTL is the longer of the T the beat names and the T configured now.
+func beatTTL(o Observation) time.Duration {
+	if b := o.View.Value.Beat; b != nil {
+		return max(time.Duration(b.TTL)*time.Millisecond, o.Settings.TTL)
+	}
+	return o.Settings.TTL
+}
+
+// staleLeader: the key still stands, but its holder's beat did not change for T.
+// Its guard has stopped the server by then (the deadline is s + T - margin and s
+// precedes the beat we saw), so it may be taken over at once instead of waiting
+// for etcd's expiry tick. Only for a holder whose own beat this is: without
+// beats the lease is all there is. The transaction compares term and beat.
+func staleLeader(o Observation) bool {
+	v := o.View.Value
+	return o.View.Good() && v.Leader != nil && v.Beat != nil && ownBeat(v) && // guard: stale_needs_own_beat — docs/decisions/0001
+		o.Beat.Revision == v.Beat.ModRevision && o.Now >= waitUntil(o)
+}
+
+// ownBeat: the beat was written by the present holder: by a renewal under its
+// term, or by the very transaction that took the key.
+func ownBeat(v cluster.View) bool {
+	return v.Beat.Term == v.Leader.Term || v.Beat.ModRevision == int64(v.Leader.Term)
+}
+
+// race: nobody holds the lease. The best standby takes it.
+func race(o Observation) Decision {
+	v, node := o.View.Value, o.Node.Value
+	switch {
+	case !o.View.Good():
+		return noStore(o, o.View.Err)
+	case node.Mode == cluster.ModeStopped && node.Data == cluster.DataValid:
+		return job(o, ReasonStartToRace, StartServer{})
+	case v.PausedAt != nil && v.PausedAt.Name != o.Self.Name && !forced(o): // guard: paused_primary — SAFETY 2, Pause
+		return wait(ReasonPausedElsewhere, v.PausedAt.Name+" was primary during the pause and has not said that it is not any more")
+	case node.Mode == cluster.ModeStopped:
+		return wait(ReasonWaitingForData, "no leader to clone from")
+	case node.Mode != cluster.ModeStandby:
+		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
+	case o.Self.Tags.NoFailover(): // guard: nofailover
+		return wait(ReasonNoFailover, "tagged nofailover")
+	case o.Node.At < o.Vacancy:
+		d := wait(ReasonLooking, "")
+		d.Look = true
+		return d
+	}
+	return compete(o)
+}
+
+// forced: the operator vouches for the old primary being dead.
+func forced(o Observation) bool {
+	f := o.View.Value.Failover
+	return !f.Empty() && f.Force
+}
+
+// compete reports this node's position and acts when it is its turn.
+func compete(o Observation) Decision {
+	mine := ownReport(o)
+	say := Say{Vacancy: vacancy(o), Position: &mine.position}
+	d := standing(o, mine)
+	d.Say = say
+	return d
+}
+
+// vacancy identifies the absence of a holder that is raced for.
+func vacancy(o Observation) int64 {
+	if b := o.View.Value.Beat; b != nil {
+		return b.ModRevision
+	}
+	return noBeat
+}
+
+// standing is this node's place in the race.
+func standing(o Observation, mine report) Decision {
+	if d, ok := named(o, mine); ok {
+		return d
+	}
+	if d, unfit := unfit(o, mine); unfit {
+		return d
+	}
+	until := waitUntil(o)
+	if o.Now < until {
+		d := wait(ReasonWaitingForLease, fmt.Sprintf("the last holder may be alive for %s more", until.Sub(o.Now).Round(time.Millisecond)))
+		d.wakeAt(until)
+		return d
+	}
+	began := max(until, o.Vacancy)
+	best, missing := field(o, mine)
+	switch {
+	case olderTimeline(o, mine) && o.Now < began.Add(o.Settings.TTL): // guard: old_timeline_goes_last — trap 6
+		// Somebody who has seen it may be about to come; if nobody does, what was
+		// written there is what asynchronous replication may lose.
+		d := wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d; waiting for a member that has seen it",
+			mine.position.Timeline, o.View.Value.Status.Timeline))
+		d.wakeAt(began.Add(o.Settings.TTL))
+		return d
+	case len(missing) > 0 && o.Now < began.Add(reportGrace):
+		d := wait(ReasonCollecting, "no report yet from "+strings.Join(missing, ", "))
+		d.wakeAt(began.Add(reportGrace))
+		return d
+	case best.name != mine.name && o.Now < began.Add(reportGrace+candidatePatience): // guard: best_position — SAFETY 3
+		d := wait(ReasonBetterCandidate, fmt.Sprintf("%s is at %s, this member at %s", best.name, best.position, mine.position))
+		d.wakeAt(began.Add(reportGrace + candidatePatience))
+		return d
+	}
+	return acquire(o, ReasonAcquiring)
+}
+
+// acquire takes the leader key, which must be absent, or exactly the stale term,
+// with the beat where we saw it.
+func acquire(o Observation, reason cluster.Reason) Decision {
+	v := o.View.Value
+	a := Acquire{}
+	if v.Leader != nil {
+		a.LeaderTerm = v.Leader.Term
+	}
+	if v.Beat != nil {
+		a.BeatRevision = v.Beat.ModRevision
+	}
+	if v.PausedAt != nil {
+		a.PausedRevision = v.PausedAt.ModRevision
+	}
+	d := wait(reason, "")
+	next := o.Lease.Tried.Add(retryPause)
+	if o.Lease.Busy == "" && o.Now >= next && o.Self.MemberLease != 0 && o.Guard.Connected {
+		d.Actions = []Action{a}
+		return d
+	}
+	d.wakeAt(next)
+	return d
+}
+
+// named handles a failover that names its candidate while nobody leads. A
+// switchover whose primary died on the way is no licence to lose data: its
+// candidate must be fit like any other.
+func named(o Observation, mine report) (Decision, bool) {
+	f := o.View.Value.Failover
+	if f.Empty() || f.Member == "" || !o.Wish.FailoverDue {
+		return Decision{}, false
+	}
+	until := waitUntil(o)
+	if f.Member == o.Self.Name {
+		if d, bad := unfit(o, mine); bad && f.Leader != "" { // guard: switchover_candidate_fit
+			return d, true
+		}
+		if o.Now < until {
+			d := wait(ReasonWaitingForLease, "named as candidate; the last holder may be alive")
+			d.wakeAt(until)
+			return d, true
+		}
+		return acquire(o, ReasonAcquiring), true
+	}
+	patience := max(until, o.Vacancy).Add(namedPatience)
+	if m, ok := o.View.Value.Members[f.Member]; ok && m.State == cluster.StateRunning && o.Now < patience {
+		d := wait(ReasonNamedCandidate, f.Member+" was named as the new primary")
+		d.wakeAt(patience)
+		return d, true
+	}
+	return Decision{}, false
+}
+
+// unfit: this node would lose more than the operator allows (asynchronous mode:
+// the last published position is all that is known of the lost primary).
+func unfit(o Observation, mine report) (Decision, bool) {
+	published := o.View.Value.Status
+	if published == nil {
+		return Decision{}, false
+	}
+	if olderTimeline(o, mine) && o.Settings.CheckTimeline { // guard: old_timeline — trap 6
+		return wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d, and check_timeline is on", mine.position.Timeline, published.Timeline)), true
+	}
+	limit := o.Settings.MaximumLagOnFailover
+	behind := shared(o, mine).Behind(published.Optime)
+	if limit >= 0 && behind > uint64(limit) { // guard: maximum_lag_on_failover
+		return wait(ReasonTooFarBehind, fmt.Sprintf("%d bytes behind the last published position, the limit is %d", behind, limit)), true
+	}
+	return Decision{}, false
+}
+
+// olderTimeline: the lost primary wrote on a timeline this node has not seen.
+func olderTimeline(o Observation, mine report) bool {
+	published := o.View.Value.Status
+	return published != nil && published.Timeline > mine.position.Timeline
+}
+
+// shared is how far this node's log is a part of the lost primary's: all of it on
+// the same timeline, up to where that one left ours on an older.
+func shared(o Observation, mine report) cluster.LSN {
+	at, known := o.View.Value.History.SwitchOf(mine.position.Timeline)
+	if olderTimeline(o, mine) && known {
+		return min(at, mine.position.LSN)
+	}
+	return mine.position.LSN
+}
+
+// report is one member's place in the race.
+type report struct {
+	name     string
+	position cluster.Position
+	priority int
+}
+
+// better orders reports: newer position, higher priority, earlier name.
+func (r report) better(than report) bool {
+	return cmp.Or(r.position.Compare(than.position), cmp.Compare(r.priority, than.priority), -cmp.Compare(r.name, than.name)) > 0
+}
+
+func ownReport(o Observation) report {
+	return report{o.Self.Name, o.Node.Value.Position(), o.Self.Tags.FailoverPriority()}
+}
+
+// field collects the reports for this vacancy and names the members that could
+// have reported and have not. A Patroni member cannot report: its published
+// position stands in.
+func field(o Observation, mine report) (best report, missing []string) {
+	best = mine
+	v := o.View.Value
+	for name, m := range v.Members {
+		if name == o.Self.Name || m.State != cluster.StateRunning || m.Tags.NoFailover() || lastHolder(v, name) && !reported(o, m) {
+			continue
+		}
+		if m.IsKeeper() && !reported(o, m) {
+			missing = append(missing, name)
+			continue
+		}
+		r := report{name, m.Position(), m.Tags.FailoverPriority()}
+		if m.IsKeeper() {
+			r.position = *m.Keeper.Position
+		}
+		if r.better(best) {
+			best = r
+		}
+	}
+	slices.Sort(missing)
+	return best, missing
+}
+
+// lastHolder: the member whose key is vacant; dead or stopped, it is not waited for.
+func lastHolder(v cluster.View, name string) bool {
+	return v.HolderIs(name) || v.Holder != nil && v.Holder.Name == name
+}
+
+func reported(o Observation, m cluster.Member) bool {
+	return m.Keeper != nil && m.Keeper.Vacancy == vacancy(o) && m.Keeper.Position != nil
+}
+
+// Vacant reports whether nobody provably holds the lease: the key is absent, or
+// its holder's beat stopped for T.
+func Vacant(o Observation) bool {
+	return !o.View.At.Never() && (o.View.Value.Leader == nil || o.Lease.Term == 0 && staleLeader(o))
+}
