@@ -1,0 +1,216 @@
+package dcstest
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/dcs"
+)
+
+var leaseCases = []testCase{
+	{"a race for a free cluster has one winner", func(w *world) {
+		c := w.candidacy("x")
+		errs := make([]error, 5)
+		var all sync.WaitGroup
+		for i := range errs {
+			s := w.session(string(rune('a' + i)))
+			all.Go(func() { _, errs[i] = s.Acquire(w.ctx, c) })
+		}
+		all.Wait()
+		won := 0
+		for _, err := range errs {
+			if err == nil {
+				won++
+			} else if !errors.Is(err, dcs.ErrCompared) {
+				w.Error(err)
+			}
+		}
+		if won != 1 {
+			w.Errorf("%d won", won)
+		}
+	}},
+	{"the winner is the holder, under the revision of its transaction", func(w *world) {
+		s := w.session("a")
+		l := w.acquire(s)
+		v := w.view()
+		if v.Leader == nil || v.Leader.Name != "a" || v.Leader.LeaseID != s.ID() || v.Leader.Term != l.Term() {
+			w.Errorf("leader is %+v, want a on lease %d under term %d", v.Leader, s.ID(), l.Term())
+		}
+		if v.Holder == nil || v.Holder.Node != "node-a" || v.Beat == nil || v.Beat.TTL != 10000 || v.Beat.Term != l.Term() {
+			w.Errorf("holder %+v, beat %+v", v.Holder, v.Beat)
+		}
+	}},
+	{"acquire_leader: a cluster that somebody took is not taken", func(w *world) {
+		seen := w.candidacy("b")
+		// The beat is as it was seen: only the leader key tells.
+		w.txn(nil, dcs.Put(w.key("leader"), []byte("a"), 0))
+		_, err := w.session("b").Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+	}},
+	{"acquire_beat: a stale key is taken over, but not from a holder that beat since", func(w *world) {
+		a := w.acquire(w.session("a"))
+		seen := w.candidacy("b")
+		w.must(a.Renew(w.ctx, ttl))
+		b := w.session("b")
+		_, err := b.Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+		l, err := b.Acquire(w.ctx, w.candidacy("b"))
+		w.must(err)
+		if l.Term() <= a.Term() {
+			w.Errorf("term %d after %d", l.Term(), a.Term())
+		}
+		w.want(dcs.ErrCompared, a.Renew(w.ctx, ttl))
+	}},
+	{"acquire_beat: a free key is not taken when a beat was missed", func(w *world) {
+		a := w.acquire(w.session("a"))
+		seen := w.candidacy("b")
+		w.must(a.Renew(w.ctx, ttl))
+		w.txn(nil, dcs.Delete(w.key("leader")))
+		seen.LeaderTerm = 0
+		_, err := w.session("b").Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+	}},
+	{"acquire_paused: nobody elects while another node was left primary in pause", func(w *world) {
+		a := w.acquire(w.session("a"))
+		w.must(a.PutPausedPrimary(w.ctx))
+		w.must(a.Session().Close(w.ctx))
+		b := w.session("b")
+		seen := w.candidacy("b")
+		_, err := b.Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+		seen.PausedRevision = w.view().PausedAt.ModRevision
+		_, err = b.Acquire(w.ctx, seen)
+		w.must(err)
+	}},
+	{"renew_txn: a renewal fails once the key is gone, although the lease is alive", func(w *world) {
+		l := w.acquire(w.session("a"))
+		w.txn(nil, dcs.Delete(w.key("leader")))
+		w.must(l.Session().KeepAlive(w.ctx))
+		w.want(dcs.ErrCompared, l.Renew(w.ctx, ttl))
+	}},
+	{"renew_keepalive: renewals keep the key, and beat each time", func(w *world) {
+		l := w.acquire(w.sessionFor("a", ttl))
+		last := w.view().Beat.ModRevision
+		for range 6 {
+			w.Elapse(ttl / 3)
+			w.must(l.Renew(w.ctx, ttl))
+			b := w.view().Beat
+			if b.ModRevision <= last || b.TTL != ttl.Milliseconds() || b.Term != l.Term() {
+				w.Fatalf("beat is %+v after %d", b, last)
+			}
+			last = b.ModRevision
+		}
+		w.await("the key goes when renewals end", func() bool { return w.view().Leader == nil })
+		w.want(dcs.ErrLeaseGone, l.Renew(w.ctx, ttl))
+	}},
+	{"inherit: the key is put again under a new term, which ends the old one", func(w *world) {
+		s := w.session("a")
+		old := w.acquire(s)
+		heir := w.newStore().Resume("a", s.ID())
+		l, err := heir.Inherit(w.ctx, old.Term(), cluster.Holder{Name: "a", Instance: "2"}, ttl)
+		w.must(err)
+		v := w.view()
+		if l.Term() <= old.Term() || v.Leader.Term != l.Term() || v.Holder.Instance != "2" {
+			w.Errorf("term %d after %d, view %+v", l.Term(), old.Term(), v.Leader)
+		}
+		w.want(dcs.ErrCompared, old.Renew(w.ctx, ttl))
+		w.must(l.Renew(w.ctx, ttl))
+	}},
+	{"inherit_term: a term that has passed is not inherited", func(w *world) {
+		s := w.session("a")
+		old := w.acquire(s)
+		_, err := s.Inherit(w.ctx, old.Term(), cluster.Holder{}, ttl)
+		w.must(err)
+		_, err = s.Inherit(w.ctx, old.Term(), cluster.Holder{}, ttl)
+		w.want(dcs.ErrCompared, err)
+	}},
+	{"inherit_name: another member's key is not inherited", func(w *world) {
+		a := w.acquire(w.session("a"))
+		_, err := w.session("b").Inherit(w.ctx, a.Term(), cluster.Holder{}, ttl)
+		w.want(dcs.ErrCompared, err)
+	}},
+	{"holder_term: nothing a replaced holder writes gets through", func(w *world) {
+		s := w.session("a")
+		old := w.acquire(s)
+		b := w.session("b")
+		_, err := s.Inherit(w.ctx, old.Term(), cluster.Holder{}, ttl)
+		w.must(err)
+		before := w.view().Revision
+		for what, err := range guardedWrites(w, old, b.ID()) {
+			if !errors.Is(err, dcs.ErrCompared) {
+				w.Errorf("%s: error is %v, want %v", what, err, dcs.ErrCompared)
+			}
+		}
+		if held, err := old.Settle(w.ctx); held || err != nil {
+			w.Errorf("settle: held %v, error %v; the key is a new process's", held, err)
+		}
+		if after := w.view().Revision; after != before {
+			w.Errorf("revision went from %d to %d", before, after)
+		}
+	}},
+	{"reserve: a timeline number is greater than all others, and nobody gets it twice", func(w *world) {
+		l := w.acquire(w.session("a"))
+		first, err := l.Reserve(w.ctx, nil, 5)
+		w.must(err)
+		if first.Highest() != 5 || first.Of(l.Term()) != 5 {
+			w.Fatalf("reserved %+v, want 5 for term %d", first, l.Term())
+		}
+		second, err := l.Reserve(w.ctx, &first, 3)
+		w.must(err)
+		if second.Highest() != 6 {
+			w.Errorf("reserved %+v, want 6", second)
+		}
+		_, err = l.Reserve(w.ctx, &first, 3)
+		w.want(dcs.ErrCompared, err)
+		_, err = l.Reserve(w.ctx, nil, 3)
+		w.want(dcs.ErrCompared, err)
+		if got := w.view().Timelines; got.ModRevision != second.ModRevision || len(got.Reserved) != 2 {
+			w.Errorf("stored: %+v", got)
+		}
+	}},
+	{"initialize_record_absent: an identifier is recorded once and never replaced", func(w *world) {
+		s := w.session("a")
+		l := w.acquire(s)
+		w.must(s.PutInitialize(w.ctx, "1"))
+		w.want(dcs.ErrCompared, s.PutInitialize(w.ctx, "2"))
+		w.want(dcs.ErrCompared, l.PutInitialize(w.ctx, "2"))
+		if got := w.view().Initialize; got.SystemID != "1" || got.LeaseID != 0 {
+			w.Errorf("initialize is %+v", got)
+		}
+	}},
+	{"failover_seen: only the wish that was looked at is cleared", func(w *world) {
+		l := w.acquire(w.session("a"))
+		w.must(w.store.PutFailover(w.ctx, cluster.Failover{Member: "b"}, 0))
+		seen := w.view().FailoverRev
+		w.must(w.store.PutFailover(w.ctx, cluster.Failover{Member: "c"}, seen))
+		w.want(dcs.ErrCompared, l.ClearFailover(w.ctx, seen))
+		w.must(l.ClearFailover(w.ctx, w.view().FailoverRev))
+		if v := w.view(); !v.Failover.Empty() || v.FailoverRev == 0 {
+			w.Errorf("failover is %+v at %d, want an empty one that is there", v.Failover, v.FailoverRev)
+		}
+	}},
+}
+
+// guardedWrites tries everything a holder may write, by name.
+func guardedWrites(w *world, l *dcs.Lease, other int64) map[string]error {
+	ctx := w.ctx
+	_, reserve := l.Reserve(ctx, nil, 2)
+	return map[string]error{
+		"renew":             l.Renew(ctx, 10*time.Second),
+		"status":            l.PutStatus(ctx, cluster.Positions{Optime: 1}),
+		"history":           l.PutHistory(ctx, nil),
+		"sync":              l.PutSync(ctx, cluster.Sync{}),
+		"failsafe":          l.PutFailsafe(ctx, nil),
+		"holder":            l.PutHolder(ctx, cluster.Holder{}),
+		"switchover":        l.PutSwitchover(ctx, cluster.Switchover{}),
+		"delete switchover": l.DeleteSwitchover(ctx),
+		"paused primary":    l.PutPausedPrimary(ctx),
+		"initialize":        l.PutInitialize(ctx, "1"),
+		"clear failover":    l.ClearFailover(ctx, 0),
+		"reserve":           reserve,
+		"hand over":         l.HandOver(ctx, cluster.Handover{To: "b"}, other),
+		"release":           l.Release(ctx, cluster.Release{}),
+	}
+}

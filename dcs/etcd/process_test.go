@@ -1,0 +1,185 @@
+//go:build integration
+
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/dcs/dcstest"
+	"github.com/pgkeeper/pgkeeper/dcs/etcd"
+)
+
+// process is one etcd of the distribution.
+type process struct {
+	url string
+	cmd *exec.Cmd
+}
+
+// processes starts size members of the installed etcd and waits for a leader.
+func processes(t *testing.T, size int) []*process {
+	path, err := exec.LookPath("etcd")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("etcd is not installed: install Debian's etcd-server")
+		}
+		t.Skip("etcd is not installed: install Debian's etcd-server")
+	}
+	urls := freeURLs(t, 2*size)
+	var initial []string
+	for i := range size {
+		initial = append(initial, fmt.Sprintf("m%d=%s", i, urls[2*i]))
+	}
+	var all []*process
+	for i := range size {
+		dir := t.TempDir()
+		cmd := exec.Command(path, "--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(dir, "data"),
+			"--listen-client-urls", urls[2*i+1], "--advertise-client-urls", urls[2*i+1],
+			"--listen-peer-urls", urls[2*i], "--initial-advertise-peer-urls", urls[2*i],
+			"--initial-cluster", strings.Join(initial, ","))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		log, err := os.Create(filepath.Join(dir, "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		p := &process{url: urls[2*i+1], cmd: cmd}
+		t.Cleanup(func() { p.kill(); log.Close() })
+		all = append(all, p)
+	}
+	leaderOf(t, all)
+	return all
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+func freeURLs(t *testing.T, n int) []string {
+	var urls []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		urls = append(urls, "http://"+l.Addr().String())
+	}
+	return urls
+}
+
+func endpoints(all []*process) []string {
+	var urls []string
+	for _, p := range all {
+		urls = append(urls, p.url)
+	}
+	return urls
+}
+
+// leaderOf waits until every member knows the same leader.
+func leaderOf(t *testing.T, all []*process) *process {
+	ctx := within(t, 30*time.Second)
+	c := rawClient(t, endpoints(all)...)
+	for ctx.Err() == nil {
+		if p := agreed(ctx, c, all); p != nil {
+			return p
+		}
+		pass(20 * time.Millisecond)
+	}
+	t.Fatal("etcd has no leader")
+	return nil
+}
+
+func agreed(ctx context.Context, c *clientv3.Client, all []*process) (leader *process) {
+	var leaders []uint64
+	for _, p := range all {
+		ask, cancel := context.WithTimeout(ctx, time.Second)
+		status, err := c.Status(ask, p.url)
+		cancel()
+		if err != nil || status.Leader == 0 {
+			return nil
+		}
+		if leaders = append(leaders, status.Leader); status.Leader == status.Header.MemberId {
+			leader = p
+		}
+	}
+	if len(slices.Compact(leaders)) != 1 {
+		return nil
+	}
+	return leader
+}
+
+func TestConformanceOfTheDistributionsEtcd(t *testing.T) {
+	all := processes(t, 1)
+	dcstest.Run(t, func(t *testing.T) dcstest.Harness { return harness(t, endpoints(all)...) })
+}
+
+// The numbers of SAFETY section 2 at ttl 5: a renewal is due every second, and
+// the guard acts 4.5 s after the last one that counted.
+func TestAKilledEtcdLeaderCostsLessThanTheDeadlineLeaves(t *testing.T) {
+	all := processes(t, 3)
+	kv := open(t, etcd.Options{Endpoints: endpoints(all)})
+	store := dcs.NewStore(kv, "service", "x")
+	ctx := within(t, 60*time.Second)
+	const lease = 5 * time.Second
+	settings := cluster.DefaultSettings()
+	settings.TTL = lease
+	s, err := store.Open(ctx, "a", lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Acquire(ctx, dcs.Candidacy{TTL: lease})
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, err := store.Load(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	updates := store.Watch(ctx, view)
+	leaderOf(t, all).kill()
+	began, tries := time.Now(), 0
+	for {
+		attempt, cancel := context.WithTimeout(ctx, settings.Attempt())
+		err := l.Renew(attempt, lease)
+		cancel()
+		tries++
+		if err == nil {
+			break
+		}
+		if errors.Is(err, dcs.ErrCompared) || errors.Is(err, dcs.ErrLeaseGone) {
+			t.Fatal(err)
+		}
+	}
+	took := time.Since(began)
+	t.Logf("the first renewal after the kill took %s in %d attempts", took, tries)
+	if most := lease - settings.Margin(0) - settings.RenewEvery(); took > most {
+		t.Errorf("took %s, the deadline leaves %s", took, most)
+	}
+	// The watch goes on at another member, or says that it cannot.
+	for u := range updates {
+		if u.Err != nil || u.View.Beat.ModRevision > view.Beat.ModRevision {
+			t.Logf("watch: error %v", u.Err)
+			return
+		}
+	}
+	t.Error("the watch said nothing")
+}

@@ -1,0 +1,133 @@
+package dcs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// ErrTimelinesUnreadable: the list of reserved timelines exists but says
+// nothing, so that no number can be proved unused (S8).
+var ErrTimelinesUnreadable = errors.New("the key pgkeeper/timelines cannot be read, so no timeline number is known to be unused; restore its value, or delete the key once no member has a timeline above those in the key history")
+
+// mostReservations bounds the list of reserved timelines.
+const mostReservations = 100
+
+// NextTimelines gives current (nil for none) with one more reservation for term:
+// a number greater than every reserved one and at least atLeast. The number is
+// the result's Highest; its ModRevision is current's, which the writing
+// transaction compares.
+func NextTimelines(current *cluster.Timelines, term cluster.Term, atLeast cluster.Timeline) (cluster.Timelines, error) {
+	var next cluster.Timelines
+	if current != nil {
+		// guard: timelines_readable — SAFETY 5, S8: see ErrTimelinesUnreadable.
+		if current.ModRevision != 0 && len(current.Reserved) == 0 {
+			return next, ErrTimelinesUnreadable
+		}
+		next.ModRevision = current.ModRevision
+		next.Reserved = append(next.Reserved, current.Reserved[max(0, len(current.Reserved)-mostReservations+1):]...)
+	}
+	// guard: timeline_unused — SAFETY 5, S8: one number, one term.
+	number := max(current.Highest()+1, atLeast)
+	if number <= current.Highest() {
+		return cluster.Timelines{}, fmt.Errorf("reserve a timeline after %d: no number is left", current.Highest())
+	}
+	next.Reserved = append(next.Reserved, cluster.Reservation{Timeline: number, Term: term})
+	return next, nil
+}
+
+// Reserve takes an unused timeline number for this term before a promotion
+// (SAFETY 5). The number is the result's Highest. ErrCompared when the list
+// changed since current was read, or the term has passed.
+func (l *Lease) Reserve(ctx context.Context, current *cluster.Timelines, atLeast cluster.Timeline) (cluster.Timelines, error) {
+	term := l.Term()
+	next, err := NextTimelines(current, term, atLeast)
+	if err != nil {
+		return cluster.Timelines{}, err
+	}
+	value, err := compact(next)
+	if err != nil {
+		return cluster.Timelines{}, err
+	}
+	key := l.key(keyTimelines)
+	// guard: reserve_timelines — SAFETY 5, S8: nobody reserved since.
+	unchanged := modIs(key, next.ModRevision)
+	rev, err := l.underTerm(ctx, term, "reserve a timeline", []Compare{unchanged}, Put(key, value, 0))
+	if err != nil {
+		return cluster.Timelines{}, err
+	}
+	next.ModRevision = rev
+	return next, nil
+}
+
+// PutStatus publishes how far the primary has written.
+func (l *Lease) PutStatus(ctx context.Context, p cluster.Positions) error {
+	return l.putJSON(ctx, keyStatus, p)
+}
+
+// PutHistory publishes the promotions.
+func (l *Lease) PutHistory(ctx context.Context, h cluster.History) error {
+	value, err := encodeHistory(h)
+	if err != nil {
+		return err
+	}
+	return l.put(ctx, keyHistory, value)
+}
+
+// PutSync publishes the synchronous standbys.
+func (l *Lease) PutSync(ctx context.Context, s cluster.Sync) error {
+	value, err := encodeSync(s)
+	if err != nil {
+		return err
+	}
+	return l.put(ctx, keySync, value)
+}
+
+// PutFailsafe publishes the members' API URLs by name.
+func (l *Lease) PutFailsafe(ctx context.Context, urls map[string]string) error {
+	if urls == nil {
+		urls = map[string]string{}
+	}
+	return l.putJSON(ctx, keyFailsafe, urls)
+}
+
+// PutHolder says anew for which server the cluster is held.
+func (l *Lease) PutHolder(ctx context.Context, h cluster.Holder) error {
+	return l.putJSON(ctx, keyHolder, h)
+}
+
+// PutSwitchover records how far a switchover has come, before the step it names.
+func (l *Lease) PutSwitchover(ctx context.Context, s cluster.Switchover) error {
+	s.Term = l.Term()
+	return l.putJSON(ctx, keySwitchover, s)
+}
+
+// DeleteSwitchover removes the record of a switchover that ended.
+func (l *Lease) DeleteSwitchover(ctx context.Context) error {
+	_, err := l.underTerm(ctx, l.Term(), "delete the switchover", nil, Delete(l.key(keySwitchover)))
+	return err
+}
+
+// PutPausedPrimary marks this member as the primary of a paused cluster. The
+// mark has no lease and outlasts the leader key.
+func (l *Lease) PutPausedPrimary(ctx context.Context) error {
+	return l.putJSON(ctx, keyPausedPrimary, cluster.PausedPrimary{Name: l.session.name})
+}
+
+// PutInitialize records the system identifier when none is recorded.
+func (l *Lease) PutInitialize(ctx context.Context, systemID string) error {
+	_, err := l.underTerm(ctx, l.Term(), "record the system identifier",
+		[]Compare{l.session.store.uninitialized()}, Put(l.key(keyInitialize), []byte(systemID), 0))
+	return err
+}
+
+// ClearFailover takes back a wish that was fulfilled or refused, as it was seen
+// at rev; ErrCompared when there is another one by now.
+func (l *Lease) ClearFailover(ctx context.Context, rev int64) error {
+	key := l.key(keyFailover)
+	// guard: failover_seen — a wish that nobody looked at yet is not lost.
+	_, err := l.underTerm(ctx, l.Term(), "clear the failover wish", []Compare{modIs(key, rev)}, Put(key, []byte("{}"), 0))
+	return err
+}

@@ -1,0 +1,224 @@
+package dcs
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// folder makes the next view out of an older one. Views are immutable: it
+// changes a copy, and copies each map and slice before its first change.
+type folder struct {
+	base string
+	view cluster.View
+
+	membersOwned, resultsOwned, requestsOwned, problemsOwned bool
+}
+
+// fold applies one change.
+func (f *folder) fold(c Change) {
+	key, ok := strings.CutPrefix(c.Key, f.base+"/")
+	if !ok {
+		return
+	}
+	f.clearProblem(key)
+	if err := f.set(key, c); err != nil {
+		f.problem(key, err)
+	}
+}
+
+// set dispatches on the key; a deleted key gives its field's zero value.
+func (f *folder) set(key string, c Change) error {
+	if done, err := f.setNamed(key, c); done {
+		return err
+	}
+	v := &f.view
+	var err error
+	switch key {
+	case keyInitialize:
+		v.Initialize, err = decoded(c, decodeInitialize)
+	case keyLeader:
+		v.Leader, err = decoded(c, decodeLeader)
+	case keyConfig:
+		v.Config, err = decoded(c, decodeConfig)
+	case keyFailover:
+		v.Failover, err = decoded(c, decodeFailover)
+		v.FailoverRev = present(c)
+	case keySync:
+		v.Sync, err = decoded(c, decodeSync)
+	case keyHistory:
+		v.History, v.HistoryRev = nil, present(c)
+		if !c.Deleted {
+			err = decodeInto(c.Value, &v.History, false)
+		}
+	case keyStatus:
+		v.Status, err = decoded(c, decodeStatus)
+	case keyOptime:
+		err = f.setOptime(c)
+	case keyFailsafe:
+		v.Failsafe = nil
+		if !c.Deleted {
+			err = decodeInto(c.Value, &v.Failsafe, false)
+		}
+	default:
+		err = f.setKeeper(key, c)
+	}
+	return err
+}
+
+// setKeeper covers pgkeeper's own single keys.
+func (f *folder) setKeeper(key string, c Change) (err error) {
+	v := &f.view
+	switch key {
+	case keyBeat:
+		v.Beat, err = decoded(c, decodeBeat)
+	case keyHolder:
+		v.Holder, err = decoded(c, decodeHolder)
+	case keyHandover:
+		v.Handover, err = decoded(c, decodeHandover)
+	case keyRelease:
+		v.Release, err = decoded(c, decodeRelease)
+	case keyTimelines:
+		v.Timelines, err = decoded(c, decodeTimelines)
+	case keySwitchover:
+		v.Switchover, err = decoded(c, decodeSwitchover)
+	case keyPausedPrimary:
+		v.PausedAt, err = decoded(c, decodePaused)
+	}
+	return err
+}
+
+// setNamed covers the keys that end in a name; done is false for all others.
+func (f *folder) setNamed(key string, c Change) (done bool, err error) {
+	if name, ok := strings.CutPrefix(key, keyMembers); ok {
+		if validName(name) {
+			err = f.setMember(name, c)
+		}
+		return true, err
+	}
+	if rest, ok := strings.CutPrefix(key, keyRequests); ok {
+		if member, id, ok := splitRequest(rest); ok {
+			err = f.setRequest(member, id, c)
+		}
+		return true, err
+	}
+	if id, ok := strings.CutPrefix(key, keyResults); ok {
+		if validName(id) {
+			err = f.setResult(id, c)
+		}
+		return true, err
+	}
+	return false, nil
+}
+
+func (f *folder) setMember(name string, c Change) (err error) {
+	own(&f.view.Members, &f.membersOwned)
+	if c.Deleted {
+		delete(f.view.Members, name)
+		return nil
+	}
+	f.view.Members[name], err = decodeMember(name, c.Pair)
+	return err
+}
+
+func (f *folder) setResult(id string, c Change) (err error) {
+	own(&f.view.Results, &f.resultsOwned)
+	if c.Deleted {
+		delete(f.view.Results, id)
+		return nil
+	}
+	f.view.Results[id], err = decodeResult(id, c.Pair)
+	return err
+}
+
+// setRequest keeps the requests in the order in which they were made.
+func (f *folder) setRequest(member, id string, c Change) (err error) {
+	if !f.requestsOwned {
+		f.view.Requests, f.requestsOwned = slices.Clone(f.view.Requests), true
+	}
+	f.view.Requests = slices.DeleteFunc(f.view.Requests, func(r cluster.Request) bool {
+		return r.Member == member && r.ID == id
+	})
+	if c.Deleted {
+		return nil
+	}
+	r, err := decodeRequest(member, id, c.Pair)
+	f.view.Requests = append(f.view.Requests, r)
+	slices.SortFunc(f.view.Requests, func(a, b cluster.Request) int {
+		return cmp.Or(cmp.Compare(a.ModRevision, b.ModRevision), cmp.Compare(a.Member, b.Member), cmp.Compare(a.ID, b.ID))
+	})
+	return err
+}
+
+// setOptime takes the legacy key only while `status` says no more than it: a
+// Patroni holder that still writes both writes the same position to each.
+func (f *folder) setOptime(c Change) error {
+	s := f.view.Status
+	if s != nil && (s.Slots != nil || s.Retain != nil || s.Timeline != 0) {
+		return nil
+	}
+	next, err := decoded(c, decodeOptime)
+	if next != nil {
+		f.view.Status = next
+	}
+	return err
+}
+
+// decodeLeader reads the bare name.
+func decodeLeader(p Pair) (*cluster.Leader, error) {
+	return &cluster.Leader{Name: string(p.Value), LeaseID: p.Lease, Term: cluster.Term(p.ModRevision)}, nil
+}
+
+// decoded applies decode to a put and gives nil for a delete.
+func decoded[T any](c Change, decode func(Pair) (*T, error)) (*T, error) {
+	if c.Deleted {
+		return nil, nil
+	}
+	return decode(c.Pair)
+}
+
+// present is the key's mod_revision after the change, 0 when it is gone.
+func present(c Change) int64 {
+	if c.Deleted {
+		return 0
+	}
+	return c.ModRevision
+}
+
+// own replaces a map by its copy once per view.
+func own[V any](m *map[string]V, owned *bool) {
+	if *owned {
+		return
+	}
+	*owned = true
+	if *m = maps.Clone(*m); *m == nil {
+		*m = map[string]V{}
+	}
+}
+
+// problemPrefix begins every line about key, and about no other key.
+func problemPrefix(key string) string { return fmt.Sprintf("key %q: ", key) }
+
+func (f *folder) clearProblem(key string) {
+	about := func(line string) bool { return strings.HasPrefix(line, problemPrefix(key)) }
+	if slices.ContainsFunc(f.view.Problems, about) {
+		f.ownProblems()
+		f.view.Problems = slices.DeleteFunc(f.view.Problems, about)
+	}
+}
+
+func (f *folder) problem(key string, err error) {
+	f.ownProblems()
+	f.view.Problems = append(f.view.Problems, problemPrefix(key)+err.Error())
+	slices.Sort(f.view.Problems)
+}
+
+func (f *folder) ownProblems() {
+	if !f.problemsOwned {
+		f.view.Problems, f.problemsOwned = slices.Clone(f.view.Problems), true
+	}
+}
