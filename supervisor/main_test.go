@@ -1,0 +1,118 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The tests start this binary again as "supervisor DIR", "worker DIR" or "guard
+// DIR". What the fakes see goes to DIR/diary; a file in DIR changes how they act.
+const roleEnv = "PGKEEPER_SUPERVISOR_TEST"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(roleEnv) == "" {
+		os.Exit(m.Run())
+	}
+	dir := os.Args[2]
+	switch os.Args[1] {
+	case "supervisor":
+		os.Exit(runSupervisor(dir))
+	case "worker":
+		os.Exit(runWorker(dir))
+	case "guard":
+		os.Exit(runGuard(dir))
+	}
+	os.Exit(64)
+}
+
+func runSupervisor(dir string) int {
+	o := Options{
+		RuntimeDir: dir, Worker: []string{os.Args[0], "worker", dir}, Guard: []string{os.Args[0], "guard", dir},
+		StopTimeout: 10 * time.Second, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
+	if len(os.Args) > 3 {
+		o.ParentPipe, _ = strconv.Atoi(os.Args[3])
+	}
+	if has(dir, "impatient") {
+		o.StopTimeout = 100 * time.Millisecond
+	}
+	code, err := Run(context.Background(), o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return code
+}
+
+// runWorker plays a worker that is well behaved unless a file says otherwise.
+func runWorker(dir string) int {
+	c := make(chan os.Signal, 16)
+	signal.Notify(c, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2)
+	switch {
+	case has(dir, "refuse"):
+		return ExitRefused
+	case has(dir, "crash"):
+		note(dir, "crash")
+		return 1
+	}
+	if _, err := TakeWorkerLock(dir); err != nil {
+		note(dir, "no lock: "+err.Error())
+		return 1
+	}
+	note(dir, fmt.Sprintf("worker %d notify=%q", os.Getpid(), os.Getenv("NOTIFY_SOCKET")))
+	_ = NotifyStatus("running")
+	_ = NotifyReady()
+	for s := range c {
+		note(dir, fmt.Sprintf("worker %d %v", os.Getpid(), s))
+		switch {
+		case s == unix.SIGHUP:
+			_ = NotifyReady()
+		case has(dir, "stubborn") && s == unix.SIGTERM:
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
+// runGuard holds the lock until it is told to go.
+func runGuard(dir string) int {
+	l, err := open(filepath.Join(dir, guardLock))
+	if err != nil {
+		return 1
+	}
+	if ok, err := l.try(); !ok || err != nil {
+		note(dir, "guard refused")
+		return 1
+	}
+	sid, _ := unix.Getsid(0)
+	note(dir, fmt.Sprintf("guard %d sid %d", os.Getpid(), sid))
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGTERM)
+	<-c
+	return 0
+}
+
+func has(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
+}
+
+func note(dir, text string) {
+	f, err := os.OpenFile(filepath.Join(dir, "diary"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		os.Exit(71)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintln(f, text); err != nil {
+		os.Exit(72)
+	}
+}
