@@ -1,0 +1,190 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reload makes the server read its configuration. It takes effect a moment after
+// this returns, in each process for itself.
+func (s *Server) Reload(ctx context.Context) error {
+	if _, err := s.act.query(ctx, "reload", "select pg_reload_conf()"); err != nil {
+		return fmt.Errorf("reload the configuration: %w", err)
+	}
+	return nil
+}
+
+// Checkpoint writes a checkpoint, on a standby a restart point. It may take long;
+// ctx bounds it.
+func (s *Server) Checkpoint(ctx context.Context) error {
+	conn, err := s.connectLocal(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	// Two statements: a timeout set in one string with what it is for would not
+	// count for it.
+	for _, sql := range []string{"set statement_timeout = 0", "checkpoint"} {
+		if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
+			return fmt.Errorf("write a checkpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+// Follow makes the running standby stream from up, or from nobody when up has no
+// host. It returns when the server was told and a receiver that hung on another
+// host is gone; the new one connects on its own. Since PostgreSQL 13 a reload is
+// enough.
+func (s *Server) Follow(ctx context.Context, up Upstream) error {
+	changed, err := s.writeUpstream(up)
+	if err != nil {
+		return err
+	}
+	if err := s.Reload(ctx); err != nil {
+		return err
+	}
+	return s.dropStuckReceiver(ctx, up, changed)
+}
+
+// WriteUpstream writes who is followed into the generated postgresql.conf,
+// durably, and changes nothing else. WriteConfig must have written it once.
+func (s *Server) WriteUpstream(up Upstream) error {
+	_, err := s.writeUpstream(up)
+	return err
+}
+
+func (s *Server) writeUpstream(up Upstream) (changed bool, err error) {
+	if err := s.writePassfile(); err != nil {
+		return false, fmt.Errorf("write %s: %w", s.o.PgPass, err)
+	}
+	err = s.owner.do(func() error {
+		content, _, err := readOptional(s.conf(confName))
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(string(content), confHeader) {
+			return fmt.Errorf("%w: %s", ErrNotGenerated, s.conf(confName))
+		}
+		changed, err = writeChanged(s.conf(confName), replaceUpstream(string(content), s.PrimaryConninfo(up), up.SlotName))
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("write who is followed: %w", err)
+	}
+	return changed, nil
+}
+
+// replaceUpstream exchanges the two lines of a generated configuration.
+func replaceUpstream(text, conninfo, slot string) string {
+	lines := strings.SplitAfter(withoutUpstream(text), "\n")
+	var b strings.Builder
+	written := false
+	for _, line := range lines {
+		// They stand sorted among the recovery parameters, before recovery_target.
+		if !written && strings.HasPrefix(line, "recovery_target = ") {
+			writeParameter(&b, "primary_conninfo", conninfo)
+			writeParameter(&b, "primary_slot_name", slot)
+			written = true
+		}
+		b.WriteString(line)
+	}
+	if !written {
+		writeParameter(&b, "primary_conninfo", conninfo)
+		writeParameter(&b, "primary_slot_name", slot)
+	}
+	return b.String()
+}
+
+// receiverSQL finds the WAL receiver also while it is connecting, when
+// pg_stat_wal_receiver does not show it yet.
+const receiverSQL = `
+select a.pid, w.sender_host, w.sender_port::text, w.slot_name
+from pg_stat_get_activity(null) a left join pg_stat_get_wal_receiver() w on w.pid = a.pid
+where a.backend_type = 'walreceiver'`
+
+// receiverGrace is how long a receiver gets to leave by itself after a reload
+// that gave it another host; about 18 ms is usual.
+const receiverGrace = 300 * time.Millisecond
+
+// dropStuckReceiver ends a receiver that stays with another host: the startup
+// process asks it to leave, but one that is stuck on a dead host may sit there
+// until its timeout (SAFETY trap 12). The server cannot end it by SQL, since it
+// is no backend, so it gets the signal that the startup process would send.
+//
+// A receiver that is connecting shows no host. It is another's when the upstream
+// has just changed, and ours when it has not.
+func (s *Server) dropStuckReceiver(ctx context.Context, up Upstream, changed bool) error {
+	first, err := s.otherReceiver(ctx, up, changed)
+	if err != nil || first == 0 {
+		return err
+	}
+	grace, cancel := context.WithTimeout(ctx, receiverGrace)
+	defer cancel()
+	for grace.Err() == nil {
+		pause(grace, 5*time.Millisecond)
+		if now, err := s.otherReceiver(ctx, up, changed); err != nil || now != first {
+			return err
+		}
+	}
+	if err := s.endReceiver(first); err != nil {
+		return err
+	}
+	s.o.Log.Info("stuck wal receiver ended", "pid", first)
+	for ctx.Err() == nil {
+		if now, err := s.otherReceiver(ctx, up, changed); err != nil || now != first {
+			return err
+		}
+		pause(ctx, 5*time.Millisecond)
+	}
+	return fmt.Errorf("wait for the wal receiver %d to end: %w", first, context.Cause(ctx))
+}
+
+// otherReceiver is the pid of a receiver that does not stream from up; 0 if none.
+func (s *Server) otherReceiver(ctx context.Context, up Upstream, changed bool) (int, error) {
+	rows, err := s.act.query(ctx, "receiver", receiverSQL)
+	if err != nil {
+		return 0, fmt.Errorf("look for the wal receiver: %w", err)
+	}
+	for _, row := range rows {
+		r := reader{row: row}
+		if row[1] == nil && up.Host != "" && !changed {
+			continue
+		}
+		if up.Host == "" || r.text(1) != up.Host || r.text(2) != up.Port || r.text(3) != up.SlotName {
+			return r.number(0), r.err
+		}
+	}
+	return 0, nil
+}
+
+// endReceiver sends SIGTERM to pid after making sure that it still is a process
+// of our server.
+func (s *Server) endReceiver(pid int) error {
+	ours, err := s.isServerProcess(pid)
+	if err != nil || !ours {
+		return err
+	}
+	title, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil || !strings.Contains(string(title), "walreceiver") {
+		return nil //nolint:nilerr // gone already
+	}
+	if err := unix.Kill(pid, syscall.SIGTERM); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("end the wal receiver %d: %w", pid, err)
+	}
+	return nil
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}

@@ -1,0 +1,224 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// InitSpec is how a new cluster is made.
+type InitSpec struct {
+	// Args are the user's own for initdb, each as "--name" or "--name=value".
+	Args []string
+	// PgHBA are lines added to the pg_hba.conf that initdb writes. Lines of the
+	// configuration that WriteConfig gets replace the whole file.
+	PgHBA []string
+}
+
+// forbiddenInit are what we give initdb ourselves, or what would lose data.
+var forbiddenInit = []string{"pgdata", "nosync", "no-sync", "pwfile", "pwprompt", "sync-only", "version", "username"}
+
+// InitDB makes a new database cluster in the empty data directory and returns its
+// system identifier. Roles are made by a stand-alone backend before any server
+// runs, so that no writable server exists outside a lease. When it fails, nothing
+// is left in the directory; when it is interrupted, the tombstone tells.
+func (s *Server) InitDB(ctx context.Context, spec InitSpec) (systemID string, err error) {
+	args, err := s.initArgs(spec.Args)
+	if err != nil {
+		return "", err
+	}
+	err = s.fresh(ctx, TombstoneInit, "", func(lock *os.File) error {
+		if err := s.initdb(ctx, args, lock); err != nil {
+			return err
+		}
+		if err := s.owner.do(func() error { return appendLines(s.data(hbaName), spec.PgHBA) }); err != nil {
+			return fmt.Errorf("add lines to %s: %w", hbaName, err)
+		}
+		if err := s.createRoles(ctx, lock); err != nil {
+			return err
+		}
+		return s.owner.do(func() error {
+			control, err := s.readControl()
+			systemID = control.SystemID
+			return err
+		})
+	})
+	if err != nil {
+		return "", fmt.Errorf("make a new database cluster: %w", err)
+	}
+	return systemID, nil
+}
+
+// initArgs are initdb's arguments: ours, the user's, and defaults for what the
+// user left open. The locale of this machine's environment does not decide what
+// the cluster sorts by.
+func (s *Server) initArgs(user []string) ([]string, error) {
+	given := func(names ...string) bool {
+		return slices.ContainsFunc(user, func(arg string) bool { return slices.Contains(names, optionName(arg)) })
+	}
+	for _, name := range forbiddenInit {
+		if given(name) {
+			return nil, fmt.Errorf("%w: bootstrap.initdb contains %q, which pgkeeper sets itself: remove it", ErrOptions, name)
+		}
+	}
+	args := []string{"--pgdata=" + s.o.DataDir, "--username=" + s.o.Superuser.Username,
+		"--no-sync"} // the whole file system is synced at the end, before the tombstone goes
+	if !given("data-checksums", "no-data-checksums", "k") {
+		args = append(args, "--data-checksums")
+	}
+	if !given("encoding", "E") {
+		args = append(args, "--encoding=UTF8")
+	}
+	if !given("locale", "no-locale", "lc-collate", "lc-ctype") {
+		args = append(args, "--locale=C.UTF-8")
+	}
+	if !given("auth", "A", "auth-host") {
+		args = append(args, "--auth-host=scram-sha-256")
+	}
+	if s.o.Superuser.Password == "" && !s.owner.self {
+		return nil, fmt.Errorf("%w: %s.password is missing: as root, pgkeeper logs in to its server with it", ErrOptions, s.o.Superuser.Configured)
+	}
+	if !given("auth", "A", "auth-local") {
+		args = append(args, "--auth-local="+map[bool]string{true: "peer", false: "scram-sha-256"}[s.o.Superuser.Password == ""])
+	}
+	return append(args, user...), nil
+}
+
+// optionName is the name in "--name=value", "--name", "-n" or "-nvalue".
+func optionName(arg string) string {
+	if long, isLong := strings.CutPrefix(arg, "--"); isLong {
+		name, _, _ := strings.Cut(long, "=")
+		return name
+	}
+	if len(arg) > 1 && arg[0] == '-' {
+		return arg[1:2]
+	}
+	return arg
+}
+
+func (s *Server) initdb(ctx context.Context, args []string, lock *os.File) error {
+	files := []*os.File{lock}
+	if password := s.o.Superuser.Password; password != "" {
+		if strings.ContainsAny(password, "\r\n\x00") {
+			return fmt.Errorf("%w: %s.password contains a line break", ErrOptions, s.o.Superuser.Configured)
+		}
+		pipe, err := s.secretPipe(password)
+		if err != nil {
+			return err
+		}
+		defer pipe.Close()
+		files = append(files, pipe)
+		args = append(args, "--pwfile=/dev/fd/4")
+	}
+	_, err := s.run(ctx, job{program: "initdb", args: args, files: files})
+	return err
+}
+
+// fresh runs work that fills the empty data directory, between tombstone and
+// durability. A directory that interrupted work of the same kind left is emptied
+// first; any other content is refused.
+func (s *Server) fresh(ctx context.Context, kind, source string, work func(lock *os.File) error) (err error) {
+	lock, err := s.lockJob()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := s.makeEmpty(); err != nil {
+		return err
+	}
+	if err := s.bury(kind, source); err != nil {
+		return err
+	}
+	if err = s.owner.ensureDir(s.o.DataDir, 0o700); err == nil {
+		// An existing directory may be open to others, which PostgreSQL refuses.
+		err = s.owner.do(func() error { return os.Chmod(s.o.DataDir, 0o700) })
+	}
+	if err == nil {
+		err = work(lock)
+	}
+	worked := s.o.Now()
+	if err == nil {
+		err = s.syncAll()
+	}
+	s.o.Log.Debug("data directory filled", "action", kind, "sync", s.o.Now().Sub(worked))
+	if err != nil {
+		return errors.Join(errCancelled(ctx, err), s.cleanUp())
+	}
+	return s.unbury()
+}
+
+// makeEmpty makes sure that the data directory is empty or absent.
+func (s *Server) makeEmpty() error {
+	grave, err := s.Tombstone()
+	if err != nil {
+		return err
+	}
+	var state cluster.DataDir
+	err = s.owner.do(func() (err error) {
+		state, err = s.directory()
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case state == cluster.DataEmpty:
+		return nil
+	case grave.disposable():
+		return s.cleanUp()
+	}
+	return fmt.Errorf("%w: %s: it is never overwritten; move it aside first", ErrNotEmpty, s.o.DataDir)
+}
+
+// cleanUp removes what failed work left in a directory that was empty before, and
+// then its tombstone. Tablespaces and a WAL directory elsewhere are emptied too.
+func (s *Server) cleanUp() error {
+	err := s.owner.do(func() error {
+		if has, err := exists(s.o.DataDir); err != nil || !has {
+			return err
+		}
+		for _, link := range s.links() {
+			if err := os.RemoveAll(link.owned); err != nil {
+				return err
+			}
+		}
+		return removeContents(s.o.DataDir)
+	})
+	if err != nil {
+		return fmt.Errorf("remove what is left in %s: %w", s.o.DataDir, err)
+	}
+	return s.unbury()
+}
+
+// syncAll makes the data directory durable with all that belongs to it.
+func (s *Server) syncAll() error {
+	return s.owner.do(func() error {
+		paths := []string{s.o.DataDir}
+		for _, link := range s.links() {
+			paths = append(paths, link.target)
+		}
+		for _, path := range paths {
+			if err := syncFilesystem(path); err != nil {
+				return err
+			}
+		}
+		return syncDir(filepath.Dir(s.o.DataDir))
+	})
+}
+
+func appendLines(path string, lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	content = append(content, "\n# bootstrap.pg_hba\n"+strings.Join(lines, "\n")+"\n"...)
+	return writeFile(path, content, 0o600)
+}

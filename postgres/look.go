@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Look is one good look at the server and its directory. running and pid say what
+// the guard knows of the postmaster; when it runs, it is asked with one statement
+// on a kept connection.
+//
+// A server that refuses connections because it starts or stops is a good look
+// (ModeStarting, ModeStopping). Anything else that keeps the question from being
+// answered is an error, and then nothing may be concluded.
+func (s *Server) Look(ctx context.Context, running bool, pid int) (cluster.NodeState, error) {
+	n, err := s.Disk(ctx)
+	if err != nil || !running {
+		return n, err
+	}
+	n.PostmasterPID = pid
+	row, err := s.ask(ctx)
+	if err != nil {
+		if n.Mode, err = s.refusal(err, pid); err != nil {
+			return cluster.NodeState{}, err
+		}
+		return n, nil
+	}
+	if err := s.fillRunning(ctx, &n, row); err != nil {
+		return cluster.NodeState{}, err
+	}
+	if n.PendingRestart, err = s.pendingRestart(ctx, row); err != nil {
+		return cluster.NodeState{}, err
+	}
+	return n, nil
+}
+
+// ask runs the statement of Look. Functions of recovery fail when a promotion
+// ends it under their feet; asked once more, the server has made up its mind.
+func (s *Server) ask(ctx context.Context) (lookRow, error) {
+	rows, err := s.watch.query(ctx, "look", lookSQL)
+	if sqlState(err) == stateNotInPrerequisite {
+		rows, err = s.watch.query(ctx, "look", lookSQL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != 1 {
+		return nil, fmt.Errorf("look at the server: %d rows, want 1", len(rows))
+	}
+	return rows[0], nil
+}
+
+// refusal tells a server that starts or stops from one that could not be asked.
+// Before the postmaster has its socket only postmaster.pid knows.
+func (s *Server) refusal(err error, pid int) (cluster.Mode, error) {
+	switch sqlState(err) {
+	case stateCannotConnectNow:
+		if strings.Contains(err.Error(), "shutting down") {
+			return cluster.ModeStopping, nil
+		}
+		return cluster.ModeStarting, nil
+	case stateAdminShutdown, stateCrashShutdown, "":
+	default:
+		return cluster.ModeUnknown, fmt.Errorf("look at the server: %w", err)
+	}
+	refused := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	lockfile, readErr := s.readPidFile()
+	if !refused || readErr != nil || lockfile.pid != pid {
+		return cluster.ModeUnknown, fmt.Errorf("look at the server: %w", err)
+	}
+	switch lockfile.status {
+	case "starting":
+		return cluster.ModeStarting, nil
+	case "stopping":
+		return cluster.ModeStopping, nil
+	}
+	return cluster.ModeUnknown, fmt.Errorf("look at the server: %w", err)
+}
+
+// pidFile is what postmaster.pid says.
+type pidFile struct {
+	pid int
+	dir string
+	// port, socket and listen are where the server can be reached.
+	port, socket, listen string
+	status               string
+}
+
+func (s *Server) readPidFile() (p pidFile, err error) {
+	var content []byte
+	err = s.owner.do(func() (err error) {
+		content, err = os.ReadFile(s.data("postmaster.pid"))
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	return parsePidFile(content)
+}
+
+// errPidFile: postmaster.pid says nothing that can be read.
+var errPidFile = errors.New("postmaster.pid not readable")
+
+// parsePidFile reads postmaster.pid: the pid in line 1 (negative for a stand-alone
+// backend), the directory in line 2, port, socket directory and address in lines
+// 4 to 6, the postmaster's state in line 8. Later lines come later in a start.
+func parsePidFile(content []byte) (p pidFile, err error) {
+	text := strings.Split(string(content), "\n")
+	if p.pid, err = strconv.Atoi(strings.TrimSpace(text[0])); err != nil {
+		return p, fmt.Errorf("%w: %q is not a process id", errPidFile, text[0])
+	}
+	text = append(text, make([]string, 8)...)
+	p.dir, p.port, p.socket, p.listen = text[1], text[3], text[4], text[5]
+	p.status = strings.TrimSpace(text[7])
+	return p, nil
+}
+
+// sameDirectory compares two names of the data directory.
+func (s *Server) sameDirectory(other string) (same bool, err error) {
+	if filepath.Clean(other) == s.o.DataDir {
+		return true, nil
+	}
+	err = s.owner.do(func() error {
+		mine, err := os.Stat(s.o.DataDir)
+		if err != nil {
+			return err
+		}
+		if theirs, err := os.Stat(other); err == nil {
+			same = os.SameFile(mine, theirs)
+		}
+		return nil
+	})
+	return same, err
+}
+
+// Fast is the least that must be known every few milliseconds of a promotion or
+// a switchover.
+type Fast struct {
+	InRecovery bool
+	// Receive and Replay are a standby's positions, Flush is a primary's.
+	Receive, Replay, Flush cluster.LSN
+	// Timeline is a primary's own; of a standby that its receiver streams.
+	Timeline cluster.Timeline
+	// Receiver tells that a WAL receiver runs.
+	Receiver bool
+}
+
+// Position is the newest WAL the server has, as far as Timeline is known.
+func (f Fast) Position() cluster.Position {
+	return cluster.Position{Timeline: f.Timeline, LSN: max(f.Receive, f.Replay, f.Flush)}
+}
+
+// LookFast asks for little, on the same kept connection as Look.
+func (s *Server) LookFast(ctx context.Context) (Fast, error) {
+	rows, err := s.watch.query(ctx, "fast", fastSQL)
+	if sqlState(err) == stateNotInPrerequisite {
+		rows, err = s.watch.query(ctx, "fast", fastSQL)
+	}
+	if err != nil {
+		return Fast{}, fmt.Errorf("look at the server: %w", err)
+	}
+	if len(rows) != 1 {
+		return Fast{}, fmt.Errorf("look at the server: %d rows, want 1", len(rows))
+	}
+	r := reader{row: rows[0]}
+	f := Fast{InRecovery: r.flag(0), Receive: r.lsn(1), Replay: r.lsn(2), Flush: r.lsn(3), Receiver: r.flag(5)}
+	if f.InRecovery {
+		f.Timeline = r.timeline(4, 10)
+	} else {
+		f.Timeline, f.Receive, f.Replay, f.Receiver = r.timeline(4, 16), 0, 0, false
+	}
+	return f, r.err
+}

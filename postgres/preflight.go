@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Preflight are facts that a switchover wants to know before it begins.
+type Preflight struct {
+	// Backups counts base backups that run on this server.
+	Backups int
+	// Prepared counts prepared transactions; they survive a switchover, and hold
+	// their locks on the new primary.
+	Prepared int
+	// ArchiveFailing tells that the newest attempt to archive failed: a fast
+	// shutdown waits for the archiver.
+	ArchiveFailing bool
+	// UnarchivedWAL counts WAL files that wait for the archiver.
+	UnarchivedWAL int
+}
+
+const preflightSQL = `
+select (select count(*) from pg_stat_replication where state = 'backup'),
+  (select count(*) from pg_prepared_xacts),
+  (select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) from pg_stat_archiver),
+  case when current_setting('archive_mode') = 'off' then 0
+       else (select count(*) from pg_ls_archive_statusdir() where name like '%.ready') end`
+
+// Preflight asks the running server.
+func (s *Server) Preflight(ctx context.Context) (Preflight, error) {
+	rows, err := s.act.query(ctx, "preflight", preflightSQL)
+	if err != nil {
+		return Preflight{}, fmt.Errorf("ask for what a switchover would disturb: %w", err)
+	}
+	r := reader{row: rows[0]}
+	p := Preflight{Backups: r.number(0), Prepared: r.number(1), ArchiveFailing: r.flag(2), UnarchivedWAL: r.number(3)}
+	return p, r.err
+}
+
+// sendersSQL lists walsenders that lie behind what is flushed here.
+const sendersSQL = `
+select pid, application_name, coalesce(flush_lsn::text, ''), coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn) > 0, true)
+from pg_stat_replication where state in ('streaming', 'catchup')`
+
+// TerminateStuckWalsenders ends walsenders whose standby confirmed nothing for as
+// long as olderThan although WAL was there to confirm, and returns their members'
+// names: each of them would hold a fast shutdown until wal_sender_timeout. Let a
+// checkpoint be written just before, so that every live standby has something to
+// confirm. It takes olderThan when somebody lies behind, and no time otherwise.
+func (s *Server) TerminateStuckWalsenders(ctx context.Context, olderThan time.Duration) ([]string, error) {
+	before, err := s.laggingSenders(ctx)
+	if err != nil || len(before) == 0 {
+		return nil, err
+	}
+	pause(ctx, olderThan)
+	after, err := s.laggingSenders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ended []string
+	for pid, sender := range after {
+		if was, there := before[pid]; !there || was.Flush != sender.Flush {
+			continue
+		}
+		if _, err := s.act.query(ctx, "terminate", "select pg_terminate_backend($1::int)", pid); err != nil {
+			return ended, fmt.Errorf("end the walsender of %q: %w", sender.Name, err)
+		}
+		ended = append(ended, sender.Name)
+	}
+	if len(ended) > 0 {
+		s.o.Log.Info("stuck walsenders ended", "members", strings.Join(ended, ","))
+	}
+	return ended, nil
+}
+
+// laggingSenders are the walsenders behind, by pid.
+func (s *Server) laggingSenders(ctx context.Context) (map[string]cluster.Walsender, error) {
+	rows, err := s.act.query(ctx, "senders", sendersSQL)
+	if err != nil {
+		return nil, fmt.Errorf("list the walsenders: %w", err)
+	}
+	senders := map[string]cluster.Walsender{}
+	for _, row := range rows {
+		r := reader{row: row}
+		if r.flag(3) {
+			senders[r.text(0)] = cluster.Walsender{PID: r.number(0), Name: r.text(1), Flush: r.lsn(2)}
+		}
+		if r.err != nil {
+			return nil, r.err
+		}
+	}
+	return senders, nil
+}

@@ -1,0 +1,191 @@
+package postgres
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// job is one child process: a program of PostgreSQL that runs as the server's
+// user, in a process group of its own, and never outlives us.
+type job struct {
+	program string
+	args    []string
+	env     []string // added to the clean one
+	stdin   string
+	files   []*os.File // descriptors 3, 4, ... of the child
+	// line gets every line the child writes to standard error.
+	line func(string)
+}
+
+// killAfter is the grace between SIGTERM and SIGKILL of a cancelled child.
+const killAfter = 2 * time.Second
+
+// failure is a child that ended badly; its message holds what it said last.
+type failure struct {
+	program string
+	said    string
+	err     error
+}
+
+func (f *failure) Error() string {
+	if f.said == "" {
+		return fmt.Sprintf("%s: %v", f.program, f.err)
+	}
+	return fmt.Sprintf("%s: %v: %s", f.program, f.err, f.said)
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+// run executes j and returns its standard output.
+func (s *Server) run(ctx context.Context, j job) (stdout string, err error) {
+	type outcome struct {
+		stdout string
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		// The kernel ends the child with the *thread* that forked it: the thread
+		// must live as long as the child, and no longer.
+		runtime.LockOSThread()
+		stdout, err := s.execute(ctx, j)
+		done <- outcome{stdout, err}
+	}()
+	o := <-done
+	return o.stdout, o.err
+}
+
+func (s *Server) execute(ctx context.Context, j job) (string, error) {
+	cmd := exec.CommandContext(ctx, s.bin(j.program), j.args...)
+	cmd.Dir = "/" // our own directory may be closed to the server's user
+	cmd.Env = append(s.childEnv(), j.env...)
+	cmd.Stdin = strings.NewReader(j.stdin)
+	cmd.ExtraFiles = j.files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: s.owner.credential()}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	var stdout bytes.Buffer
+	stderr := &lines{each: j.line}
+	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	if err := cmd.Start(); err != nil {
+		return "", fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	err := cmd.Wait()
+	// The group may hold more than the child: pg_basebackup forks a receiver.
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	if err == nil {
+		return stdout.String(), nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return stdout.String(), &failure{program: j.program, said: stderr.tail(), err: err}
+}
+
+// childEnv is an environment without anything that would steer PostgreSQL's
+// programs or belongs to us: only paths, language and time zone pass.
+func (s *Server) childEnv() []string {
+	env := []string{"LC_ALL=C", "LANG=C", "PGAPPNAME=pgkeeper", "HOME=" + s.owner.home, "USER=" + s.owner.name}
+	for _, name := range []string{"PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "OPENSSL_CONF", "KRB5_CONFIG"} {
+		if value, set := os.LookupEnv(name); set {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// lines splits what a child writes and keeps the last few for messages.
+type lines struct {
+	each func(string)
+
+	mu   sync.Mutex
+	part []byte
+	last []string
+}
+
+// keptLines of a child's output go into an error.
+const keptLines = 12
+
+// Write takes output as it comes. pg_basebackup ends its progress with a
+// carriage return on a terminal and a newline elsewhere; both count.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.part = append(l.part, p...)
+	for {
+		cut := bytes.IndexAny(l.part, "\r\n")
+		if cut < 0 {
+			return len(p), nil
+		}
+		l.add(string(l.part[:cut]))
+		l.part = l.part[cut+1:]
+	}
+}
+
+func (l *lines) add(line string) {
+	if line = strings.TrimSpace(line); line == "" {
+		return
+	}
+	if l.each != nil {
+		l.each(line)
+	}
+	if l.last = append(l.last, line); len(l.last) > keptLines {
+		l.last = l.last[1:]
+	}
+}
+
+// tail is what the child said last, without its progress reports.
+func (l *lines) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.part) > 0 {
+		l.add(string(l.part))
+		l.part = nil
+	}
+	var said []string
+	for _, line := range l.last {
+		if _, _, isProgress := parseProgress(line); !isProgress {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, "; ")
+}
+
+// saidBy returns the words of a failed child, empty for any other error.
+func saidBy(err error) string {
+	if f, is := errors.AsType[*failure](err); is {
+		return f.said
+	}
+	return ""
+}
+
+// secretPipe hands text to a child through a descriptor that only the server's
+// user can open, so that no file ever holds it.
+func (s *Server) secretPipe(text string) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	if !s.owner.self {
+		err = r.Chown(int(s.owner.uid), int(s.owner.gid))
+	}
+	if err == nil {
+		out := bufio.NewWriter(w)
+		_, err = io.WriteString(out, text+"\n")
+		err = errors.Join(err, out.Flush())
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare a pipe: %w", err), r.Close())
+	}
+	return r, nil
+}

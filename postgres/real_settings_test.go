@@ -1,0 +1,151 @@
+//go:build integration
+
+package postgres
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+func TestPostgreSQLItselfRefusesBadParametersBeforeAnythingIsWritten(t *testing.T) {
+	n := primary(t, "a")
+	before := n.read(confName)
+	for name, value := range map[string]string{
+		"no_such_parameter": "1", "shared_buffers": "many", "wal_sender_timeout": "-3", "log_statement": "some", "zero_damaged_pages": "off",
+	} {
+		settings := n.settings
+		settings.PostgreSQL.Parameters = map[string]string{name: value}
+		_, err := n.WriteConfig(n.ctx(), ConfigSpec{Settings: settings})
+		if name == "zero_damaged_pages" { // a developer's parameter, but a real one
+			n.must(err)
+			n.config(nil)
+			continue
+		}
+		if !errors.Is(err, ErrParameter) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s = %s: %v", name, value, err)
+		}
+		t.Log(err)
+		if n.read(confName) != before {
+			t.Errorf("%s was written", name)
+		}
+	}
+	awkward := "it's \\ 100% \"quoted\""
+	n.settings.PostgreSQL.Parameters = map[string]string{"app.note": awkward, "log_line_prefix": "%m 'x' "}
+	if change := n.config(nil); change != (Change{Reload: true}) {
+		t.Errorf("change is %+v", change)
+	}
+	n.must(n.Reload(n.ctx()))
+	wait(t, "the parameter", func() (bool, string) {
+		got := n.sql("select current_setting('app.note', true)")
+		return got == awkward, got
+	})
+	if change := n.config(nil); change != (Change{}) {
+		t.Errorf("the same again changes %+v", change)
+	}
+}
+
+func TestParametersThatWaitForARestartAreShown(t *testing.T) {
+	n := primary(t, "a")
+	n.settings.PostgreSQL.Parameters = map[string]string{"max_connections": "120", "shared_buffers": "64MB"}
+	if change := n.config(nil); change != (Change{Reload: true, Restart: true}) {
+		t.Errorf("change is %+v", change)
+	}
+	n.must(n.Reload(n.ctx()))
+	want := map[string]cluster.PendingReason{
+		"max_connections": {Old: "100", New: "120"}, "shared_buffers": {Old: "16384", New: "64MB"},
+	}
+	wait(t, "pending restart", func() (bool, string) {
+		diff := cmp.Diff(want, n.look().PendingRestart)
+		return diff == "", diff
+	})
+	n.stop(syscall.SIGINT)
+	n.start(true)
+	if pending := n.look().PendingRestart; len(pending) != 0 {
+		t.Errorf("after the restart %v wait", pending)
+	}
+}
+
+func TestAStandbyStartsWithThePrimarysLargerSettings(t *testing.T) {
+	a := newNode(t, "a")
+	a.initDB()
+	a.settings.PostgreSQL.Parameters = map[string]string{"max_connections": "150"}
+	a.config(nil)
+	a.start(true)
+	b := newNode(t, "b")
+	b.must(b.Clone(b.ctx(), b.source(a), nil))
+	b.config(b.upstream(a)) // with its own smaller settings
+	b.start(false)
+	b.waitStreaming(a)
+	if got := b.sql("show max_connections"); got != "150" {
+		t.Errorf("max_connections is %s", got)
+	}
+}
+
+func TestSlotsAreMadeAndDroppedByPolicy(t *testing.T) {
+	n := primary(t, "a")
+	changes, err := n.EnsureSlots(n.ctx(), []string{"b", "c"}, SlotPolicy{})
+	n.must(err)
+	if diff := cmp.Diff(SlotChanges{Made: []string{"b", "c"}}, changes); diff != "" {
+		t.Errorf("first (-want +got):\n%s", diff)
+	}
+	changes, err = n.EnsureSlots(n.ctx(), []string{"c"}, SlotPolicy{})
+	n.must(err)
+	if diff := cmp.Diff(SlotChanges{}, changes); diff != "" {
+		t.Errorf("without a policy nothing is dropped (-want +got):\n%s", diff)
+	}
+	changes, err = n.EnsureSlots(n.ctx(), []string{"c"}, SlotPolicy{Drop: func(cluster.Slot) bool { return true }})
+	n.must(err)
+	if diff := cmp.Diff(SlotChanges{Dropped: []string{"b"}}, changes); diff != "" {
+		t.Errorf("with a policy (-want +got):\n%s", diff)
+	}
+	n.must(n.DropSlot(n.ctx(), "never_there"))
+	facts, err := n.Preflight(n.ctx())
+	n.must(err)
+	if diff := cmp.Diff(Preflight{}, facts); diff != "" {
+		t.Errorf("preflight (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheServersLastWordsSayWhyItDidNotStart(t *testing.T) {
+	a := primary(t, "a")
+	b := newNode(t, "b", func(o *Options) { o.Listen = a.o.Listen })
+	b.initDB()
+	b.config(nil)
+	spec, err := b.StartSpec(true, b.settings)
+	b.must(err)
+	b.spawn(spec)
+	<-b.exited
+	b.cmd = nil
+	if err := b.StartFailure(spec); !errors.Is(err, ErrPortInUse) {
+		t.Errorf("last words: %v", err)
+	}
+	if _, err := b.StartSpec(false, b.settings); !errors.Is(err, ErrStandbySignal) {
+		t.Errorf("a standby's start without standby.signal: %v", err)
+	}
+}
+
+func TestFastLooksAreFast(t *testing.T) {
+	a := primary(t, "a")
+	b := standby(t, "b", a)
+	for name, ask := range map[string]func() error{
+		"LookFast":        func() error { _, err := b.LookFast(b.ctx()); return err },
+		"Look of standby": func() error { _, err := b.Look(b.ctx(), true, b.pid()); return err },
+		"Look of primary": func() error { _, err := a.Look(a.ctx(), true, a.pid()); return err },
+		"Disk":            func() error { _, err := a.Disk(a.ctx()); return err },
+	} {
+		a.must(ask())
+		const rounds = 200
+		began := time.Now()
+		for range rounds {
+			a.must(ask())
+		}
+		t.Logf("measured: %s takes %s", name, (time.Since(began) / rounds).Round(time.Microsecond))
+	}
+}

@@ -1,0 +1,287 @@
+package postgres
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Start is what the guard needs to run the server.
+type Start struct {
+	Argv []string
+	Env  []string
+	// DataDir is the server's working directory, by which the guard finds its
+	// processes.
+	DataDir  string
+	LogPath  string
+	UID, GID uint32
+	Groups   []uint32
+	// LogOffset is the log's size now: what this start says comes after it.
+	LogOffset int64
+}
+
+// StartSpec says how to start the server, and prepares its directory: history
+// files of numbers that nobody took are removed, and a postmaster.pid of a
+// process that is certainly not a postmaster of this directory. That no process
+// of the server is left is for the guard to prove, before.
+//
+// writable asks for a start without standby.signal; the file must agree
+// (ErrStandbySignal), so that neither a primary is started by accident nor a
+// standby where a primary was meant.
+func (s *Server) StartSpec(writable bool, settings cluster.Settings) (Start, error) {
+	var forced map[string]string
+	err := s.owner.do(func() error {
+		if err := s.checkMajor(); err != nil {
+			return err
+		}
+		signal, err := exists(s.data("standby.signal"))
+		if err != nil {
+			return err
+		}
+		if signal == writable {
+			return fmt.Errorf("%w: %s exists: %t, start as primary: %t", ErrStandbySignal, s.data("standby.signal"), signal, writable)
+		}
+		if forced, err = s.forcedNow(settings); err != nil {
+			return err
+		}
+		if err := s.dropOrphans(); err != nil {
+			return fmt.Errorf("tidy up timeline history files: %w", err)
+		}
+		return nil
+	})
+	if err == nil {
+		err = s.dropStalePid()
+	}
+	if err != nil {
+		return Start{}, fmt.Errorf("prepare a start: %w", err)
+	}
+	if err := s.owner.ensureDir(s.o.SocketDir, 0o755); err != nil {
+		return Start{}, fmt.Errorf("prepare a start: make the socket directory: %w", err)
+	}
+	start := Start{
+		Argv: s.argv(forced), Env: s.serverEnv(), DataDir: s.o.DataDir, LogPath: s.o.LogPath,
+		UID: s.owner.uid, GID: s.owner.gid, Groups: slices.Clone(s.owner.groups),
+	}
+	if info, err := os.Stat(s.o.LogPath); err == nil {
+		start.LogOffset = info.Size()
+	}
+	return start, nil
+}
+
+// forcedNow is what a start would force on the command line now, kept for
+// telling what waits for a restart. It must run with the owner's rights.
+func (s *Server) forcedNow(settings cluster.Settings) (map[string]string, error) {
+	forced := s.forcedFrom(settings)
+	standby, err := exists(s.data("standby.signal"))
+	if err != nil {
+		return nil, err
+	}
+	if standby {
+		control, err := s.readControl()
+		if err != nil {
+			return nil, err
+		}
+		forced = raised(forced, control.ControlData)
+	}
+	s.mu.Lock()
+	s.forced = forced
+	s.mu.Unlock()
+	return forced, nil
+}
+
+// checkMajor: the binaries must be those of the data directory.
+func (s *Server) checkMajor() error {
+	major, err := s.directoryMajor()
+	if err != nil {
+		return err
+	}
+	if major != s.version.major {
+		return fmt.Errorf("%w: %s was made by PostgreSQL %d, but %s is %d: set postgresql.bin_dir to the programs of %d, or upgrade the directory with pg_upgrade",
+			ErrVersion, s.o.DataDir, major, s.bin("postgres"), s.version.major, major)
+	}
+	return nil
+}
+
+// argv is the command line, in a fixed order.
+func (s *Server) argv(forced map[string]string) []string {
+	argv := []string{s.bin("postgres"), "-D", s.o.DataDir, "--config-file=" + s.conf(confName)}
+	for _, name := range sortedKeys(forced) {
+		argv = append(argv, "--"+name+"="+forced[name])
+	}
+	return argv
+}
+
+// serverEnv is our environment without what is meant for us or would steer a
+// PostgreSQL client.
+func (s *Server) serverEnv() []string {
+	env := []string{"HOME=" + s.owner.home, "USER=" + s.owner.name, "LOGNAME=" + s.owner.name}
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		private := slices.ContainsFunc([]string{"PGKEEPER_", "PATRONI_", "KUBERNETES_", "ETCD", "PG", "SUDO_"},
+			func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		if !private && !slices.Contains([]string{"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID",
+			"HOME", "USER", "LOGNAME", "MAIL", "SHELL", "OLDPWD", "PWD", "INVOCATION_ID", "JOURNAL_STREAM"}, name) {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
+
+// startedOtherwise compares the command line of the last start with the one that
+// a start would use now. It must run with the owner's rights.
+func (s *Server) startedOtherwise(forced map[string]string) (bool, error) {
+	if running, err := exists(s.data("postmaster.pid")); err != nil || !running {
+		return false, err
+	}
+	content, found, err := readOptional(s.data("postmaster.opts"))
+	if err != nil || !found {
+		return false, err
+	}
+	last := parseOpts(string(content))
+	for name, value := range forced {
+		if was, set := last[name]; !set || !sameValue(was, value) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// optsArgument is one quoted "--name=value" of postmaster.opts.
+var optsArgument = regexp.MustCompile(`"--([a-z_]+)=([^"]*)"`)
+
+func parseOpts(content string) map[string]string {
+	options := map[string]string{}
+	for _, match := range optsArgument.FindAllStringSubmatch(content, -1) {
+		options[match[1]] = match[2]
+	}
+	return options
+}
+
+// dropStalePid removes postmaster.pid when the process it names is gone, or is
+// another program's that got the number since: PostgreSQL would refuse to start
+// if that one happens to be of its own user. Anything unclear stays.
+func (s *Server) dropStalePid() error {
+	lockfile, err := s.readPidFile()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errPidFile) {
+		return nil // half written: PostgreSQL itself knows what to do with it
+	}
+	if err != nil {
+		return err
+	}
+	alive, err := s.isServerProcess(max(lockfile.pid, -lockfile.pid))
+	if err != nil || alive {
+		return err
+	}
+	return s.owner.do(func() error { return os.Remove(s.data("postmaster.pid")) })
+}
+
+// isServerProcess tells whether pid may be a process of this directory's server:
+// all of them are of its user and have the data directory as working directory.
+func (s *Server) isServerProcess(pid int) (bool, error) {
+	proc := fmt.Sprintf("/proc/%d", pid)
+	info, err := os.Stat(proc)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != s.owner.uid {
+		return false, nil // PostgreSQL insists on owning its directory
+	}
+	cwd, err := os.Readlink(proc + "/cwd")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // ended just now, or a zombie
+	}
+	if err != nil {
+		return false, fmt.Errorf("postmaster.pid names process %d, whose working directory cannot be seen: %w", pid, err)
+	}
+	return s.sameDirectory(cwd)
+}
+
+// SetStandbySignal makes or removes standby.signal, durably.
+func (s *Server) SetStandbySignal(on bool) error {
+	err := s.owner.do(func() error {
+		path := s.data("standby.signal")
+		if on {
+			if has, err := exists(path); err != nil || has {
+				return err
+			}
+			return writeFile(path, nil, 0o600)
+		}
+		// A recovery.signal would start an archive recovery instead.
+		for _, name := range []string{path, s.data("recovery.signal")} {
+			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return syncDir(s.o.DataDir)
+	})
+	if err != nil {
+		return fmt.Errorf("set standby.signal: %w", err)
+	}
+	return nil
+}
+
+// CheckPort tries whether the server could listen now: ErrPortInUse when
+// something else does. Meant for a stopped server, for its clear answer; the
+// server itself has the last word.
+func (s *Server) CheckPort(ctx context.Context) error {
+	for _, host := range s.hosts {
+		if host == "*" {
+			host = ""
+		}
+		var config net.ListenConfig
+		l, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, s.port))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%w: %s: stop what listens there or change postgresql.listen", ErrPortInUse, net.JoinHostPort(host, s.port))
+		}
+		if err == nil {
+			_ = l.Close()
+		}
+	}
+	return nil
+}
+
+// StartFailure reads why a server that was started with start ended: its own last
+// words, and what to do where that is known. Nil when it said nothing.
+func (s *Server) StartFailure(start Start) error {
+	f, err := os.Open(start.LogPath)
+	if err != nil {
+		return nil //nolint:nilerr // no log, no words
+	}
+	defer f.Close()
+	if _, err := f.Seek(start.LogOffset, io.SeekStart); err != nil {
+		return nil //nolint:nilerr // no log, no words
+	}
+	var last []string
+	scanner := bufio.NewScanner(f)
+	for scanner.Scan() {
+		if text := scanner.Text(); serverComplaint.MatchString(text) {
+			if last = append(last, strings.TrimSpace(text)); len(last) > 4 {
+				last = last[1:]
+			}
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	said := strings.Join(last, "; ")
+	if strings.Contains(said, "Address already in use") {
+		return fmt.Errorf("%w: %s: stop what listens on port %s or change postgresql.listen", ErrPortInUse, said, s.port)
+	}
+	return fmt.Errorf("server said: %s", said)
+}
+
+var serverComplaint = regexp.MustCompile(`FATAL:|PANIC:|could not bind|HINT:|unrecognized configuration parameter|invalid value for parameter`)

@@ -1,0 +1,123 @@
+package postgres
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kinds of work that leave a tombstone.
+const (
+	// TombstoneInit and TombstoneClone: the directory was empty before, so what
+	// is in it is nobody's good copy.
+	TombstoneInit  = "init"
+	TombstoneClone = "clone"
+	// TombstoneRewind: the directory was good before and is a mixture now.
+	TombstoneRewind = "rewind"
+)
+
+// Tombstone marks a data directory on which work began and did not end. It lies
+// in the state directory and survives a reboot.
+type Tombstone struct {
+	Kind string `json:"kind"`
+	// Since is when the work began, for people.
+	Since string `json:"since,omitempty"`
+	// Source is host:port of the server copied from.
+	Source string `json:"source,omitempty"`
+}
+
+// disposable: what the directory holds was never a good copy of anything.
+func (t *Tombstone) disposable() bool {
+	return t != nil && (t.Kind == TombstoneInit || t.Kind == TombstoneClone)
+}
+
+func (s *Server) tombstonePath() string { return filepath.Join(s.o.StateDir, "tombstone") }
+
+// Tombstone returns the mark of interrupted work, nil when there is none.
+func (s *Server) Tombstone() (*Tombstone, error) {
+	content, found, err := readOptional(s.tombstonePath())
+	if err != nil || !found {
+		return nil, err
+	}
+	var t Tombstone
+	if err := json.Unmarshal(content, &t); err != nil {
+		// It is there, so work was interrupted; nothing more may be concluded.
+		return &Tombstone{Kind: TombstoneRewind, Source: "unreadable"}, nil //nolint:nilerr // see above
+	}
+	return &t, nil
+}
+
+// bury writes the tombstone, durably.
+func (s *Server) bury(kind, source string) error {
+	t := Tombstone{Kind: kind, Source: source, Since: s.stamp(time.RFC3339)}
+	content, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(s.tombstonePath(), append(content, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write the tombstone: %w", err)
+	}
+	return nil
+}
+
+// unbury removes the tombstone; the work it stood for is durable.
+func (s *Server) unbury() error {
+	if err := os.Remove(s.tombstonePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the tombstone: %w", err)
+	}
+	return syncDir(s.o.StateDir)
+}
+
+// stamp is the time of day in words; empty without a wall clock.
+func (s *Server) stamp(layout string) string {
+	if s.o.Wall == nil {
+		return ""
+	}
+	return s.o.Wall().UTC().Format(layout)
+}
+
+// ensureState makes the state directory. It is ours; the server's user may enter
+// it, because the password file of its WAL receiver lies there.
+func (s *Server) ensureState() error {
+	if err := os.MkdirAll(s.o.StateDir, 0o711); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
+	}
+	if s.owner.self {
+		return nil
+	}
+	info, err := os.Stat(s.o.StateDir)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o011 != 0o011 {
+		return os.Chmod(s.o.StateDir, mode|0o011)
+	}
+	return nil
+}
+
+// lockJob takes the lock of the data directory for one job. The lock is held by
+// an open file that the job's children inherit: a child that outlives us keeps a
+// new agent from working on the same directory.
+func (s *Server) lockJob() (*os.File, error) {
+	if err := s.ensureState(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(s.o.StateDir, "job.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the job lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s: another initdb, clone or rewind holds %s", ErrBusy, s.o.DataDir, f.Name())
+		}
+		return nil, fmt.Errorf("take the job lock: %w", err)
+	}
+	return f, nil
+}
