@@ -1,0 +1,85 @@
+package config
+
+// dynamicKeys are the keys of the store's configuration, which bootstrap.dcs
+// and `pgkeeper edit-config` write.
+func dynamicKeys() []Key {
+	keys := append(timingKeys(), append(modeKeys(), slotAndServerKeys()...)...)
+	for i := range keys {
+		if keys[i].Status == "" {
+			keys[i].Status = Supported
+		}
+	}
+	return keys
+}
+
+func timingKeys() []Key {
+	return []Key{
+		{Path: "ttl", Type: Duration, Default: "10", Meaning: "Lease time: how long a silent primary keeps the cluster waiting. At least 2; 5 or more survives an election of etcd. Patroni: 30.", into: func(d *draft) any { return &d.settings.TTL }},
+		{Path: "loop_wait", Type: Duration, Default: "2", Meaning: "Longest time between two looks of an idle agent. Patroni: 10.", into: func(d *draft) any { return &d.settings.LoopWait }},
+		{Path: "retry_timeout", Type: Duration, Default: "3", Meaning: "Bound on one attempt on the store or the server. Patroni: 10.", into: func(d *draft) any { return &d.settings.RetryTimeout }},
+		{Path: "maximum_lag_on_failover", Type: Size, Default: "1048576", Meaning: "Bytes a candidate may be behind the last position the primary published; negative means no limit.", into: func(d *draft) any { return &d.settings.MaximumLagOnFailover }},
+		{Path: "check_timeline", Type: Boolean, Default: "false", Meaning: "Only members on the primary's last timeline may be elected.", into: func(d *draft) any { return &d.settings.CheckTimeline }},
+		{Path: "max_timelines_history", Type: Whole, Default: "0", Meaning: "Entries kept in the cluster's history; 0 means all.", into: func(d *draft) any { return &d.settings.MaxTimelinesHistory }},
+		{Path: "master_start_timeout", Type: Duration, Meaning: "Older name of `primary_start_timeout`.", into: func(d *draft) any { return &d.settings.PrimaryStartTimeout }},
+		{Path: "primary_start_timeout", Type: Duration, Default: "300", Meaning: "Bound on crash recovery of the primary before it hands over; 0 means at once.", into: func(d *draft) any { return &d.settings.PrimaryStartTimeout }},
+		{Path: "master_stop_timeout", Type: Duration, Meaning: "Older name of `primary_stop_timeout`.", into: func(d *draft) any { return &d.settings.PrimaryStopTimeout }},
+		{Path: "primary_stop_timeout", Type: Duration, Default: "0", Meaning: "Bound on stopping the primary before it is killed; 0 means none.", into: func(d *draft) any { return &d.settings.PrimaryStopTimeout }},
+		{Path: "primary_race_backoff", Type: Duration, Status: Idle, Quiet: []string{"0"}, Note: "a candidate waits a whole ttl after the last sign of the holder anyway", Meaning: "Patroni's wait before a former primary races."},
+		{Path: "pause", Type: Boolean, Default: "false", Meaning: "Decide nothing that touches PostgreSQL: `pgkeeper pause`.", into: func(d *draft) any { return &d.settings.Pause }},
+	}
+}
+
+// modeKeys are the modes a later issue builds.
+func modeKeys() []Key {
+	const asynchronous = "acknowledged commits would not be protected: turn it off, or stay with Patroni until it is built"
+	return []Key{
+		{Path: "synchronous_mode", Type: Text, Default: "off", Values: []string{"off", "on", "quorum"}, Status: Refused, Quiet: []string{"off"}, Note: asynchronous, Meaning: "Whether commits wait for standbys that pgkeeper chooses.", into: func(d *draft) any { return &d.settings.SynchronousMode }},
+		{Path: "synchronous_mode_strict", Type: Boolean, Default: "false", Status: Pending, Quiet: []string{"false"}, Meaning: "Whether commits wait even when no standby is left.", into: func(d *draft) any { return &d.settings.SynchronousStrict }},
+		{Path: "synchronous_node_count", Type: Whole, Default: "1", Status: Pending, Quiet: []string{"1"}, Meaning: "Standbys a commit waits for.", into: func(d *draft) any { return &d.settings.SynchronousNodes }},
+		{Path: "maximum_lag_on_syncnode", Type: Size, Default: "-1", Status: Pending, Quiet: []string{"-1"}, Meaning: "Bytes a synchronous standby may lag before another takes its place.", into: func(d *draft) any { return &d.settings.MaximumLagOnSyncnode }},
+		{Path: "failsafe_mode", Type: Boolean, Default: "false", Status: Pending, Quiet: []string{"false"}, Note: "until then a primary stops when it cannot renew", Meaning: "Whether a primary that every member answers goes on without the store.", into: func(d *draft) any { return &d.settings.FailsafeMode }},
+		{Path: "standby_cluster", Type: Anything, Status: Refused, Note: "this cluster would be made writable: remove it, or stay with Patroni until it is built", Meaning: "Follow another cluster."},
+	}
+}
+
+func slotAndServerKeys() []Key {
+	const ours = "write it in each member's file, under postgresql"
+	keys := []Key{
+		{Path: "member_slots_ttl", Type: Duration, Default: "30min", Meaning: "How long the slot of a member that went away is kept.", into: func(d *draft) any { return &d.settings.MemberSlotsTTL }},
+		{Path: "permanent_replication_slots", Type: Sections, Status: Pending, Note: "create permanent slots by hand", Meaning: "Another name of `slots`.", into: func(d *draft) any { return &d.settings.Slots }},
+		{Path: "permanent_slots", Type: Sections, Status: Pending, Note: "create permanent slots by hand", Meaning: "Another name of `slots`.", into: func(d *draft) any { return &d.settings.Slots }},
+		{Path: "slots", Type: Sections, Status: Pending, Note: "create permanent slots by hand", Meaning: "Permanent slots by name: `type`, `database`, `plugin`, `cluster_type`.", into: func(d *draft) any { return &d.settings.Slots }},
+		{Path: "ignore_slots", Type: Matchers, Meaning: "Slots pgkeeper leaves alone: `name`, `type`, `database`, `plugin`.", into: func(d *draft) any { return &d.settings.IgnoreSlots }},
+
+		{Path: "postgresql.use_pg_rewind", Type: Boolean, Default: "true", Meaning: "Bring an old primary back with pg_rewind. Patroni: false.", into: func(d *draft) any { return &d.settings.PostgreSQL.UsePgRewind }},
+		{Path: "postgresql.use_slots", Type: Boolean, Default: "true", Meaning: "Use replication slots.", into: func(d *draft) any { return &d.settings.PostgreSQL.UseSlots }},
+		{Path: "postgresql.parameters", Type: Mapping, Meaning: "Server parameters of all members.", into: func(d *draft) any { return &d.settings.PostgreSQL.Parameters }},
+		{Path: "postgresql.pg_hba", Type: Texts, Meaning: "Lines of pg_hba.conf; replaces the file.", into: func(d *draft) any { return &d.settings.PostgreSQL.PgHBA }},
+		{Path: "postgresql.pg_ident", Type: Texts, Meaning: "Lines of pg_ident.conf; replaces the file.", into: func(d *draft) any { return &d.settings.PostgreSQL.PgIdent }},
+		{Path: "postgresql.recovery_conf", Type: Mapping, Meaning: "Recovery settings: `restore_command`, `recovery_min_apply_delay`, ...", into: func(d *draft) any { return &d.settings.PostgreSQL.RecoveryConf }},
+	}
+	for _, role := range []string{"primary", "replica", "standby_leader"} {
+		keys = append(keys,
+			Key{Path: "postgresql.parameters_" + role, Type: Anything, Status: Pending, Note: "use postgresql.parameters", Meaning: "Server parameters of one role."},
+			Key{Path: "postgresql.pg_hba_" + role, Type: Anything, Status: Pending, Note: "use postgresql.pg_hba", Meaning: "pg_hba.conf of one role."},
+			Key{Path: "postgresql.pg_ident_" + role, Type: Anything, Status: Pending, Note: "use postgresql.pg_ident", Meaning: "pg_ident.conf of one role."})
+	}
+	for _, name := range memberOnly {
+		keys = append(keys, Key{Path: "postgresql." + name, Type: Anything, Status: Idle, Note: ours, Meaning: "A setting of one member."})
+	}
+	for _, name := range pendingShared {
+		keys = append(keys, Key{Path: "postgresql." + name, Type: Anything, Status: Pending, Note: ours, Meaning: "Patroni also takes it from here."})
+	}
+	return append(keys, Key{Path: "postgresql.pre_promote", Type: Anything, Status: Refused, Note: "a promotion would not ask it: remove it", Meaning: "Command that must succeed before a promotion."})
+}
+
+// memberOnly are ignored in the store's configuration by Patroni as well;
+// pendingShared are not.
+var (
+	memberOnly    = []string{"connect_address", "proxy_address", "listen", "config_dir", "data_dir", "pgpass", "authentication"}
+	pendingShared = []string{
+		"bin_dir", "bin_name", "callbacks", "before_stop", "create_replica_methods", "create_replica_method", "basebackup", "rewind",
+		"custom_conf", "config_base_name", "krbsrvname", "pg_ctl_timeout", "database", "use_unix_socket", "use_unix_socket_repl",
+		"remove_data_directory_on_rewind_failure", "remove_data_directory_on_diverged_timelines",
+	}
+)

@@ -1,0 +1,56 @@
+package config
+
+// generalKeys are the keys at the top, log, tags and watchdog.
+func generalKeys() []Key {
+	return []Key{
+		{Path: "scope", Type: Text, Meaning: "Name of the cluster. Required.", into: func(d *draft) any { return &d.Scope }},
+		{Path: "namespace", Type: Text, Default: "service", Meaning: "Folder of the store the cluster lives in.", into: func(d *draft) any { return &d.Namespace }},
+		{Path: "name", Type: Text, Meaning: "Name of this member, unique in the cluster without regard to case. Required.", into: func(d *draft) any { return &d.Name }},
+		{Path: "thread_pool_size", Type: Whole, Status: Idle, Note: "pgkeeper has no pool of threads", Meaning: "Patroni's thread pool."},
+		{Path: "thread_stack_size", Type: Size, Status: Idle, Note: "pgkeeper has no pool of threads", Meaning: "Patroni's thread stacks."},
+
+		{Path: "log.type", Type: Text, Default: "plain", Values: []string{"plain", "json"}, Meaning: "Form of a log line.", into: func(d *draft) any { return &d.Log.Type }},
+		{Path: "log.level", Type: Text, Default: "INFO", Values: []string{"DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"}, Meaning: "Least severe line that is written.", into: func(d *draft) any { return &d.Log.Level }},
+		{Path: "log.static_fields", Type: Mapping, Status: Pending, Meaning: "Fields added to every line.", into: func(d *draft) any { return &d.Log.StaticFields }},
+		{Path: "log.loggers", Type: Mapping, Status: Idle, Note: "pgkeeper has one logger: set log.level", Meaning: "Levels of Patroni's Python modules.", into: func(d *draft) any { return &d.Log.Loggers }},
+		{Path: "log.dir", Type: Text, Status: Pending, Note: "lines go to standard error, where the service manager keeps them", Meaning: "Folder for log files.", into: func(d *draft) any { return &d.Log.Dir }},
+		{Path: "log.mode", Type: Octal, Status: Pending, Note: "lines go to standard error", Meaning: "Permissions of log files.", into: func(d *draft) any { return &d.Log.Mode }},
+		{Path: "log.file_num", Type: Whole, Default: "4", Status: Pending, Note: "lines go to standard error", Meaning: "Log files kept.", into: func(d *draft) any { return &d.Log.FileNum }},
+		{Path: "log.file_size", Type: Size, Default: "25MB", Status: Pending, Note: "lines go to standard error", Meaning: "Size at which a new log file begins.", into: func(d *draft) any { return &d.Log.FileSize }},
+		{Path: "log.format", Type: Anything, Env: "LOG_FORMAT", Status: Idle, Note: "use log.type", Meaning: "Python's format of a line."},
+		{Path: "log.dateformat", Type: Text, Status: Idle, Note: "use log.type", Meaning: "Python's format of the time."},
+		{Path: "log.traceback_level", Type: Text, Status: Idle, Note: "pgkeeper logs no stack traces", Meaning: "Level from which Patroni logs tracebacks."},
+		{Path: "log.max_queue_size", Type: Whole, Status: Idle, Note: "pgkeeper writes lines at once", Meaning: "Lines Patroni queues."},
+		{Path: "log.deduplicate_heartbeat_logs", Type: Boolean, Status: Idle, Note: "pgkeeper logs only changes", Meaning: "Whether Patroni repeats unchanged lines."},
+
+		{Path: "tags", Type: TagSet, Meaning: "What this member may be: `nofailover`, `failover_priority`, `noloadbalance`, `clonefrom`, `nosync`, `sync_priority`, `replicatefrom`, `nostream`, and any of your own.", into: func(d *draft) any { return &d.Tags }},
+
+		{Path: "watchdog.mode", Type: Text, Default: "off", Status: Pending, Quiet: []string{"off"}, Harmful: []string{"required"}, Note: "write watchdog.mode: off; the guard stops the server at the end of its lease without it", Values: []string{"off", "automatic", "required"}, Meaning: "Whether the kernel's watchdog guards the node; `required` is refused until it is built.", into: func(d *draft) any { return &d.Watchdog.Mode }},
+		{Path: "watchdog.device", Type: Text, Default: "/dev/watchdog", Status: Pending, Quiet: []string{"/dev/watchdog"}, Meaning: "Device of the watchdog.", into: func(d *draft) any { return &d.Watchdog.Device }},
+		{Path: "watchdog.safety_margin", Type: Duration, Default: "5", Status: Pending, Quiet: []string{"5"}, Meaning: "Time between the watchdog and the end of the lease.", into: func(d *draft) any { return &d.Watchdog.SafetyMargin }},
+		{Path: "watchdog.driver", Type: Text, Default: "default", Status: Pending, Quiet: []string{"default"}, Meaning: "Driver of the watchdog.", into: func(d *draft) any { return &d.Watchdog.Driver }},
+	}
+}
+
+// keeperKeys are pgkeeper's own additions.
+func keeperKeys() []Key {
+	return []Key{
+		{Path: "pgkeeper.runtime_dir", Type: Text, Meaning: "Folder for sockets, lost on reboot. Default: `/run/pgkeeper/<scope>-<name>` as root, else `$XDG_RUNTIME_DIR/pgkeeper/<scope>-<name>`, else a folder under the temporary directory.", into: func(d *draft) any { return &d.Keeper.RuntimeDir }},
+		{Path: "pgkeeper.state_dir", Type: Text, Meaning: "Folder for what must survive a reboot. Default: `<data_dir>.pgkeeper`, beside the data directory.", into: func(d *draft) any { return &d.Keeper.StateDir }},
+		{Path: "pgkeeper.os_user", Type: Text, Meaning: "Operating system user PostgreSQL runs as when the agent runs as root. Default: `postgres` as root, else whoever runs the agent.", into: func(d *draft) any { return &d.PostgreSQL.User }},
+		{Path: "pgkeeper.until_parent_exits", Type: Boolean, Default: "false", Meaning: "Stop the server when the process that started the agent is gone. For demos and tests.", into: func(d *draft) any { return &d.Keeper.UntilParentExits }},
+	}
+}
+
+// foreignKeys are Patroni's sections for stores and extensions not built here.
+func foreignKeys() []Key {
+	const store = "name etcd's members in etcd3.hosts"
+	return []Key{
+		{Path: "consul", Type: Anything, Status: Refused, Note: store, Meaning: "Consul as the store."},
+		{Path: "zookeeper", Type: Anything, Status: Refused, Note: store, Meaning: "ZooKeeper as the store."},
+		{Path: "exhibitor", Type: Anything, Status: Refused, Note: store, Meaning: "Exhibitor as the store."},
+		{Path: "raft", Type: Anything, Status: Refused, Note: store, Meaning: "Patroni's own store."},
+		{Path: "kubernetes", Type: Anything, Status: Refused, Note: store, Meaning: "The Kubernetes API as the store."},
+		{Path: "citus", Type: Anything, Status: Refused, Note: "remove the section: a Citus cluster needs Patroni", Meaning: "Citus."},
+	}
+}

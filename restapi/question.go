@@ -1,0 +1,112 @@
+package restapi
+
+import (
+	"fmt"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// question is the query of a health check: lag, replication_state, mode and any
+// number of tag_<name>. Other parameters are ignored, as Patroni ignores them.
+type question struct {
+	lag              uint64
+	lagGiven         bool
+	replicationState string
+	// mode is what /readiness measures: apply (replay) or write (receive).
+	mode string
+	tags map[string][]string
+}
+
+// parseQuestion reads a raw query. Unlike Patroni, which takes a lag it cannot
+// read for "no limit", it refuses what it does not understand.
+func parseQuestion(raw string) (question, error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return question{}, fmt.Errorf("query %q: %w", raw, err)
+	}
+	var q question
+	if values.Has("lag") {
+		if q.lag, err = parseSize(values.Get("lag")); err != nil {
+			return question{}, fmt.Errorf("parameter lag: %w", err)
+		}
+		q.lagGiven = true
+	}
+	q.replicationState = values.Get("replication_state")
+	q.mode = values.Get("mode")
+	if q.mode != "" && q.mode != "apply" && q.mode != "write" {
+		return question{}, fmt.Errorf("parameter mode: %q is neither apply nor write", q.mode)
+	}
+	for key, wanted := range values {
+		if tag, found := strings.CutPrefix(key, "tag_"); found {
+			if q.tags == nil {
+				q.tags = map[string][]string{}
+			}
+			q.tags[tag] = wanted
+		}
+	}
+	return q, nil
+}
+
+// lagAllows reports whether position is near enough. A lag that is asked for and
+// not known is too much: unknown is not zero.
+func (q question) lagAllows(f facts, position cluster.LSN) bool {
+	if !q.lagGiven {
+		return true
+	}
+	lag, known := f.lag(position)
+	return known && lag <= q.lag
+}
+
+// matches reports whether every tag asked for has the value asked for. A tag
+// that is not set has none.
+func (q question) matches(tags cluster.Tags) bool {
+	for name, wanted := range q.tags {
+		value, set := tags[name]
+		if !set {
+			return false
+		}
+		for _, want := range wanted {
+			if tagText(value) != want {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// tagText writes a tag's value as a query does: texts as they are, everything
+// else as in JSON.
+func tagText(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return strings.ToLower(fmt.Sprint(value))
+}
+
+// sizeUnits are PostgreSQL's, in powers of 1024, compared without regard to case.
+var sizeUnits = map[string]float64{
+	"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40, "pb": 1 << 50,
+}
+
+// parseSize reads a number of bytes, with or without a unit: 1048576, 16kB, 1.5 GB.
+func parseSize(s string) (uint64, error) {
+	trimmed := strings.TrimSpace(s)
+	end := strings.LastIndexAny(trimmed, "0123456789.") + 1
+	factor, known := sizeUnits[strings.ToLower(strings.TrimSpace(trimmed[end:]))]
+	number, err := strconv.ParseFloat(trimmed[:end], 64)
+	if err != nil || !known || number < 0 || math.IsInf(number, 0) || math.IsNaN(number) {
+		return 0, fmt.Errorf("%q is not a size: want bytes, or a number with B, kB, MB, GB, TB or PB, such as 16MB", s)
+	}
+	bytes := number * factor
+	if bytes >= math.MaxUint64 {
+		return math.MaxUint64, nil
+	}
+	return uint64(bytes), nil
+}
