@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// Limits and pauses of effects. They bound waiting; none carries safety.
+const (
+	// guardLimit bounds one call to the guard.
+	guardLimit = 2 * time.Second
+	// fenceLimit bounds a fence; it proves within this that no process is left.
+	fenceLimit = 10 * time.Second
+	// keysPause and serverPause are waited after a failure in their lane.
+	keysPause   = 250 * time.Millisecond
+	serverPause = time.Second
+	// serverLimit bounds quick SQL; checkpointLimit a checkpoint, which may
+	// have much to write.
+	serverLimit     = 10 * time.Second
+	checkpointLimit = 10 * time.Minute
+)
+
+// act turns a decision into effects. What finds its lane busy is left out: the
+// next step decides anew.
+func (l *Loop) act(d election.Decision) []Effect {
+	var effects []Effect
+	for _, a := range d.Actions {
+		effects = append(effects, l.actOn(a)...)
+	}
+	if d.Look && !l.busy[LaneLook] { // a look under way is the one that is asked for
+		l.looks.wanted = true
+	}
+	return effects
+}
+
+func (l *Loop) actOn(a election.Action) []Effect {
+	switch a := a.(type) {
+	case election.LoseLease:
+		return l.lose()
+	case election.ClaimInitialize, election.AbandonInitialize, election.PutInitialize, election.FinishBootstrap, election.Acquire,
+		election.Inherit, election.Accept, election.Renew, election.Reserve, election.Settle, election.Release, election.HandOver:
+		return l.onLease(a)
+	case election.PutStatus:
+		if l.obs.Now < l.keys.statusAt.Add(l.obs.Settings.LoopWait) {
+			return nil
+		}
+		return l.onKeys(a)
+	case election.PutHolder:
+		return l.onKeys(a)
+	case election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
+		election.PutPausedPrimary, election.PutResult:
+		return l.onKeys(a)
+	case election.Fence:
+		return l.onFence()
+	case election.Answer:
+		return l.answer(a)
+	case election.Follow, election.EnsureSlots, election.Checkpoint, election.Reload:
+		return l.onServer(a, nil)
+	}
+	return l.onJob(a)
+}
+
+// onLease starts a call on the leader key.
+func (l *Loop) onLease(a election.Action) []Effect {
+	if l.busy[LaneLease] || l.session.lease == 0 {
+		return nil
+	}
+	o := &l.obs
+	l.busy[LaneLease] = true
+	o.Lease.Busy, o.Lease.Tried, o.Lease.Giving = actionName(a), o.Now, gives(a)
+	do := OnLease{Action: a, Settings: o.Settings, Holder: l.holder(), Timelines: o.View.Value.Timelines,
+		Margin: o.Settings.Margin(o.Guard.LastKill), Term: o.Lease.Term, Renewed: o.Lease.Renewed}
+	if b := o.View.Value.Beat; b != nil {
+		do.BeatRev = b.ModRevision
+	}
+	return []Effect{{Lane: LaneLease, Limit: o.Settings.Attempt(), Do: do}}
+}
+
+// gives reports whether a call gives the leader key away.
+func gives(a election.Action) bool {
+	switch a.(type) {
+	case election.HandOver, election.Release:
+		return true
+	}
+	return false
+}
+
+// holder is what the record beside the leader key says.
+func (l *Loop) holder() cluster.Holder {
+	return cluster.Holder{Name: l.id.Name, Node: l.id.Node, Instance: l.instance(), BootID: l.id.BootID}
+}
+
+func (l *Loop) onKeys(a election.Action) []Effect {
+	if l.busy[LaneKeys] || l.obs.Now < l.keys.retryAt {
+		return nil
+	}
+	l.busy[LaneKeys] = true
+	return []Effect{{Lane: LaneKeys, Limit: l.obs.Settings.RetryTimeout, Do: OnKeys{a, l.holder()}}}
+}
+
+func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
+	if l.busy[LaneServer] || l.obs.Now < l.server.retryAt {
+		return nil
+	}
+	l.busy[LaneServer] = true
+	limit := serverLimit
+	if _, long := a.(election.Checkpoint); long {
+		limit = checkpointLimit
+	}
+	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Settings: l.config.settings, Upstream: up}}}
+}
+
+// onJob starts long work.
+func (l *Loop) onJob(a election.Action) []Effect {
+	if l.busy[LaneJob] {
+		return nil
+	}
+	o := &l.obs
+	l.busy[LaneJob] = true
+	o.Job.Kind, o.Job.Since = election.KindOf(a), o.Now
+	if r, ok := a.(election.Restart); ok {
+		l.server.restarting = r.Request
+		if r.Request == nil {
+			l.server.scheduled = nil
+		} else {
+			l.keys.screened[r.Request.ID] = true
+			o.Wish.Request = nil
+		}
+	}
+	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
+	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance()}}}
+}
+
+// onFence fences past the guard. The job under way is ended beside it: it may be
+// what waits for the guard that hangs.
+func (l *Loop) onFence() []Effect {
+	if l.busy[LaneFence] {
+		return nil
+	}
+	l.busy[LaneFence], l.obs.Guard.Fencing = true, true
+	effects := []Effect{{Lane: LaneFence, Limit: fenceLimit, Do: OnFence{}}}
+	if l.busy[LaneJob] {
+		effects = append(effects, Effect{Lane: LaneJob, Do: CancelJob{}})
+	}
+	return effects
+}
+
+// answer ends a request: the result is written, the request removed.
+func (l *Loop) answer(a election.Answer) []Effect {
+	l.keys.screened[a.Request.ID] = true
+	l.obs.Wish.Request = nil
+	l.keys.answers = append(l.keys.answers, a)
+	return nil
+}
+
+// actionName is an action's type in snake_case, for logs and metrics.
+func actionName(a election.Action) string {
+	name := fmt.Sprintf("%T", a)
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	var b strings.Builder
+	for i, r := range name {
+		if r >= 'A' && r <= 'Z' {
+			if i > 0 && !(name[i-1] >= 'A' && name[i-1] <= 'Z') {
+				b.WriteByte('_')
+			}
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

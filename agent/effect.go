@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// Lane is where an effect runs; each runs one at a time.
+type Lane string
+
+// The lanes.
+const (
+	LaneLook    Lane = "look"
+	LaneLease   Lane = "lease"
+	LaneKeys    Lane = "keys"
+	LaneMember  Lane = "member"
+	LaneServer  Lane = "server"
+	LaneJob     Lane = "job"
+	LaneGuard   Lane = "guard"
+	LaneFence   Lane = "fence"
+	LanePersist Lane = "persist"
+)
+
+// Effect is one thing the driver must start. It ends by itself within Limit.
+type Effect struct {
+	Lane Lane
+	// Limit bounds it; 0 for jobs, which know their own.
+	Limit time.Duration
+	Do    Do
+}
+
+// Do is what an effect does; the set is closed.
+type Do interface{ do() }
+
+type (
+	// Look looks at the server; Running and PID are the guard's word.
+	Look struct {
+		Fast, Running bool
+		PID           int
+		Instance      string
+	}
+	// OpenSession grants the member lease; Resume names a predecessor's lease
+	// to go on with, 0 for none.
+	OpenSession struct {
+		TTL    time.Duration
+		Resume int64
+	}
+	// KeepAlive refreshes the member lease.
+	KeepAlive struct{}
+	// PutMember writes the member key.
+	PutMember struct{ Member cluster.Member }
+	// OnLease is an action on the leader key, with what it needs beside.
+	OnLease struct {
+		Action    election.Action
+		Settings  cluster.Settings
+		Holder    cluster.Holder
+		Timelines *cluster.Timelines
+		// BeatRev is the beat a release names.
+		BeatRev int64
+		// Margin is what the guard gets to stop the server in.
+		Margin time.Duration
+		// Renewed is s of the last renewal that counted, of the term held.
+		Renewed cluster.Instant
+		// Term is held while the action runs; 0 for actions that seek one.
+		Term cluster.Term
+	}
+	// OnKeys is an action on a key a holder guards by its term.
+	OnKeys struct {
+		Action election.Action
+		// Holder is what the holder record must say.
+		Holder cluster.Holder
+	}
+	// OnServer is quick SQL.
+	OnServer struct {
+		Action   election.Action
+		Settings cluster.Settings
+		Upstream *election.Upstream
+	}
+	// OnJob is long work. The rest is what the action needs beside.
+	OnJob struct {
+		Action   election.Action
+		Settings cluster.Settings
+		Node     cluster.NodeState
+		Term     cluster.Term
+		// Instance is the guard's server when the job began.
+		Instance string
+	}
+	// OnFence kills the server past a guard that hangs.
+	OnFence struct{}
+	// CancelJob ends the running job early.
+	CancelJob struct{}
+	// GuardEnd ends a term at the guard.
+	GuardEnd struct{ Term cluster.Term }
+	// GuardPause switches the enforcement of the deadline.
+	GuardPause struct{ On bool }
+	// Persist keeps the highest revision and term seen (S4).
+	Persist struct {
+		ClusterID uint64
+		Revision  int64
+		Term      cluster.Term
+	}
+)
+
+func (Look) do()        {}
+func (OpenSession) do() {}
+func (KeepAlive) do()   {}
+func (PutMember) do()   {}
+func (OnLease) do()     {}
+func (OnKeys) do()      {}
+func (OnServer) do()    {}
+func (OnJob) do()       {}
+func (OnFence) do()     {}
+func (CancelJob) do()   {}
+func (GuardEnd) do()    {}
+func (GuardPause) do()  {}
+func (Persist) do()     {}

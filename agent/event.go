@@ -1,0 +1,145 @@
+package agent
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+// Event is something that happened; the set is closed. Events carry data only.
+type Event interface{ event() }
+
+type (
+	// Tick is the wake-up Step asked for.
+	Tick struct{}
+
+	// ViewSeen is a view of the store, loaded or folded from a watch.
+	ViewSeen struct{ View cluster.View }
+	// ViewFailed: the store could not be read, or its watch broke.
+	ViewFailed struct{ Err string }
+
+	// Looked is a look at the server that began at At.
+	Looked struct {
+		At   cluster.Instant
+		Fast bool
+		Node cluster.NodeState
+		Err  string
+		// Instance is the guard's server at the beginning of the look: a look
+		// at a server that was replaced meanwhile does not count.
+		Instance string
+	}
+
+	// GuardUp: the worker has the guard's session.
+	GuardUp struct{ Status guard.Status }
+	// GuardDown: the session ended.
+	GuardDown struct{ Err string }
+	// GuardSaid is an event the guard reported.
+	GuardSaid struct{ Event guard.Event }
+	// GuardFrozen: heartbeats are missed.
+	GuardFrozen struct{}
+	// GuardAnswered: the heartbeats are answered again.
+	GuardAnswered struct{}
+
+	// GuardPaused: the guard was told to pause or resume; Err says it refused.
+	GuardPaused struct {
+		On  bool
+		Err string
+	}
+
+	// SessionOpened: the member lease was granted, or a predecessor's resumed.
+	SessionOpened struct {
+		LeaseID int64
+		TTL     time.Duration
+	}
+	// KeptAlive: a keepalive of the member lease that left at At ended.
+	KeptAlive struct {
+		At   cluster.Instant
+		Gone bool
+		Err  string
+	}
+	// MemberPut: the member key was written, or not.
+	MemberPut struct{ Err string }
+
+	// LeaseDone: a call on the leader key that left at At ended.
+	LeaseDone struct {
+		Action election.Action
+		At     cluster.Instant
+		Term   cluster.Term
+		// Revision is the claim's, for ClaimInitialize.
+		Revision int64
+		Outcome  Outcome
+		Err      string
+	}
+	// KeysDone: a guarded key was written, or not.
+	KeysDone struct {
+		Action election.Action
+		Err    string
+	}
+	// ServerDone: quick SQL ended.
+	ServerDone struct {
+		Action election.Action
+		Err    string
+	}
+	// JobDone: the job ended.
+	JobDone struct {
+		Kind election.JobKind
+		Err  string
+	}
+	// FenceDone: a fence past the guard ended.
+	FenceDone struct{ Err string }
+	// ServerStarted: a job has had the guard start a server; it may take long
+	// until that answers.
+	ServerStarted struct{ Server guard.Server }
+	// JobProgress says how far a job is, in words.
+	JobProgress struct{ Text string }
+
+	// StopWanted: the agent was told to stop; Leave keeps the server running.
+	StopWanted struct{ Leave bool }
+	// Reloaded: the local configuration was read again.
+	Reloaded struct {
+		Tags cluster.Tags
+		Raw  json.RawMessage
+	}
+)
+
+// persisted: the memory was written, or it will be next time.
+type persisted struct{}
+
+// Outcome is how a call on the store ended.
+type Outcome int
+
+// The outcomes; Unknown may still take effect later.
+const (
+	Succeeded Outcome = iota
+	Failed
+	Refused
+	LeaseGone
+	Unknown
+)
+
+func (Tick) event()          {}
+func (ViewSeen) event()      {}
+func (ViewFailed) event()    {}
+func (Looked) event()        {}
+func (GuardUp) event()       {}
+func (GuardDown) event()     {}
+func (GuardSaid) event()     {}
+func (GuardFrozen) event()   {}
+func (GuardAnswered) event() {}
+func (GuardPaused) event()   {}
+func (SessionOpened) event() {}
+func (KeptAlive) event()     {}
+func (MemberPut) event()     {}
+func (LeaseDone) event()     {}
+func (KeysDone) event()      {}
+func (ServerDone) event()    {}
+func (JobDone) event()       {}
+func (FenceDone) event()     {}
+func (ServerStarted) event() {}
+func (JobProgress) event()   {}
+func (StopWanted) event()    {}
+func (Reloaded) event()      {}
+func (persisted) event()     {}

@@ -1,0 +1,358 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+// fold takes one event into the observation; the effects are those an event needs
+// whatever is decided.
+func (l *Loop) fold(r clock.Reading, e Event) []Effect {
+	switch e := e.(type) {
+	case ViewSeen:
+		return l.foldView(e)
+	case ViewFailed:
+		l.obs.View = l.obs.View.Failed(e.Err, r.Boot)
+	case Looked:
+		l.foldLook(e)
+	case GuardUp:
+		return l.foldGuardUp(e.Status)
+	case GuardDown:
+		l.foldGuardDown(e.Err)
+	case GuardSaid:
+		l.foldGuardSaid(e.Event)
+	case GuardFrozen:
+		l.obs.Guard.Frozen = true
+	case GuardAnswered:
+		l.obs.Guard.Frozen = false
+	case GuardPaused:
+		l.config.pausing = false
+		if e.Err == "" {
+			l.obs.Guard.Paused = e.On
+		} else {
+			l.config.pauseAt = l.obs.Now.Add(keysPause)
+		}
+	case SessionOpened:
+		l.foldSession(e)
+	case KeptAlive:
+		l.foldKeptAlive(e)
+	case MemberPut:
+		l.busy[LaneMember] = false
+		l.member.done(e.Err == "", r.Boot)
+	case LeaseDone:
+		return l.foldLease(e)
+	case KeysDone:
+		l.foldKeys(e)
+	case ServerDone:
+		l.foldServer(e)
+	case JobDone:
+		l.foldJob(e)
+	case FenceDone:
+		l.foldFence(e)
+	case ServerStarted:
+		l.foldStarted(e.Server)
+	case persisted:
+		l.busy[LanePersist] = false
+	case JobProgress:
+		l.server.progress = e.Text
+	case StopWanted:
+		l.obs.Wish.Stop, l.obs.Wish.Leave = true, e.Leave
+	case Reloaded:
+		if e.Tags != nil {
+			l.obs.Self.Tags = e.Tags
+		}
+		l.config.rev, l.config.applied = 0, -1 // local settings may have changed too
+	}
+	return nil
+}
+
+// foldView takes a view of the store, unless the store was set back (S4).
+func (l *Loop) foldView(e ViewSeen) []Effect {
+	v, o := e.View, &l.obs
+	if why := l.setBack(v); why != "" { // guard: store_set_back — S4
+		o.View, o.Refused = o.View.Failed(why, o.Now), true
+		return nil
+	}
+	o.Refused = false
+	if v.Beat == nil {
+		o.Beat = election.Sighting{}
+	} else if v.Beat.ModRevision != o.Beat.Revision {
+		o.Beat = election.Sighting{Revision: v.Beat.ModRevision, At: o.Now}
+	}
+	switch sw := v.Switchover; {
+	case sw == nil:
+		o.Phase = election.PhaseSeen{}
+	case sw.ID != o.Phase.ID || sw.Phase != o.Phase.Phase:
+		o.Phase = election.PhaseSeen{ID: sw.ID, Phase: sw.Phase, Since: o.Now}
+	}
+	l.foldMembers(v)
+	o.View = cluster.Seen(v, o.Now)
+	l.foldConfig(v.Config)
+	l.foldRequests(v)
+	return l.remember(v)
+}
+
+// setBack says why a view must not be believed: it is older than what this node
+// once persisted (a restored backup), or of another etcd cluster.
+func (l *Loop) setBack(v cluster.View) string {
+	switch {
+	case l.seen.ClusterID == 0:
+		return ""
+	case v.ClusterID != l.seen.ClusterID:
+		return fmt.Sprintf("etcd cluster %x is not the one this node knows (%x): if etcd was rebuilt on purpose, remove the file memory.json from the state directory of every node", v.ClusterID, l.seen.ClusterID)
+	case v.Leader != nil && v.Leader.Term < l.seen.Term: // guard: store_term_goes_back — S4
+		return fmt.Sprintf("etcd shows leader term %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Leader.Term, l.seen.Term)
+	case v.Revision < l.seen.Revision:
+		return fmt.Sprintf("etcd is at revision %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Revision, l.seen.Revision)
+	}
+	return ""
+}
+
+// persistEvery bounds how far the persisted revision lags behind the seen one, in
+// revisions: each is an fsync, and a quiet cluster beats about once a second.
+const persistEvery = 500
+
+// remember asks to persist what a reboot must not forget.
+func (l *Loop) remember(v cluster.View) []Effect {
+	var term cluster.Term
+	if v.Leader != nil {
+		term = v.Leader.Term
+	}
+	if l.busy[LanePersist] || term <= l.seen.Term && v.Revision < l.seen.Revision+persistEvery && v.ClusterID == l.seen.ClusterID {
+		return nil
+	}
+	l.busy[LanePersist] = true
+	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term)}
+	return []Effect{{Lane: LanePersist, Limit: l.obs.Settings.RetryTimeout, Do: Persist(l.seen)}}
+}
+
+// foldConfig keeps the last good configuration when the stored one is bad.
+func (l *Loop) foldConfig(c *cluster.Config) {
+	if c == nil || c.ModRevision == l.config.rev {
+		return
+	}
+	l.config.rev, l.config.raw = c.ModRevision, c.Raw
+	s, why := l.parse(c.Raw)
+	if why == "" {
+		if err := s.CheckTiming(); err != nil {
+			why = err.Error()
+		}
+	}
+	if why != l.config.problem && why != "" {
+		l.log.Warn("stored configuration refused, the last good one stays in force", "member", l.id.Name, "error", why)
+	}
+	l.config.problem = why
+	if why == "" {
+		l.config.settings = s
+	}
+}
+
+// foldLook takes a look, unless the server was replaced, or something else made
+// looks old, after it began.
+func (l *Loop) foldLook(e Looked) {
+	o := &l.obs
+	l.busy[LaneLook] = false
+	if e.Instance != l.instance() || e.At < l.looks.stale { // what it saw may be gone
+		l.looks.wanted = true
+		return
+	}
+	if a := l.server.restarted; a != nil { // said when the member key can say it too
+		l.server.restarted = nil
+		l.keys.answers = append(l.keys.answers, *a)
+	}
+	l.looks.failed, o.Looking = e.Err != "", false
+	if e.Err != "" {
+		o.Node = o.Node.Failed(e.Err, e.At)
+		return
+	}
+	node := e.Node
+	if e.Fast {
+		node = fastOver(o.Node.Value, node)
+	}
+	o.Node = cluster.Seen(node, e.At)
+	streaming := node.Receiver != nil && node.Receiver.Status == "streaming"
+	switch {
+	case node.Mode != cluster.ModeStandby || streaming:
+		o.NotStreaming = 0
+	case o.NotStreaming.Never():
+		o.NotStreaming = o.Now
+	}
+}
+
+// fastOver lays a cheap look over the last full one: it says mode, positions and
+// receiver only.
+func fastOver(full, fast cluster.NodeState) cluster.NodeState {
+	full.Mode = fast.Mode
+	full.Receiver = fast.Receiver
+	full.WriteLSN = max(full.WriteLSN, fast.WriteLSN)
+	full.ReceiveLSN, full.ReplayLSN = fast.ReceiveLSN, fast.ReplayLSN
+	if fast.Timeline != 0 {
+		full.Timeline = fast.Timeline
+	}
+	return full
+}
+
+// instance is the guard's server now; empty when it has none.
+func (l *Loop) instance() string {
+	if !l.obs.Guard.Running {
+		return ""
+	}
+	return l.obs.Guard.Instance
+}
+
+func (l *Loop) foldGuardUp(st guard.Status) []Effect {
+	g := &l.obs.Guard
+	*g = election.Guard{Connected: true, LastKill: st.LastKill, Paused: st.Paused}
+	if st.Armed || st.Deadline != 0 {
+		g.Deadline = cluster.Instant(st.Deadline)
+	}
+	if st.Server != nil {
+		g.Running, g.Instance, g.Writable = true, st.Server.Instance, st.Server.Writable
+	}
+	l.stale("the guard was just connected")
+	l.config.pausing = false
+	return nil
+}
+
+func (l *Loop) foldGuardDown(why string) {
+	l.obs.Guard = election.Guard{LastKill: l.obs.Guard.LastKill}
+	l.stale("no session with the guard: " + why)
+}
+
+// stale makes the last look count no more: what it saw may be gone.
+func (l *Loop) stale(why string) {
+	l.obs.Node = l.obs.Node.Failed(why, l.obs.Now)
+	l.looks.wanted, l.looks.failed, l.looks.stale = true, false, l.obs.Now
+	l.obs.Looking = true
+}
+
+func (l *Loop) foldGuardSaid(e guard.Event) {
+	g := &l.obs.Guard
+	switch e.Kind {
+	case guard.Exited:
+		l.server.exited = e.Instance
+		if e.Instance == g.Instance {
+			g.Running, g.Writable = false, false
+			l.stale("the server has exited")
+			l.log.Info("server exited", "member", l.id.Name, "pid", e.PID, "status", e.Status, "signal", e.Signal, "leftovers", e.Leftovers)
+		}
+	case guard.DeadlineFired:
+		l.log.Warn("deadline fired", "member", l.id.Name, "term", e.Term)
+		if cluster.Term(e.Term) == l.obs.Lease.Term {
+			l.obs.Lease.Term = 0
+		}
+	case guard.StoppedAll:
+		g.LastKill = max(g.LastKill, e.Took)
+	}
+}
+
+func (l *Loop) foldSession(e SessionOpened) {
+	l.busy[LaneMember] = false
+	l.session = session{lease: e.LeaseID, ttl: e.TTL, kept: l.obs.Now, tried: l.obs.Now}
+	l.member.forget()
+}
+
+func (l *Loop) foldKeptAlive(e KeptAlive) {
+	l.busy[LaneMember] = false
+	l.session.tried = e.At
+	switch {
+	case e.Gone:
+		l.session = session{ttl: l.session.ttl, tried: e.At}
+		l.member.forget()
+	case e.Err == "":
+		l.session.kept = e.At
+	}
+}
+
+// foldKeys ends a call on a guarded key.
+func (l *Loop) foldKeys(e KeysDone) {
+	l.busy[LaneKeys] = false
+	if e.Err != "" {
+		l.keys.retryAt = l.obs.Now.Add(keysPause)
+		l.log.Debug("key not written", "member", l.id.Name, "error", e.Err)
+		return
+	}
+	switch a := e.Action.(type) {
+	case election.PutStatus:
+		l.keys.statusAt = l.obs.Now
+	case election.PutResult:
+		l.obs.Self.Answered = a.Result.ID
+	}
+}
+
+// foldServer ends quick SQL.
+func (l *Loop) foldServer(e ServerDone) {
+	l.busy[LaneServer] = false
+	if e.Err != "" {
+		l.server.retryAt = l.obs.Now.Add(serverPause)
+		l.log.Warn("server action failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
+		if _, configured := e.Action.(election.Reload); configured {
+			l.config.applied = -1
+		}
+		return
+	}
+	l.looks.wanted = true
+	if c, ok := e.Action.(election.Checkpoint); ok {
+		if c.For != "" {
+			l.obs.Self.Prepared = c.For
+		} else {
+			l.obs.Self.Checkpointed = true
+		}
+	}
+}
+
+// foldFence ends a fence. A failed one is tried again in a moment.
+func (l *Loop) foldFence(e FenceDone) {
+	g := &l.obs.Guard
+	l.busy[LaneFence], g.Fencing, g.FencedAt = false, false, 0
+	if e.Err != "" {
+		g.FencedAt = l.obs.Now
+		l.log.Error("server not fenced", "member", l.id.Name, "error", e.Err)
+	}
+	l.stale("a fence has just ended")
+}
+
+// foldStarted notes a new server, unless the guard has already said it is gone.
+func (l *Loop) foldStarted(s guard.Server) {
+	if s.Instance == l.server.exited {
+		return
+	}
+	g := &l.obs.Guard
+	g.Running, g.Instance, g.Writable = true, s.Instance, s.Writable
+	l.stale("the server was just started")
+}
+
+// foldJob ends the job.
+func (l *Loop) foldJob(e JobDone) {
+	o := &l.obs
+	l.busy[LaneJob] = false
+	l.server.progress = ""
+	failures := 0
+	if e.Err != "" {
+		failures = o.Job.Failures + 1
+		l.log.Warn("job failed", "member", l.id.Name, "action", string(e.Kind), "failures", failures, "error", e.Err)
+	} else {
+		l.log.Info("job done", "member", l.id.Name, "action", string(e.Kind), "duration", o.Now.Sub(o.Job.Since))
+	}
+	if e.Kind == election.JobPromote && e.Err == "" {
+		o.Guard.Writable = true
+		o.Self.Checkpointed = false
+	}
+	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, Failures: failures}
+	l.stale("a job has just ended")
+	if r := l.server.restarting; r != nil && e.Kind == election.JobRestart {
+		l.server.restarting = nil
+		l.server.restarted = &election.Answer{Request: *r, Result: restartResult(l.id.Name, r.ID, e.Err)}
+	}
+}
+
+func restartResult(member, id, failure string) cluster.Result {
+	if failure != "" {
+		return cluster.Result{ID: id, Member: member, Message: "restart failed: " + failure}
+	}
+	return cluster.Result{ID: id, Member: member, Done: true, Message: "restarted successfully"}
+}

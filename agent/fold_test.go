@@ -1,0 +1,266 @@
+package agent
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+func TestAStoreSetBackIsNotBelieved(t *testing.T) {
+	for name, change := range map[string]func(*cluster.View){
+		"lower revision":        func(v *cluster.View) { v.Revision = 40 },
+		"leader term goes back": func(v *cluster.View) { v.Leader = &cluster.Leader{Name: "pg2", Term: 44} },
+		"another etcd cluster":  func(v *cluster.View) { v.ClusterID = 8 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.loop.seen = Memory{ClusterID: 7, Revision: 45, Term: 45}
+			change(&r.view)
+			r.step(ViewSeen{r.view})
+			if r.loop.obs.View.Good() {
+				t.Error("a restored etcd was believed (S4)")
+			}
+		})
+	}
+}
+
+func TestTheHighestTermIsPersistedWhenItIsSeen(t *testing.T) {
+	r := newRig(t)
+	r.view.Leader = &cluster.Leader{Name: "pg2", Term: 51}
+	effects := r.see()
+	if p := find[Persist](effects); len(p) != 1 || p[0].Term != 51 || p[0].ClusterID != 7 {
+		t.Fatalf("got %+v, want term 51 persisted", p)
+	}
+	r.step(persisted{})
+	if p := find[Persist](r.see()); len(p) != 0 {
+		t.Errorf("a view with nothing new was persisted: %+v", p)
+	}
+}
+
+func TestALookAtAServerThatWasReplacedMeanwhileCountsForNothing(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLook] = true
+	r.step(Looked{At: r.now, Instance: "older", Node: cluster.NodeState{Mode: cluster.ModeStandby}})
+	if got := r.loop.obs.Node.Value.Mode; got != cluster.ModePrimary {
+		t.Errorf("mode %s, want the look at the present server kept", got)
+	}
+}
+
+func TestALookThatBeganBeforeAJobEndedCountsForNothing(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLook] = true
+	began := r.now
+	r.pass(2 * time.Millisecond)
+	r.step(JobDone{Kind: election.JobPromote})
+	effects := r.step(Looked{At: began, Instance: "i1", Fast: true, Node: cluster.NodeState{Mode: cluster.ModeStandby, Timeline: 2}})
+	if node := r.loop.obs.Node; node.Good() || node.Value.Mode != cluster.ModePrimary {
+		t.Errorf("good %t, mode %s; want the old look refused and another awaited", node.Good(), node.Value.Mode)
+	}
+	if len(find[Look](effects)) != 1 {
+		t.Error("no other look was begun")
+	}
+}
+
+func TestAServerThatRanBeforeIsNotStoppedBeforeItWasLookedAt(t *testing.T) {
+	r := newRig(t)
+	r.see()
+	r.step(SessionOpened{LeaseID: 11, TTL: 5 * time.Second})
+	effects := r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "adopted", Writable: true, PID: 9}}})
+	if jobs := find[OnJob](append(effects, r.step(Tick{})...)); len(jobs) != 0 {
+		t.Errorf("before a look at the running server: %+v, want nothing", jobs)
+	}
+	r.loop.busy[LaneLook] = true
+	if jobs := find[OnJob](r.step(Looked{At: r.now, Instance: "adopted", Err: "no answer"})); len(jobs) != 1 {
+		t.Errorf("after a look that failed: %+v, want the server stopped", jobs)
+	}
+}
+
+func TestAFailedLookKeepsTheLastOneAndIsNotGood(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLook] = true
+	r.step(Looked{At: r.now, Instance: "i1", Err: "no answer"})
+	node := r.loop.obs.Node
+	if node.Good() || node.Value.Mode != cluster.ModePrimary {
+		t.Errorf("good %t, mode %s; want the last value kept and not good", node.Good(), node.Value.Mode)
+	}
+	if r.loop.Status(0).Writable(r.now) {
+		t.Error("/primary answers 200 although the server was not seen")
+	}
+}
+
+func TestAFrozenGuardIsFencedBesideAJobThatWaitsForIt(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Requests = []cluster.Request{{ID: "x", Member: "pg1", Kind: cluster.RequestRestart}}
+	if jobs := find[OnJob](r.see()); len(jobs) != 1 {
+		t.Fatal("setup: no restart was started")
+	}
+	effects := r.step(GuardFrozen{})
+	if len(find[OnFence](effects)) != 1 || len(find[CancelJob](effects)) != 1 {
+		t.Fatalf("got %+v, want the fence at once and the job ended", effects)
+	}
+	if again := find[OnFence](r.step(Tick{})); len(again) != 0 {
+		t.Error("a second fence was started beside the first")
+	}
+	r.step(FenceDone{Err: "a process is left"})
+	r.pass(time.Second)
+	if again := find[OnFence](r.step(Tick{})); len(again) != 1 {
+		t.Error("a fence that failed was not tried again")
+	}
+}
+
+func TestAGuardThatHangsIsKnownWithinHalfOfTheLease(t *testing.T) {
+	for _, ttl := range []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second} {
+		every, patience := rhythm(ttl)
+		if known := 3*every + patience; known > ttl/2 || every <= 0 || patience < 0 {
+			t.Errorf("ttl %s: asked every %s, known after %s; want at most half of the ttl", ttl, every, known)
+		}
+	}
+}
+
+func TestTheExitOfTheServerIsSeenAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.pass(2 * time.Millisecond)
+	effects := r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i1"}})
+	if r.loop.obs.Node.Good() || r.loop.obs.Guard.Running {
+		t.Error("the last look still counts after the server exited")
+	}
+	if looks := find[Look](effects); len(looks) != 1 || looks[0].Running {
+		t.Errorf("got %+v, want a look at the directory at once", effects)
+	}
+}
+
+func TestAStartThatTheGuardAlreadySaidIsOverIsNotBelieved(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i2"}})
+	r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i1"}})
+	r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i2"}})
+	r.step(ServerStarted{guard.Server{Instance: "i2", Writable: true}})
+	if r.loop.obs.Guard.Running {
+		t.Error("a server that has exited counts as running")
+	}
+}
+
+func TestABadStoredConfigurationKeepsTheLastGoodOne(t *testing.T) {
+	r := newRig(t)
+	r.view.Config = &cluster.Config{Raw: json.RawMessage(`{"ttl":9}`), ModRevision: 10}
+	r.see()
+	r.view.Config = &cluster.Config{Raw: json.RawMessage(`{"bad":true}`), ModRevision: 11}
+	r.see()
+	s := r.loop.Status(0)
+	if s.ConfigError == "" || r.loop.config.settings.TTL != 9*time.Second {
+		t.Errorf("error %q, ttl %s; want the error named and 9 s kept", s.ConfigError, r.loop.config.settings.TTL)
+	}
+}
+
+func TestPositionsThatMerelyMovedWaitForLoopWait(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLook] = true
+	node := r.loop.obs.Node.Value
+	node.WriteLSN += 100
+	if got := find[PutMember](r.step(Looked{At: r.now, Instance: "i1", Node: node})); len(got) != 0 {
+		t.Errorf("a moved position was published at once: %+v", got)
+	}
+	r.pass(2 * time.Second)
+	if got := find[PutMember](r.step(Tick{})); len(got) != 1 || got[0].Member.XlogLocation != node.WriteLSN {
+		t.Errorf("got %+v, want the position published after loop_wait", got)
+	}
+}
+
+func TestARestartWhoseConditionsDoNotHoldIsRefusedWithTheReason(t *testing.T) {
+	for name, c := range map[string]struct {
+		args cluster.RestartArgs
+		want string
+	}{
+		"another role":    {cluster.RestartArgs{Role: cluster.RoleReplica}, "host role mismatch: the member is primary, not replica"},
+		"nothing pending": {cluster.RestartArgs{RestartPending: true}, "pending restart flag is not set"},
+		"new enough":      {cluster.RestartArgs{PostgresVersion: "15.2"}, "postgres version mismatch: the server is not older than 15.2"},
+		"in the past":     {cluster.RestartArgs{Schedule: "2020-01-01T00:00:00Z"}, "Cannot schedule restart in the past"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.primary()
+			args, err := json.Marshal(c.args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.view.Requests = []cluster.Request{{ID: "x", Member: "pg1", Kind: cluster.RequestRestart, Args: args}}
+			effects := r.see()
+			if jobs := find[OnJob](effects); len(jobs) != 0 {
+				t.Fatalf("started %+v", jobs)
+			}
+			answers := answersIn(r, effects)
+			if len(answers) != 1 || answers[0].Result.Message != c.want || !answers[0].Result.Refused {
+				t.Errorf("got %+v, want refused: %s", answers, c.want)
+			}
+		})
+	}
+}
+
+// answersIn collects the answers given, letting the keys lane run free.
+func answersIn(r *rig, effects []Effect) (answers []election.Answer) {
+	for range 5 {
+		for _, d := range find[OnKeys](effects) {
+			if a, ok := d.Action.(election.Answer); ok {
+				answers = append(answers, a)
+			}
+			effects = r.step(KeysDone{Action: d.Action})
+		}
+	}
+	return answers
+}
+
+func TestARequestIsTakenUpOnce(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Requests = []cluster.Request{{ID: "x", Member: "pg1", Kind: cluster.RequestRestart}}
+	if jobs := find[OnJob](r.see()); len(jobs) != 1 {
+		t.Fatalf("got %+v, want one restart", jobs)
+	}
+	r.step(JobDone{Kind: election.JobRestart})
+	effects := r.look(cluster.ModePrimary)
+	if jobs := find[OnJob](effects); len(jobs) != 0 {
+		t.Errorf("the same request restarted twice: %+v", jobs)
+	}
+	if answers := r.loop.keys.answers; len(answers) == 0 && len(answersIn(r, effects)) == 0 && !r.loop.busy[LaneKeys] {
+		t.Error("nobody was told how the restart ended")
+	}
+}
+
+func TestAScheduledFailoverIsDueInItsMinuteOnly(t *testing.T) {
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		f           *cluster.Failover
+		wall        time.Time
+		now, missed bool
+	}{
+		"none":        {nil, at, false, false},
+		"now":         {&cluster.Failover{Member: "a"}, at, true, false},
+		"before":      {&cluster.Failover{Member: "a", ScheduledAt: at.Format(time.RFC3339)}, at.Add(-time.Second), false, false},
+		"on time":     {&cluster.Failover{Member: "a", ScheduledAt: at.Format(time.RFC3339)}, at.Add(time.Second), true, false},
+		"long past":   {&cluster.Failover{Member: "a", ScheduledAt: at.Format(time.RFC3339)}, at.Add(time.Hour), false, true},
+		"not a stamp": {&cluster.Failover{Member: "a", ScheduledAt: "noon"}, at, false, true},
+	} {
+		if now, missed := due(c.f, c.wall); now != c.now || missed != c.missed {
+			t.Errorf("%s: due %t missed %t, want %t %t", name, now, missed, c.now, c.missed)
+		}
+	}
+}
+
+func TestActionsAreNamedInSnakeCase(t *testing.T) {
+	for want, a := range map[string]election.Action{"renew": election.Renew{}, "init_db": election.InitDB{}, "hand_over": election.HandOver{}, "put_status": election.PutStatus{}} {
+		if got := actionName(a); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+// Heartbeats to the guard. Two missed ones from a guard that the kernel says is
+// stopped are a frozen guard; one that merely gets no processor is given longer,
+// since fencing a primary for a busy machine would be the failure itself.
+//
+// However short the lease, a guard that hangs is known to hang within half of it:
+// the fence must be over before the lease can pass on.
+const (
+	heartbeat     = 400 * time.Millisecond
+	busyPatience  = 3 * time.Second
+	redialPause   = 20 * time.Millisecond
+	dyingPatience = 3 * time.Second
+)
+
+// guardLink keeps the worker's one session with the guard.
+type guardLink struct {
+	socket, version string
+	dataDir         string
+	// session is presented to the guard, one more with each dial. It begins at
+	// the nanosecond this worker started, so that a later worker's is higher than
+	// any this one can reach by redialling.
+	session uint64
+	post    func(Event)
+	// ttl is T in force.
+	ttl func() time.Duration
+	log *slog.Logger
+
+	mu    sync.Mutex
+	now   *guard.Client
+	last  guard.Status
+	exits map[string]chan struct{} // by instance; closed at its exit
+}
+
+func newGuardLink(runtimeDir, dataDir, version string, post func(Event), ttl func() time.Duration, log *slog.Logger) *guardLink {
+	return &guardLink{
+		socket: filepath.Join(runtimeDir, guard.SocketName), version: version, dataDir: dataDir,
+		session: uint64(clock.Now()),
+		post:    post, ttl: ttl, log: log, exits: map[string]chan struct{}{},
+	}
+}
+
+func (g *guardLink) client() *guard.Client {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now
+}
+
+// pid is the postmaster's, 0 when the guard has none.
+func (g *guardLink) pid() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.last.Server == nil {
+		return 0
+	}
+	return g.last.Server.PID
+}
+
+// started notes a server a job has started, so that its exit can be waited for.
+func (g *guardLink) started(s guard.Server) {
+	g.mu.Lock()
+	g.last.Server = &s
+	g.mu.Unlock()
+}
+
+// exited is closed when the instance has exited and none of it is left.
+func (g *guardLink) exited(instance string) <-chan struct{} { return g.exit(instance) }
+
+func (g *guardLink) exit(instance string) chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ch, ok := g.exits[instance]
+	if !ok {
+		ch = make(chan struct{})
+		g.exits[instance] = ch
+	}
+	return ch
+}
+
+func (g *guardLink) markExited(instance string) {
+	ch := g.exit(instance)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+	if g.last.Server != nil && g.last.Server.Instance == instance {
+		g.last.Server = nil
+	}
+}
+
+// run holds the session until ctx ends, or another worker took it: then it
+// returns guard.ErrSuperseded and this worker must go.
+func (g *guardLink) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := g.hold(ctx)
+		switch {
+		case errors.Is(err, guard.ErrSuperseded), errors.Is(err, guard.ErrStaleSession):
+			return guard.ErrSuperseded
+		case ctx.Err() != nil:
+			return nil
+		}
+		g.post(GuardDown{errText(err)})
+		clock.Sleep(ctx.Done(), redialPause)
+	}
+	return nil
+}
+
+// hold is one session from hello to hang-up.
+func (g *guardLink) hold(ctx context.Context) error {
+	dial, cancel := context.WithTimeout(ctx, busyPatience)
+	defer cancel()
+	g.session++
+	client, status, err := guard.Dial(dial, g.socket, g.session, g.version)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	defer context.AfterFunc(ctx, func() { _ = client.Close() })() // ends the events below
+	if status.Server == nil {
+		if status, err = g.takeOver(dial, client); err != nil {
+			return err
+		}
+	}
+	g.mu.Lock()
+	g.now, g.last = client, status
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		g.now, g.last = nil, guard.Status{}
+		g.mu.Unlock()
+	}()
+	g.post(GuardUp{status})
+	beats, stop := context.WithCancel(ctx)
+	defer stop()
+	go g.beat(beats, client)
+	for e := range client.Events() {
+		if e.Kind == guard.Exited {
+			g.markExited(e.Instance)
+		}
+		g.post(GuardSaid{e})
+	}
+	return client.Err()
+}
+
+// takeOver deals with processes in the data directory that this guard did not
+// spawn: a server whose guard died is dying with it and is waited for; one that
+// stays was started by somebody else and is adopted; what has no postmaster is
+// killed.
+func (g *guardLink) takeOver(ctx context.Context, client *guard.Client) (guard.Status, error) {
+	pids, err := g.leftovers()
+	began := clock.Now()
+	for err == nil && len(pids) > 0 && clock.Now() < began.Add(dyingPatience/2) {
+		if !clock.Sleep(ctx.Done(), redialPause) {
+			return guard.Status{}, ctx.Err()
+		}
+		pids, err = g.leftovers()
+	}
+	if err != nil {
+		return guard.Status{}, fmt.Errorf("look for processes in %s: %w", g.dataDir, err)
+	}
+	if len(pids) > 0 {
+		if pid := g.postmaster(pids); pid != 0 {
+			_, signalErr := os.Stat(filepath.Join(g.dataDir, "standby.signal"))
+			_, err = client.Adopt(ctx, pid, g.dataDir, errors.Is(signalErr, os.ErrNotExist))
+			g.log.Info("running server adopted", "pid", pid)
+		} else {
+			_, err = client.KillLeftovers(ctx, g.dataDir)
+		}
+		if err != nil {
+			return guard.Status{}, err
+		}
+	}
+	return client.Status(ctx)
+}
+
+// leftovers are the processes in the data directory; none in one that does not
+// exist.
+func (g *guardLink) leftovers() ([]int, error) {
+	pids, err := guard.Leftovers(g.dataDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return pids, err
+}
+
+// postmaster is the process among pids that postmaster.pid names; 0 when none is.
+func (g *guardLink) postmaster(pids []int) int {
+	content, err := os.ReadFile(filepath.Join(g.dataDir, "postmaster.pid"))
+	if err != nil {
+		return 0
+	}
+	line, _, _ := bytes.Cut(content, []byte("\n"))
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(line)))
+	if err != nil {
+		return 0
+	}
+	if slices.Contains(pids, pid) {
+		return pid
+	}
+	return 0
+}
+
+// beat pings the guard, one ping at a time.
+func (g *guardLink) beat(ctx context.Context, client *guard.Client) {
+	frozen := false
+	for {
+		every, patience := rhythm(g.ttl())
+		if !clock.Sleep(ctx.Done(), every) {
+			return
+		}
+		err := ping(ctx, client, 2*every)
+		if err != nil && ctx.Err() == nil && !stoppedByKernel(client.PeerPID()) {
+			err = ping(ctx, client, patience)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if (err != nil) != frozen {
+			frozen = err != nil
+			if frozen {
+				g.post(GuardFrozen{})
+			} else {
+				g.post(GuardAnswered{})
+			}
+		}
+	}
+}
+
+// rhythm is how often a guard is asked at a lease time of ttl, and how much longer
+// one that is not stopped may take: 3 x every + patience is at most ttl/2.
+func rhythm(ttl time.Duration) (every, patience time.Duration) {
+	every = min(heartbeat, ttl/10)
+	return every, min(busyPatience, ttl/2-3*every)
+}
+
+func ping(ctx context.Context, client *guard.Client, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return client.Ping(ctx)
+}
+
+// stoppedByKernel reports whether the process is stopped by a signal or a tracer.
+func stoppedByKernel(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	after := bytes.LastIndexByte(stat, ')')
+	fields := bytes.Fields(stat[after+1:])
+	return len(fields) > 0 && (fields[0][0] == 'T' || fields[0][0] == 't')
+}

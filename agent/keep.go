@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// fastEvery is between two cheap looks while somebody waits for the server's
+// next state; lookPause between two looks of which the first failed.
+const (
+	fastEvery = 5 * time.Millisecond
+	lookPause = 50 * time.Millisecond
+)
+
+// keep is what is kept up whatever was decided: the member lease and key, the
+// looks, the server's configuration, the guard's pause, answers.
+func (l *Loop) keep() []Effect {
+	var effects []Effect
+	effects = append(effects, l.keepPause()...)
+	effects = append(effects, l.keepSession()...)
+	effects = append(effects, l.keepMember()...)
+	effects = append(effects, l.keepAnswers()...)
+	effects = append(effects, l.keepConfigured()...)
+	effects = append(effects, l.keepJob()...)
+	return append(effects, l.keepLooking()...)
+}
+
+// keepPause has the guard enforce its deadline exactly when the safety argument
+// wants it to: for a server that may write it is lifted only while the store holds
+// our mark of the pause, and stands again from the first renewal after it.
+func (l *Loop) keepPause() []Effect {
+	o := &l.obs
+	want := o.Settings.Pause
+	if o.Guard.Writable {
+		want = election.DeadlineLifted(*o)
+	}
+	if !o.Guard.Connected || l.config.pausing || want == o.Guard.Paused || o.Now < l.config.pauseAt {
+		return nil
+	}
+	if !want && o.Guard.Writable && (o.Lease.Term == 0 || o.Now >= o.Guard.Deadline) {
+		return nil // the guard would refuse: a writable server needs a deadline first
+	}
+	l.config.pausing = true
+	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardPause{On: want}}}
+}
+
+// keepSession has a member lease of the configured length, and keeps it alive
+// where no renewal does. While a primary holds, its renewals do.
+func (l *Loop) keepSession() []Effect {
+	if l.busy[LaneMember] || l.obs.View.At.Never() || !l.obs.View.Good() {
+		return nil
+	}
+	want := l.config.settings.TTL
+	switch {
+	case l.session.lease == 0 || l.session.ttl != want && l.obs.Lease.Busy == "" && l.obs.Lease.Term == 0:
+		if l.obs.Now < l.session.tried.Add(lookPause) {
+			return nil
+		}
+		l.busy[LaneMember] = true
+		l.session.tried = l.obs.Now
+		return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: OpenSession{TTL: want, Resume: l.resumable(want)}}}
+	case l.session.ttl != want && l.obs.Lease.Busy == "" && !l.busy[LaneLease]:
+		return l.regrant(want)
+	case l.obs.Lease.Term == 0 && l.obs.Now >= l.nextKeepAlive():
+		l.busy[LaneMember] = true
+		l.session.tried = l.obs.Now
+		return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.Attempt(), Do: KeepAlive{}}}
+	}
+	return nil
+}
+
+// regrant moves a holder to a lease of another length: the key is put again on
+// the new lease, which is a new term.
+func (l *Loop) regrant(ttl time.Duration) []Effect {
+	l.busy[LaneLease] = true
+	l.obs.Lease.Busy, l.obs.Lease.Tried = "regrant", l.obs.Now
+	settings := l.obs.Settings
+	settings.TTL = ttl
+	return []Effect{{Lane: LaneLease, Limit: l.obs.Settings.Attempt(), Do: OnLease{
+		Action: election.Inherit{Term: l.obs.Lease.Term}, Settings: settings, Holder: l.holder(),
+		Margin: settings.Margin(l.obs.Guard.LastKill), Term: l.obs.Lease.Term}}}
+}
+
+// resumable is the lease a worker before this one left under our leader key, if
+// it is of the wanted length.
+func (l *Loop) resumable(ttl time.Duration) int64 {
+	v := l.obs.View.Value
+	if v.Leader == nil || v.Leader.Name != l.id.Name || v.Beat == nil || v.Beat.TTL != ttl.Milliseconds() {
+		return 0
+	}
+	if v.Holder == nil || v.Holder.Node != l.id.Node || v.Holder.BootID != l.id.BootID {
+		return 0
+	}
+	return v.Leader.LeaseID
+}
+
+// nextKeepAlive is when the member lease is due; sooner again after a failure.
+func (l *Loop) nextKeepAlive() cluster.Instant {
+	if l.session.lease == 0 || l.obs.Lease.Term != 0 {
+		return 0
+	}
+	every := l.obs.Settings.KeepEvery()
+	return max(l.session.kept.Add(every), l.session.tried.Add(every/4))
+}
+
+// keepAnswers writes the answers that are due, one at a time.
+func (l *Loop) keepAnswers() []Effect {
+	if len(l.keys.answers) == 0 || l.busy[LaneKeys] || l.obs.Now < l.keys.retryAt || l.session.lease == 0 {
+		return nil
+	}
+	a := l.keys.answers[0]
+	l.keys.answers = l.keys.answers[1:]
+	return l.onKeys(a)
+}
+
+// keepConfigured brings a changed dynamic configuration to a running server.
+func (l *Loop) keepConfigured() []Effect {
+	if !l.obs.Node.Good() || !l.obs.Node.Value.Mode.Running() || l.obs.Job.Kind != election.JobNone || l.config.applied == l.config.rev {
+		return nil
+	}
+	up, known := election.UpstreamOf(l.obs)
+	if l.obs.Node.Value.Mode == cluster.ModeStandby && !known {
+		return nil // the recovery section would lose its upstream
+	}
+	effects := l.onServer(election.Reload{}, &up)
+	if len(effects) > 0 {
+		l.config.applied = l.config.rev
+	}
+	return effects
+}
+
+// keepJob ends work that nobody wants any more.
+func (l *Loop) keepJob() []Effect {
+	kind := l.obs.Job.Kind
+	cancelable := kind == election.JobClone || kind == election.JobRejoin || kind == election.JobInitDB || kind == election.JobStart
+	if l.obs.Wish.Stop && cancelable {
+		return []Effect{{Lane: LaneJob, Do: CancelJob{}}}
+	}
+	return nil
+}
+
+// keepLooking looks when it is time, or when something happened.
+func (l *Loop) keepLooking() []Effect {
+	if l.busy[LaneLook] || !l.obs.Guard.Connected {
+		return nil
+	}
+	o := &l.obs
+	if o.Now < l.nextLook() {
+		return nil
+	}
+	fast := l.decision.FastLook && !l.looks.wanted && o.Node.Good() && o.Node.Value.Mode.Running()
+	l.busy[LaneLook] = true
+	l.looks.began, l.looks.wanted = o.Now, false
+	return []Effect{{Lane: LaneLook, Limit: l.obs.Settings.Attempt(), Do: Look{
+		Fast: fast, Running: o.Guard.Running, Instance: l.instance()}}}
+}
+
+// nextLook is when the server is to be looked at again.
+func (l *Loop) nextLook() cluster.Instant {
+	o := &l.obs
+	switch {
+	case l.busy[LaneLook]:
+		return o.Now.Add(time.Second)
+	case l.looks.wanted && !l.looks.failed:
+		return l.looks.began.Add(time.Millisecond)
+	case l.looks.wanted || !o.Node.Good():
+		return l.looks.began.Add(lookPause)
+	case l.decision.FastLook:
+		return l.looks.began.Add(fastEvery)
+	case o.Lease.Term != 0:
+		return l.looks.began.Add(o.Settings.RenewEvery())
+	}
+	return l.looks.began.Add(o.Settings.LoopWait)
+}

@@ -1,0 +1,145 @@
+package agent
+
+import (
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// foldLease takes the end of a call on the leader key. Only an outcome that says
+// the term is lost, or that it went on, changes what is held; a failure changes
+// nothing, and the deadline that was set stays the only bound.
+func (l *Loop) foldLease(e LeaseDone) []Effect {
+	o := &l.obs
+	l.busy[LaneLease] = false
+	o.Lease.Busy, o.Lease.Giving, o.Lease.FailedAt = "", false, 0
+	if e.Outcome != Succeeded {
+		o.Lease.FailedAt = o.Now
+	}
+	if e.Outcome != Succeeded && e.Err != "" {
+		l.log.Info("leader key call failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
+	}
+	switch e.Action.(type) {
+	case election.Renew:
+		return l.foldRenew(e)
+	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
+		l.foldTaken(e)
+	case election.HandOver, election.Release:
+		return l.foldGiven(e)
+	case election.Settle:
+		return l.foldSettled(e)
+	case election.ClaimInitialize:
+		if e.Outcome == Succeeded {
+			o.Self.InitRevision = e.Revision
+		}
+	case election.AbandonInitialize:
+		l.abandoned, o.Self.InitRevision = o.Self.InitRevision, 0
+		o.Job.Last = election.JobNone
+	}
+	if e.Outcome == LeaseGone {
+		l.loseSession()
+	}
+	return nil
+}
+
+func (l *Loop) loseSession() {
+	l.session = session{ttl: l.session.ttl, tried: l.obs.Now}
+	l.member.forget()
+}
+
+// foldRenew: a renewal counts only when its transaction committed; then the lease
+// runs from before its keepalive left. A refused one ends the term at once.
+func (l *Loop) foldRenew(e LeaseDone) []Effect {
+	o := &l.obs
+	switch {
+	case e.Term != o.Lease.Term: // of a term that was lost meanwhile
+	case e.Outcome == Succeeded: // guard: renewal_counts_when_committed — SAFETY 2
+		l.counted(e.At)
+	case e.Outcome == Refused, e.Outcome == LeaseGone: // guard: refused_renewal_ends_term — SAFETY 2
+		if e.Outcome == LeaseGone {
+			l.loseSession()
+		}
+		return l.lose()
+	}
+	return nil
+}
+
+// counted moves what this node may rely on: s, and the deadline the guard got.
+func (l *Loop) counted(s cluster.Instant) {
+	o := &l.obs
+	o.Lease.Renewed = s
+	l.session.kept, l.session.tried = s, s
+	o.Guard.Deadline = s.Add(o.Settings.TTL - o.Settings.Margin(o.Guard.LastKill))
+}
+
+// lose forgets the term and has the guard end it.
+func (l *Loop) lose() []Effect {
+	term := l.obs.Lease.Term
+	l.obs.Lease = election.Lease{Tried: l.obs.Lease.Tried, FailedAt: l.obs.Lease.FailedAt}
+	l.log.Warn("lease lost", "member", l.id.Name, "term", int64(term))
+	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}
+}
+
+func (l *Loop) foldTaken(e LeaseDone) {
+	o := &l.obs
+	if e.Outcome != Succeeded {
+		return
+	}
+	o.Self.HandedOver = l.handedOver(e.Action)
+	o.Lease.Term, o.Lease.Acquired, o.Lease.Unsettled = e.Term, o.Now, false
+	o.Self.InitRevision = 0
+	o.Job.Failures = 0
+	l.counted(e.At)
+	l.looks.wanted = true
+	l.log.Info("lease taken", "member", l.id.Name, "action", actionName(e.Action), "term", int64(e.Term))
+}
+
+// handedOver is the hand-over record that the tenure which now begins, or goes on
+// under another term, has begun with.
+func (l *Loop) handedOver(a election.Action) int64 {
+	o := &l.obs
+	h := o.View.Value.Handover
+	inherit, goesOn := a.(election.Inherit)
+	switch {
+	case !goesOn || h == nil:
+		return 0
+	case h.ModRevision == int64(inherit.Term):
+		return h.ModRevision
+	}
+	return o.Self.HandedOver
+}
+
+// foldGiven: given away, refused (somebody else has it), or nobody knows.
+func (l *Loop) foldGiven(e LeaseDone) []Effect {
+	o := &l.obs
+	switch e.Outcome {
+	case Succeeded:
+		l.log.Info("lease given", "member", l.id.Name, "action", actionName(e.Action), "term", int64(o.Lease.Term))
+		term := max(o.Lease.Term, e.Term)
+		o.View = o.View.Failed("the view does not show our own write yet", o.Now)
+		o.Lease = election.Lease{Tried: o.Lease.Tried, FailedAt: o.Lease.FailedAt}
+		if o.Wish.Stop && !o.Guard.Running { // the guard itself is dismissed next
+			return nil
+		}
+		return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}
+	case Refused:
+		// The comparison that failed may be the successor's lease (it died), not
+		// the term: the view tells which. A lost term shows there.
+		l.looks.wanted = true
+	case Unknown: // guard: unknown_is_unsettled — SAFETY 2, Release
+		o.Lease.Unsettled = true
+	case Failed, LeaseGone:
+	}
+	return nil
+}
+
+func (l *Loop) foldSettled(e LeaseDone) []Effect {
+	o := &l.obs
+	switch e.Outcome {
+	case Succeeded:
+		o.Lease.Term, o.Lease.Unsettled = e.Term, false // no renewal: Renewed stays
+	case Refused, LeaseGone:
+		return l.lose()
+	case Failed, Unknown:
+	}
+	return nil
+}

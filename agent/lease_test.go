@@ -1,0 +1,283 @@
+package agent
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/dcs/memory"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+func TestARenewalGoesOutOnlyAfterAFreshLook(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.pass(time.Second)
+	if effects := r.step(Tick{}); renews(effects) || len(find[Look](effects)) != 1 {
+		t.Fatalf("a renewal is due after an old look: got %+v, want a look and no renewal", effects)
+	}
+	if !renews(r.look(cluster.ModePrimary)) {
+		t.Fatal("no renewal after the fresh look")
+	}
+}
+
+func TestARenewalThatCommittedMovesTheLeaseToBeforeItLeft(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.pass(time.Second)
+	r.step(Tick{})
+	r.look(cluster.ModePrimary)
+	left := r.now
+	r.pass(300 * time.Millisecond) // a slow store
+	r.step(LeaseDone{Action: election.Renew{}, At: left, Term: 61, Outcome: Succeeded})
+	status := r.loop.Status(0)
+	if want := left.Add(5*time.Second - 500*time.Millisecond); status.LeaseUntil != want {
+		t.Errorf("lease until %d, want %d: it counts from before the request left", status.LeaseUntil, want)
+	}
+}
+
+func TestAFailedRenewalMovesNothing(t *testing.T) {
+	for _, outcome := range []Outcome{Failed, Unknown} {
+		r := newRig(t)
+		r.primary()
+		before := r.loop.Status(0).LeaseUntil
+		r.pass(time.Second)
+		r.loop.busy[LaneLease] = true
+		r.step(LeaseDone{Action: election.Renew{}, At: r.now, Term: 61, Outcome: outcome, Err: "no answer"})
+		if got := r.loop.Status(0); got.LeaseUntil != before || got.Term != 61 {
+			t.Errorf("outcome %d: lease until %d of term %d, want %d of 61", outcome, got.LeaseUntil, got.Term, before)
+		}
+	}
+}
+
+func TestASuccessorThatTakesItsTermUpAgainRemembersTheHandOver(t *testing.T) {
+	r := newRig(t)
+	r.view.Handover = &cluster.Handover{From: "pg2", To: "pg1", ID: "op", ModRevision: 60}
+	r.primary() // inherits term 60
+	if got := r.loop.obs.Self.HandedOver; got != 60 {
+		t.Errorf("the tenure began with hand-over %d, want 60", got)
+	}
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.Inherit{Term: 61}, At: r.now, Term: 62, Outcome: Succeeded})
+	if got := r.loop.obs.Self.HandedOver; got != 60 {
+		t.Errorf("after another term: hand-over %d, want 60 still", got)
+	}
+	r.step(LeaseDone{Action: election.Acquire{}, At: r.now, Term: 90, Outcome: Succeeded})
+	if got := r.loop.obs.Self.HandedOver; got != 0 {
+		t.Errorf("after a race: hand-over %d, want none", got)
+	}
+}
+
+func TestAReloadAskedForReadsTheFileAndWritesNoConfigurationWithoutItsUpstream(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Requests = []cluster.Request{{ID: "q1", Member: "pg1", Kind: cluster.RequestReload}}
+	effects := find[OnServer](r.see())
+	if len(effects) != 1 || effects[0].Upstream != nil {
+		t.Fatalf("got %+v, want one reload without an upstream", effects)
+	}
+	reread := 0
+	n := &Node{reread: func() error { reread++; return nil }} // no server: configuring it would panic
+	if err := n.onServer(t.Context(), effects[0]); err != nil || reread != 1 {
+		t.Errorf("read %d times, error %v; want the local file read once", reread, err)
+	}
+}
+
+func TestAClaimWhoseAnswerWasLostIsKnownByItsLease(t *testing.T) {
+	r := newRig(t)
+	r.view.Initialize = nil
+	r.step(GuardUp{guard.Status{}})
+	r.see()
+	r.step(SessionOpened{LeaseID: 11, TTL: 5 * time.Second})
+	r.loop.busy[LaneLook] = true
+	r.step(Looked{At: r.now, Node: cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataEmpty}})
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.ClaimInitialize{}, Outcome: Unknown, Err: "no answer in time"})
+
+	r.view.Initialize = &cluster.Initialize{LeaseID: 12, ModRevision: 70}
+	r.see()
+	if r.loop.decision.Reason != election.ReasonWaitingBootstrap {
+		t.Errorf("another's claim: reason %s, want %s", r.loop.decision.Reason, election.ReasonWaitingBootstrap)
+	}
+	r.view.Initialize = &cluster.Initialize{LeaseID: 11, ModRevision: 71}
+	r.see()
+	if r.loop.obs.Self.InitRevision != 71 || r.loop.decision.Reason == election.ReasonWaitingBootstrap {
+		t.Errorf("our own claim: revision %d, reason %s; want 71 and the work to go on", r.loop.obs.Self.InitRevision, r.loop.decision.Reason)
+	}
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.AbandonInitialize{Revision: 71}, Outcome: Succeeded})
+	r.see()
+	if r.loop.obs.Self.InitRevision != 0 {
+		t.Error("a claim that was given up is taken up again")
+	}
+}
+
+func TestARefusedRenewalEndsTheTermAtOnce(t *testing.T) {
+	for _, outcome := range []Outcome{Refused, LeaseGone} {
+		r := newRig(t)
+		r.primary()
+		r.loop.busy[LaneLease] = true
+		effects := r.step(LeaseDone{Action: election.Renew{}, At: r.now, Term: 61, Outcome: outcome})
+		ends := find[GuardEnd](effects)
+		if len(ends) != 1 || ends[0].Term != 61 || r.loop.Status(0).Term != 0 {
+			t.Errorf("outcome %d: guard told %v, term now %d; want term 61 ended", outcome, ends, r.loop.Status(0).Term)
+		}
+	}
+}
+
+func TestALateRenewalOfAnEndedTermCountsForNothing(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.Renew{}, At: r.now, Term: 61, Outcome: Refused})
+	r.step(LeaseDone{Action: election.Renew{}, At: r.now, Term: 61, Outcome: Succeeded})
+	if s := r.loop.Status(0); s.Term != 0 || s.Holds(r.now) {
+		t.Errorf("holds term %d again after it ended", s.Term)
+	}
+}
+
+func TestAHandOverOfUnknownOutcomeIsSettledByATransaction(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.HandOver{To: "pg2"}, At: r.now, Term: 61, Outcome: Unknown, Err: "timeout"})
+	if !r.loop.obs.Lease.Unsettled {
+		t.Fatal("an unknown hand-over left the lease settled")
+	}
+	before := r.loop.Status(0).LeaseUntil
+	r.pass(100 * time.Millisecond)
+	actions := leaseActions(r.step(Tick{}))
+	if len(actions) != 1 || actions[0] != (election.Settle{}) {
+		t.Fatalf("got %v, want one Settle", actions)
+	}
+	r.pass(100 * time.Millisecond)
+	r.step(LeaseDone{Action: election.Settle{}, At: r.now, Term: 70, Outcome: Succeeded})
+	if s := r.loop.Status(0); s.Term != 70 || s.LeaseUntil != before {
+		t.Errorf("term %d until %d after settling, want the new term 70 until %d as before: settling sends no keepalive", s.Term, s.LeaseUntil, before)
+	}
+}
+
+func TestOnlyCallsWithAKeepaliveMakeTheLeaseRunAnew(t *testing.T) {
+	for a, want := range map[election.Action]cluster.Instant{
+		election.Renew{}: 9, election.Acquire{}: 9, election.Inherit{}: 9, election.Accept{}: 9,
+		election.Settle{}: 4, election.HandOver{}: 0, election.Release{}: 0, election.Reserve{}: 0,
+	} {
+		if got := runsFrom(OnLease{Action: a, Renewed: 4}, 9); got != want {
+			t.Errorf("after %s the lease runs from %d, want %d", actionName(a), got, want)
+		}
+	}
+}
+
+func TestWhatWasGivenAwayIsNotHeld(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.HandOver{To: "pg2"}, At: r.now, Term: 61, Outcome: Succeeded})
+	if s := r.loop.Status(0); s.Term != 0 || s.Writable(r.now) {
+		t.Errorf("term %d, writable %t after the hand-over", s.Term, s.Writable(r.now))
+	}
+}
+
+func TestAnExpiredLeaseIsNotHeldByItself(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	s := r.loop.Status(0)
+	if !s.Writable(r.now) {
+		t.Fatal("a fresh primary is not writable")
+	}
+	if s.Writable(s.LeaseUntil) {
+		t.Error("/primary would answer 200 at the deadline with no new step (S3)")
+	}
+}
+
+func TestACallUnderWayDoesNotLookLikeALostLease(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.obs.Lease.Busy = "inherit"
+	r.view.Leader = &cluster.Leader{Name: "pg1", LeaseID: 12, Term: 75}
+	r.view.Revision = 75
+	if r.see(); r.loop.obs.Lease.Term != 61 {
+		t.Error("the view of our own write under way lost the lease")
+	}
+}
+
+func TestAChangedTTLMovesTheHolderToANewLease(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Config = &cluster.Config{Raw: []byte(`{"ttl":8}`), ModRevision: 62}
+	effects := r.see()
+	var inherits []OnLease
+	for _, d := range find[OnLease](effects) {
+		if _, ok := d.Action.(election.Inherit); ok {
+			inherits = append(inherits, d)
+		}
+	}
+	if len(inherits) != 1 || inherits[0].Settings.TTL != 8*time.Second {
+		t.Fatalf("got %+v, want the key put again on a lease of 8 s", effects)
+	}
+	if r.loop.obs.Settings.TTL != 5*time.Second {
+		t.Error("the new ttl counted before a lease of that length was granted")
+	}
+}
+
+func TestARenewalThatTheGuardDidNotHearOfDoesNotCount(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	store := dcs.NewStore(memory.NewServer(clock.Now).Client("pg1"), "service", "s")
+	session, err := store.Open(t.Context(), "pg1", 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := session.Acquire(t.Context(), dcs.Candidacy{TTL: 5 * time.Second, Holder: cluster.Holder{Name: "pg1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{log: quiet, store: store, session: session, lease: lease}
+	n.link = newGuardLink(t.TempDir(), t.TempDir(), "1", func(Event) {}, func() time.Duration { return 5 * time.Second }, quiet)
+	settings, _ := parseTest(nil)
+	e, ok := n.onLease(t.Context(), OnLease{Action: election.Renew{}, Settings: settings, Term: lease.Term(), Margin: time.Second}).(LeaseDone)
+	if !ok || e.Outcome == Succeeded {
+		t.Errorf("a renewal counted as %+v although the guard kept its old deadline", e)
+	}
+}
+
+func TestAGuardThatStoppedTheServerEndsTheTermHere(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.step(GuardSaid{guard.Event{Kind: guard.DeadlineFired, Term: 61, Instance: "i1"}})
+	if s := r.loop.Status(0); s.Term != 0 {
+		t.Errorf("term %d is still held after its deadline fired", s.Term)
+	}
+}
+
+func TestNothingIsStartedUnderATermThatMayHaveBeenHandedOver(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i1"}})
+	r.view.Switchover = &cluster.Switchover{ID: "x", From: "pg1", To: "pg2", Phase: cluster.SwitchoverStopping, Term: 61}
+	end := cluster.Position{Timeline: 1, LSN: 900}
+	r.view.Members = map[string]cluster.Member{"pg2": {Name: "pg2", State: cluster.StateRunning, LeaseID: 22,
+		Keeper: &cluster.MemberKeeper{Switchover: "x", Position: &end}}}
+	r.see()
+	r.loop.busy[LaneLook] = true
+	effects := r.step(Looked{At: r.now, Node: cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataValid, SystemID: "sys", Timeline: 1,
+		Control: cluster.ControlData{State: cluster.ControlShutdown, Checkpoint: 800, CheckpointEnd: 900}}})
+	if actions := leaseActions(effects); len(actions) != 1 {
+		t.Fatalf("setup: got %v, want the hand-over", actions)
+	}
+	// Its transaction has taken effect, its answer is still on the way.
+	r.view.Switchover = nil
+	r.view.Leader = &cluster.Leader{Name: "pg2", LeaseID: 22, Term: 80}
+	r.view.Handover = &cluster.Handover{From: "pg1", To: "pg2", Position: end, ModRevision: 80}
+	r.view.Revision = 80
+	if jobs := find[OnJob](r.see()); len(jobs) != 0 {
+		t.Errorf("started %+v under a term that is another member's by now (S1)", jobs)
+	}
+	effects = r.step(LeaseDone{Action: election.HandOver{To: "pg2"}, At: r.now, Term: 61, Outcome: Succeeded})
+	if ends := find[GuardEnd](effects); len(ends) != 1 || ends[0].Term != 61 || r.loop.Status(0).Term != 0 {
+		t.Errorf("after the answer: guard told %v, term %d; want term 61 ended", ends, r.loop.Status(0).Term)
+	}
+}

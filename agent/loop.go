@@ -1,0 +1,260 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// Identity is what of a member does not change while its worker runs.
+type Identity struct {
+	Scope, Name string
+	// Node is the random id of the state directory, BootID the kernel's.
+	Node, BootID string
+	// ConnURL, APIURL and ProxyURL are what the member key says.
+	ConnURL, APIURL, ProxyURL string
+	Version                   string
+}
+
+// ParseConfig turns the stored dynamic configuration into settings; why is empty
+// when it is good.
+type ParseConfig func(raw json.RawMessage) (s cluster.Settings, why string)
+
+// Loop is the state between two steps. It is used by one goroutine.
+type Loop struct {
+	id    Identity
+	parse ParseConfig
+	log   *slog.Logger
+
+	obs      election.Observation
+	decision election.Decision
+	since    cluster.Instant // of decision.Reason
+	logged   cluster.Reason
+
+	busy    map[Lane]bool
+	session session
+	member  publication
+	config  configState
+	looks   looks
+	keys    keysState
+	server  serverState
+	seen    Memory
+	// left is since when the slot of a former member is nobody's.
+	left    map[string]cluster.Instant
+	started cluster.Instant
+	// failoverRev is the key failover that Wish.FailoverSince speaks of.
+	failoverRev int64
+	// abandoned is the claim on initialize that was given up last; the view may
+	// still show it.
+	abandoned int64
+}
+
+// session is the member lease.
+type session struct {
+	lease int64
+	ttl   time.Duration
+	// kept is just before the last keepalive that succeeded left, tried before
+	// the last attempt.
+	kept, tried cluster.Instant
+}
+
+// configState is the dynamic configuration.
+type configState struct {
+	raw json.RawMessage
+	rev int64
+	// settings are the last good ones; problem says why raw is not in force.
+	settings cluster.Settings
+	problem  string
+	// applied is the revision the server was last configured with.
+	applied int64
+	// pausing: the guard was told to pause or resume and has not answered;
+	// pauseAt is when to tell it again after a refusal.
+	pausing bool
+	pauseAt cluster.Instant
+}
+
+// looks is the cadence of looking.
+type looks struct {
+	began cluster.Instant
+	// wanted: something happened that makes the last look old.
+	wanted bool
+	// failed: the last look failed, and nothing has happened since.
+	failed bool
+	// stale is when something last made every look old that had begun.
+	stale cluster.Instant
+}
+
+// keysState is what a holder has published and must still answer.
+type keysState struct {
+	statusAt cluster.Instant
+	retryAt  cluster.Instant
+	answers  []election.Answer
+	// screened are request ids that were answered and may still be in the view.
+	screened map[string]bool
+}
+
+// serverState is about the local server beyond the observation.
+type serverState struct {
+	retryAt cluster.Instant
+	// exited is the instance the guard reported gone last.
+	exited   string
+	progress string
+	// restarting is the request the running restart answers.
+	restarting *cluster.Request
+	// restarted is the answer that waits for the first look after it.
+	restarted  *election.Answer
+	scheduled  *cluster.RestartArgs
+	scheduleAt time.Time
+}
+
+// Memory is what survives a reboot of this node (S4).
+type Memory struct {
+	ClusterID uint64       `json:"cluster_id"`
+	Revision  int64        `json:"revision"`
+	Term      cluster.Term `json:"term"`
+}
+
+// NewLoop starts from what is remembered. bootstrap is the dynamic configuration
+// this member would give a new cluster; it is in force until the store has one.
+func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMessage, parse ParseConfig, log *slog.Logger, now cluster.Instant) *Loop {
+	l := &Loop{
+		id: id, parse: parse, log: log, seen: memory, started: now,
+		busy: map[Lane]bool{}, left: map[string]cluster.Instant{},
+		keys: keysState{screened: map[string]bool{}},
+	}
+	l.config.settings, _ = parse(bootstrap)
+	l.obs.Settings = l.config.settings
+	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true}
+	l.looks.wanted = true
+	return l
+}
+
+// Step folds one event, decides, and returns the effects to start. It reads no
+// clock and waits for nothing.
+func (l *Loop) Step(r clock.Reading, e Event) []Effect {
+	l.obs.Now = r.Boot
+	effects := l.fold(r, e)
+	l.derive(r)
+	d := election.Decide(l.obs)
+	l.note(d)
+	effects = append(effects, l.act(d)...)
+	effects = append(effects, l.keep()...)
+	return effects
+}
+
+// note logs a decision when its reason changed: a quiet cluster logs nothing.
+func (l *Loop) note(d election.Decision) {
+	if d.Reason != l.decision.Reason {
+		l.since = l.obs.Now
+	}
+	if d.Reason != l.logged && !passing(d.Reason) {
+		l.logged = d.Reason
+		level := slog.LevelInfo
+		if alarming[d.Reason] {
+			level = slog.LevelWarn
+		}
+		l.log.Log(context.Background(), level, "decided", "member", l.id.Name, "reason", string(d.Reason), "detail", d.Detail,
+			"mode", l.obs.Node.Value.Mode.String(), "term", int64(l.obs.Lease.Term), "timeline", uint32(l.obs.Node.Value.Timeline))
+	}
+	l.decision = d
+}
+
+// alarming are reasons that ask for an operator, or that cost an outage.
+var alarming = map[cluster.Reason]bool{
+	election.ReasonForeignSystem: true, election.ReasonForeignHolder: true, election.ReasonDataBroken: true,
+	election.ReasonLeaseLost: true, election.ReasonDeadlinePassed: true, election.ReasonFenceNoLease: true,
+	election.ReasonGuardFrozen: true, election.ReasonPausedElsewhere: true, election.ReasonPromotionFails: true,
+	election.ReasonSwitchoverAborted: true, election.ReasonTooFarBehind: true, election.ReasonOldTimeline: true,
+}
+
+// passing are reasons that a healthy node has for a few milliseconds between two
+// others; jobs log their own beginning and end.
+func passing(r cluster.Reason) bool {
+	return r == election.ReasonServerUnknown || r == election.ReasonReserving || strings.HasPrefix(string(r), "running_")
+}
+
+// Done reports whether the agent may exit.
+func (l *Loop) Done() bool { return l.decision.Done && !l.busy[LaneLease] && !l.busy[LaneJob] }
+
+// derive fills in what follows from the folded state and the clocks.
+func (l *Loop) derive(r clock.Reading) {
+	o := &l.obs
+	o.Settings = l.config.settings
+	if l.session.ttl != 0 {
+		o.Settings.TTL = l.session.ttl // T in force is the lease's, until a new one is granted
+	}
+	o.Self.MemberLease = l.session.lease
+	o.RetainedSlots, o.ExpiredSlots = l.leftSlots()
+	switch {
+	case !election.Vacant(*o):
+		o.Vacancy = 0
+	case o.Vacancy.Never():
+		o.Vacancy = o.Now
+	}
+	l.screen(r)
+	l.deriveClaim()
+	l.deriveFailover(r)
+	o.Wish.RestartDue = l.server.scheduled != nil && !r.Wall.Before(l.server.scheduleAt)
+}
+
+// deriveClaim knows a claim on initialize by its lease: the answer to it may have
+// been lost, or a worker before this one, on the same lease, may have made it.
+func (l *Loop) deriveClaim() {
+	init := l.obs.View.Value.Initialize
+	if init != nil && init.SystemID == "" && init.LeaseID != 0 && init.LeaseID == l.session.lease && init.ModRevision != l.abandoned {
+		l.obs.Self.InitRevision = init.ModRevision
+	}
+}
+
+// deriveFailover finds whether the key failover is due, and since when.
+func (l *Loop) deriveFailover(r clock.Reading) {
+	o := &l.obs
+	f := o.View.Value.Failover
+	o.Wish.FailoverDue, o.Wish.FailoverStale = due(f, r.Wall)
+	switch {
+	case !o.Wish.FailoverDue:
+		o.Wish.FailoverSince, l.failoverRev = 0, 0
+	case f.ModRevision != l.failoverRev:
+		o.Wish.FailoverSince, l.failoverRev = o.Now, f.ModRevision
+	}
+}
+
+// scheduleGrace is how long after its time a scheduled failover still counts; it
+// is Patroni's 1.5 loop_wait at its default, doubled.
+const scheduleGrace = 30 * time.Second
+
+// due says whether a failover wish is to be acted on now, or was missed.
+func due(f *cluster.Failover, wall time.Time) (now, missed bool) {
+	if f.Empty() {
+		return false, false
+	}
+	if f.ScheduledAt == "" {
+		return true, false
+	}
+	at, err := time.Parse(time.RFC3339, f.ScheduledAt)
+	if err != nil {
+		return false, true
+	}
+	return !wall.Before(at) && wall.Before(at.Add(scheduleGrace)), !wall.Before(at.Add(scheduleGrace))
+}
+
+// NextWake is when to step again if nothing happens.
+func (l *Loop) NextWake() cluster.Instant {
+	next := l.nextLook()
+	candidates := []cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish()}
+	for _, at := range candidates {
+		if !at.Never() && at > l.obs.Now && at < next {
+			next = at
+		}
+	}
+	if l.server.scheduled != nil || !l.obs.View.Value.Failover.Empty() {
+		next = min(next, l.obs.Now.Add(time.Second))
+	}
+	return max(next, l.obs.Now.Add(time.Millisecond))
+}

@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"encoding/json"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// publication is what the member key says.
+type publication struct {
+	// wrote is the key as last written, sent the one under way.
+	wrote, sent []byte
+	at          cluster.Instant
+	retryAt     cluster.Instant
+	due         cluster.Instant
+}
+
+func (p *publication) forget() { p.wrote = nil }
+
+func (p *publication) done(ok bool, now cluster.Instant) {
+	if ok {
+		p.wrote, p.at = p.sent, now
+	} else {
+		p.retryAt = now.Add(keysPause)
+	}
+	p.sent = nil
+}
+
+// keepMember writes the member key when it would say something new: at once, but
+// positions that merely moved wait for loop_wait.
+func (l *Loop) keepMember() []Effect {
+	l.member.due = 0
+	if l.busy[LaneMember] || l.session.lease == 0 || l.obs.Node.At.Never() || l.obs.Now < l.member.retryAt {
+		return nil
+	}
+	m := l.memberNow()
+	value, err := json.Marshal(m)
+	if err != nil || string(value) == string(l.member.wrote) {
+		return nil
+	}
+	if l.onlyMoved(m) {
+		if due := l.member.at.Add(l.obs.Settings.LoopWait); l.obs.Now < due {
+			l.member.due = due
+			return nil
+		}
+	}
+	l.busy[LaneMember] = true
+	l.member.sent = value
+	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{m}}}
+}
+
+func (l *Loop) nextPublish() cluster.Instant { return l.member.due }
+
+// onlyMoved reports whether m differs from the key as written in positions only.
+func (l *Loop) onlyMoved(m cluster.Member) bool {
+	var wrote cluster.Member
+	if l.member.wrote == nil || json.Unmarshal(l.member.wrote, &wrote) != nil {
+		return false
+	}
+	wrote.XlogLocation, wrote.ReceiveLSN, wrote.ReplayLSN = m.XlogLocation, m.ReceiveLSN, m.ReplayLSN
+	if wrote.Keeper != nil && m.Keeper != nil {
+		wrote.Keeper.Reason, wrote.Keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
+	}
+	a, errA := json.Marshal(wrote)
+	b, errB := json.Marshal(m)
+	return errA == nil && errB == nil && string(a) == string(b)
+}
+
+// memberNow is what the member key must say.
+func (l *Loop) memberNow() cluster.Member {
+	o := &l.obs
+	node := o.Node.Value
+	m := cluster.Member{
+		Name: l.id.Name, ConnURL: l.id.ConnURL, APIURL: l.id.APIURL, ProxyURL: l.id.ProxyURL,
+		State: l.state(), Role: l.role(), Version: cluster.PatroniVersion, Tags: o.Self.Tags,
+		PendingRestart: len(node.PendingRestart) > 0, PendingReason: node.PendingRestart,
+		Timeline: node.Timeline, Pause: o.Settings.Pause,
+		Keeper: &cluster.MemberKeeper{
+			Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.server.progress,
+			Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
+		},
+	}
+	if s := l.server.scheduled; s != nil {
+		m.ScheduledRestart = map[string]any{"schedule": s.Schedule, "postmaster_start_time": node.PostmasterTime}
+	}
+	if node.Mode.Running() {
+		m.XlogLocation = node.Position().LSN
+	}
+	if node.Mode == cluster.ModeStandby {
+		m.ReceiveLSN, m.ReplayLSN = node.ReceiveLSN, node.ReplayLSN
+		m.ReplicationState = replicationState(node)
+	}
+	if node.Mode == cluster.ModePrimary && !o.Self.Checkpointed {
+		m.CheckpointAfterPromote = new(bool)
+	}
+	return m
+}
+
+func replicationState(node cluster.NodeState) string {
+	if node.Receiver != nil && node.Receiver.Status == "streaming" {
+		return "streaming"
+	}
+	return "in archive recovery"
+}
+
+// role is what this member calls itself.
+func (l *Loop) role() cluster.Role {
+	node := l.obs.Node.Value
+	switch {
+	case node.Data != cluster.DataValid:
+		return cluster.RoleUninitialized
+	case node.Mode == cluster.ModePrimary && l.obs.Lease.Term != 0:
+		return cluster.RolePrimary
+	case l.obs.Job.Kind == election.JobPromote:
+		return cluster.RolePromoted
+	case node.Mode == cluster.ModePrimary:
+		return cluster.RoleDemoted
+	}
+	return cluster.RoleReplica
+}
+
+// state is the state this member shows.
+func (l *Loop) state() cluster.State {
+	switch l.obs.Job.Kind {
+	case election.JobInitDB:
+		return cluster.StateInitializing
+	case election.JobClone:
+		return cluster.StateCreating
+	case election.JobRestart:
+		return cluster.StateRestarting
+	case election.JobStop:
+		return cluster.StateStopping
+	}
+	switch l.obs.Node.Value.Mode {
+	case cluster.ModeStandby, cluster.ModePrimary:
+		if !l.obs.Guard.Running {
+			return cluster.StateCrashed
+		}
+		return cluster.StateRunning
+	case cluster.ModeStarting:
+		return cluster.StateStarting
+	case cluster.ModeStopping:
+		return cluster.StateStopping
+	}
+	if l.obs.Job.Last == election.JobStart && l.obs.Job.LastErr != "" {
+		return cluster.StateStartFailed
+	}
+	return cluster.StateStopped
+}
+
+// Status is the agent's whole answer to anybody who asks, made after each step.
+func (l *Loop) Status(dcsSeen int64) *cluster.Status {
+	o := &l.obs
+	return &cluster.Status{
+		Scope: l.id.Scope, Name: l.id.Name, Version: l.id.Version,
+		Node: o.Node, View: o.View, Role: l.role(), State: l.state(),
+		Reason: l.decision.Reason, ReasonSince: l.since, Detail: l.decision.Detail,
+		Term: o.Lease.Term, LeaseUntil: l.leaseUntil(),
+		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
+		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
+		Job: string(o.Job.Kind), Progress: l.server.progress, LoopAt: o.Now, DCSSeen: dcsSeen,
+	}
+}
+
+// leaseUntil is the guard's deadline for the term held; in pause the guard keeps
+// none, and the lease itself is the bound.
+func (l *Loop) leaseUntil() cluster.Instant {
+	if l.obs.Lease.Term == 0 {
+		return 0
+	}
+	return l.obs.Guard.Deadline
+}

@@ -1,0 +1,240 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// errNoGuard: nothing can be done to a server without its parent.
+var errNoGuard = errors.New("no session with the guard")
+
+// Node runs effects on the real thing: the store, the guard, the server.
+type Node struct {
+	store    *dcs.Store
+	pg       *postgres.Server
+	log      *slog.Logger
+	stateDir string
+	dataDir  string
+	// local is the local configuration in force.
+	local atomic.Pointer[config.Config]
+	// configured: the server's files were written by this worker and no clone,
+	// rewind or initdb replaced them since.
+	configured atomic.Bool
+	// post gives the loop an event an effect reports before its end.
+	post func(Event)
+	// reread reads the local configuration again.
+	reread func() error
+
+	link *guardLink
+
+	mu      sync.Mutex
+	session *dcs.Session
+	lease   *dcs.Lease
+}
+
+// Run runs one effect.
+func (n *Node) Run(ctx context.Context, do Do) Event {
+	switch do := do.(type) {
+	case Look:
+		return n.look(ctx, do)
+	case OpenSession:
+		return n.openSession(ctx, do)
+	case KeepAlive:
+		return n.keepAlive(ctx)
+	case PutMember:
+		return MemberPut{errText(n.withSession(func(s *dcs.Session) error { return s.PutMember(ctx, do.Member) }))}
+	case OnLease:
+		return n.onLease(ctx, do)
+	case OnKeys:
+		return KeysDone{do.Action, errText(n.onKeys(ctx, do))}
+	case OnServer:
+		return ServerDone{do.Action, errText(n.onServer(ctx, do))}
+	case OnJob:
+		return n.onJob(ctx, do)
+	case OnFence:
+		return FenceDone{errText(n.fence())}
+	case GuardEnd:
+		n.tellGuard("end term", func(g *guard.Client) error { return g.EndTerm(ctx, int64(do.Term)) })
+	case GuardPause:
+		return GuardPaused{do.On, errText(n.onGuard(func(g *guard.Client) error { return g.SetPause(ctx, do.On) }))}
+	case Persist:
+		if err := saveMemory(n.stateDir, Memory(do)); err != nil {
+			n.log.Warn("memory not persisted", "error", err.Error())
+		}
+		return persisted{}
+	}
+	return nil
+}
+
+// tellGuard sends something whose refusal the guard's own deadline makes good.
+func (n *Node) tellGuard(what string, tell func(*guard.Client) error) {
+	if err := n.onGuard(tell); err != nil {
+		n.log.Warn("guard not told", "action", what, "error", err.Error())
+	}
+}
+
+// onGuard calls the guard, if there is a session.
+func (n *Node) onGuard(call func(*guard.Client) error) error {
+	g := n.link.client()
+	if g == nil {
+		return errNoGuard
+	}
+	return call(g)
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// look looks at the server as the guard has it, and at its directory when the
+// guard has none.
+func (n *Node) look(ctx context.Context, do Look) Event {
+	e := Looked{At: clock.Now(), Fast: do.Fast, Instance: do.Instance}
+	var err error
+	switch {
+	case do.Fast:
+		var fast postgres.Fast
+		fast, err = n.pg.LookFast(ctx)
+		e.Node = fastState(fast)
+	case do.Running:
+		e.Node, err = n.pg.Look(ctx, true, n.link.pid())
+	default:
+		e.Node, err = n.pg.Disk(ctx)
+	}
+	e.Err = errText(err)
+	return e
+}
+
+func (n *Node) withSession(call func(*dcs.Session) error) error {
+	n.mu.Lock()
+	s := n.session
+	n.mu.Unlock()
+	if s == nil {
+		return dcs.ErrLeaseGone
+	}
+	return call(s)
+}
+
+func (n *Node) withLease(call func(*dcs.Lease) error) error {
+	n.mu.Lock()
+	l := n.lease
+	n.mu.Unlock()
+	if l == nil {
+		return dcs.ErrCompared
+	}
+	return call(l)
+}
+
+// openSession grants the member lease, or goes on with a predecessor's.
+func (n *Node) openSession(ctx context.Context, do OpenSession) Event {
+	if do.Resume != 0 {
+		s := n.store.Resume(n.name(), do.Resume)
+		if s.KeepAlive(ctx) == nil {
+			n.setSession(s)
+			return SessionOpened{LeaseID: s.ID(), TTL: do.TTL}
+		}
+	}
+	s, err := n.store.Open(ctx, n.name(), do.TTL)
+	if err != nil {
+		return KeptAlive{At: clock.Now(), Gone: true, Err: err.Error()}
+	}
+	n.setSession(s)
+	return SessionOpened{LeaseID: s.ID(), TTL: do.TTL}
+}
+
+func (n *Node) name() string { return n.local.Load().Name }
+
+func (n *Node) setSession(s *dcs.Session) {
+	n.mu.Lock()
+	n.session = s
+	n.mu.Unlock()
+}
+
+func (n *Node) setLease(l *dcs.Lease) {
+	n.mu.Lock()
+	n.lease = l
+	n.mu.Unlock()
+}
+
+func (n *Node) keepAlive(ctx context.Context) Event {
+	at := clock.Now()
+	err := n.withSession(func(s *dcs.Session) error { return s.KeepAlive(ctx) })
+	return KeptAlive{At: at, Gone: errors.Is(err, dcs.ErrLeaseGone), Err: errText(err)}
+}
+
+// onKeys writes a key under the term, or answers an operator on the member lease.
+func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
+	switch a := do.Action.(type) {
+	case election.PutHolder:
+		return n.withLease(func(l *dcs.Lease) error { return l.PutHolder(ctx, do.Holder) })
+	case election.PutStatus:
+		return n.withLease(func(l *dcs.Lease) error { return l.PutStatus(ctx, a.Positions) })
+	case election.PutHistory:
+		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History)) })
+	case election.PutConfig:
+		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
+	case election.PutSwitchover:
+		return n.withLease(func(l *dcs.Lease) error { return l.PutSwitchover(ctx, a.Switchover) })
+	case election.DeleteSwitchover:
+		return n.withLease(func(l *dcs.Lease) error { return l.DeleteSwitchover(ctx) })
+	case election.PutPausedPrimary:
+		return n.putPausedPrimary(ctx, a)
+	case election.ClearFailover:
+		return n.clearFailover(ctx, a)
+	case election.PutResult:
+		return n.withSession(func(s *dcs.Session) error { return s.PutResult(ctx, a.Result) })
+	case election.Answer:
+		return n.withSession(func(s *dcs.Session) error {
+			if err := s.PutResult(ctx, a.Result); err != nil {
+				return err
+			}
+			return s.DeleteRequest(ctx, a.Request)
+		})
+	}
+	return errors.New("no such key action: " + actionName(do.Action))
+}
+
+// stamped gives the lines that have none the time of day, for people.
+func stamped(h cluster.History) cluster.History {
+	h = slices.Clone(h)
+	for i := range h {
+		if h[i].Time == "" {
+			h[i].Time = clock.Wall().UTC().Format(time.RFC3339)
+		}
+	}
+	return h
+}
+
+func (n *Node) putPausedPrimary(ctx context.Context, a election.PutPausedPrimary) error {
+	if a.Name != "" {
+		return n.withLease(func(l *dcs.Lease) error { return l.PutPausedPrimary(ctx) })
+	}
+	return n.store.ClearPausedPrimary(ctx, a.Revision)
+}
+
+// clearFailover answers first: an answer without its wish cleared is given again,
+// a cleared wish without answer leaves the operator waiting.
+func (n *Node) clearFailover(ctx context.Context, a election.ClearFailover) error {
+	if a.Result.ID != "" {
+		if err := n.withSession(func(s *dcs.Session) error { return s.PutResult(ctx, a.Result) }); err != nil {
+			return err
+		}
+	}
+	return n.withLease(func(l *dcs.Lease) error { return l.ClearFailover(ctx, a.Revision) })
+}

@@ -1,0 +1,270 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// Waits of the jobs.
+const (
+	// upEvery is between two questions whether a started server answers.
+	upEvery = 5 * time.Millisecond
+	// promotedEvery is between two questions whether a promotion is over; it is
+	// on the path of every failover.
+	promotedEvery = 2 * time.Millisecond
+	// stuckSender is how long a walsender may confirm nothing before a fast
+	// shutdown does not wait for it (trap 9).
+	stuckSender = 50 * time.Millisecond
+	// killPatience is given to an immediate stop before SIGKILL.
+	killPatience = 5 * time.Second
+)
+
+var errTimeline = errors.New("promoted onto another timeline than the reserved one")
+
+// onJob runs long work.
+func (n *Node) onJob(ctx context.Context, do OnJob) Event {
+	return JobDone{Kind: election.KindOf(do.Action), Err: errText(n.runJob(ctx, do))}
+}
+
+func (n *Node) runJob(ctx context.Context, do OnJob) error {
+	switch a := do.Action.(type) {
+	case election.InitDB:
+		return n.initDB(ctx)
+	case election.StartServer:
+		return n.start(ctx, do, a.Writable, a.Upstream)
+	case election.StopServer:
+		return n.stop(ctx, guard.Mode(a.Mode))
+	case election.Promote:
+		return n.promote(ctx, do, a.Timeline)
+	case election.Restart:
+		if err := n.stop(ctx, guard.Fast); err != nil {
+			return err
+		}
+		n.configured.Store(false) // a restart is when changed parameters come in force
+		return n.start(ctx, do, a.Writable, a.Upstream)
+	case election.Rejoin:
+		return n.rejoin(ctx, do, a.Source)
+	case election.Clone:
+		return n.clone(ctx, do, a.Source)
+	case election.MoveAside:
+		_, err := n.pg.MoveAside(ctx, keepAside)
+		return err
+	}
+	return fmt.Errorf("no such job: %s", actionName(do.Action))
+}
+
+// keepAside is how many old data directories are kept beside the new one.
+const keepAside = 1
+
+// start starts the server and returns when it answers, or has exited.
+func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.Upstream) error {
+	g := n.link.client()
+	if g == nil {
+		return errNoGuard
+	}
+	if err := n.prepareStart(ctx, do, writable, up); err != nil {
+		return err
+	}
+	spec, err := n.pg.StartSpec(writable, do.Settings)
+	if err != nil {
+		return err
+	}
+	o := guard.StartOptions{
+		Argv: spec.Argv, Env: spec.Env, DataDir: spec.DataDir, LogPath: spec.LogPath, Writable: writable, Term: int64(do.Term),
+		Owner: &guard.Owner{UID: spec.UID, GID: spec.GID, Groups: spec.Groups},
+	}
+	started, err := n.startByGuard(ctx, g, o)
+	if err != nil {
+		return fmt.Errorf("have the guard start the server: %w", err)
+	}
+	server := guard.Server{Instance: started.Instance, PID: started.PID, DataDir: spec.DataDir, Writable: writable}
+	n.link.started(server)
+	n.post(ServerStarted{server})
+	return n.awaitUp(ctx, started.Instance, spec)
+}
+
+// startByGuard has the guard start the server, after killing what is left of an
+// earlier one.
+func (n *Node) startByGuard(ctx context.Context, g *guard.Client, o guard.StartOptions) (guard.Started, error) {
+	ctx, cancel := context.WithTimeout(ctx, guardLimit)
+	defer cancel()
+	started, err := g.Start(ctx, o)
+	if !errors.Is(err, guard.ErrLeftovers) {
+		return started, err
+	}
+	if _, err := g.KillLeftovers(ctx, o.DataDir); err != nil {
+		return started, err
+	}
+	return g.Start(ctx, o)
+}
+
+// brief bounds one call to the guard: a job must not wait for one that hangs.
+func brief(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, guardLimit)
+	defer cancel()
+	return call(ctx)
+}
+
+// prepareStart has signal file and configuration say what the start means.
+func (n *Node) prepareStart(ctx context.Context, do OnJob, writable bool, up *election.Upstream) error {
+	if err := n.pg.SetStandbySignal(!writable); err != nil {
+		return err
+	}
+	if !n.configured.Load() {
+		return n.configure(ctx, do.Settings, up, false)
+	}
+	if up != nil {
+		return n.pg.WriteUpstream(n.upstream(*up, do.Settings))
+	}
+	return nil
+}
+
+// awaitUp waits until the server answers queries, for as long as its recovery
+// takes.
+func (n *Node) awaitUp(ctx context.Context, instance string, spec postgres.Start) error {
+	exited := n.link.exited(instance)
+	for {
+		if _, err := n.pg.LookFast(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			if why := n.pg.StartFailure(spec); why != nil {
+				return fmt.Errorf("the server did not start: %w", why)
+			}
+			if why := n.pg.CheckPort(ctx); why != nil {
+				return fmt.Errorf("the server did not start: %w", why)
+			}
+			return errors.New("the server exited while starting; it has said why among the agent's lines")
+		case <-ctx.Done():
+			return ctx.Err()
+		default:
+		}
+		clock.Sleep(ctx.Done(), upEvery)
+	}
+}
+
+// stop stops the server, harder when it takes too long, and returns when the
+// guard has proved that none of it is left.
+func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
+	g := n.link.client()
+	if g == nil {
+		return errNoGuard
+	}
+	var status guard.Status
+	if err := brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err }); err != nil {
+		return fmt.Errorf("ask the guard what runs: %w", err)
+	}
+	if status.Server == nil {
+		return nil
+	}
+	exited := n.link.exited(status.Server.Instance)
+	if mode == guard.Fast {
+		n.endStuckSenders(ctx)
+	}
+	patience := n.local.Load().PostgreSQL.PgCtlTimeout
+	for _, step := range []struct {
+		mode guard.Mode
+		wait time.Duration
+	}{{mode, patience}, {guard.Immediate, killPatience}, {guard.Kill, patience}} {
+		if step.mode == guard.Immediate && mode == guard.Kill {
+			continue
+		}
+		if err := brief(ctx, func(ctx context.Context) error { return g.Stop(ctx, step.mode) }); err != nil {
+			return fmt.Errorf("have the guard stop the server: %w", err)
+		}
+		if within(ctx, exited, step.wait) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n.log.Warn("server does not stop", "mode", string(step.mode), "duration", step.wait)
+	}
+	return errors.New("a process of the server survives SIGKILL: it hangs in the kernel; look at its storage")
+}
+
+// endStuckSenders ends walsenders whose standby confirms nothing; a failure only
+// makes the stop slower.
+func (n *Node) endStuckSenders(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := n.pg.TerminateStuckWalsenders(ctx, stuckSender); err != nil {
+		n.log.Debug("walsenders not looked at", "error", err.Error())
+	}
+}
+
+// within reports whether done was closed within d.
+func within(ctx context.Context, done <-chan struct{}, d time.Duration) bool {
+	timer := clock.Timer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// promote has the guard promote the server onto the reserved timeline and returns
+// when it accepts writes there. On any other timeline it must not write (S8): the
+// term is ended, which stops it.
+func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline) error {
+	g := n.link.client()
+	if g == nil {
+		return errNoGuard
+	}
+	files, err := n.pg.HistoryFiles(do.Node.Timeline, timeline)
+	if err != nil {
+		return err
+	}
+	if err := brief(ctx, func(ctx context.Context) error { return g.Promote(ctx, int64(do.Term), n.dataDir, files) }); err != nil {
+		return fmt.Errorf("have the guard promote the server: %w", err)
+	}
+	exited := n.link.exited(do.Instance)
+	for {
+		fast, err := n.pg.LookFast(ctx)
+		if err == nil && !fast.InRecovery {
+			if fast.Timeline != timeline { // guard: promoted_timeline — SAFETY 5
+				_ = brief(ctx, func(ctx context.Context) error { return g.EndTerm(ctx, int64(do.Term)) })
+				return fmt.Errorf("%w: %d, reserved was %d", errTimeline, fast.Timeline, timeline)
+			}
+			return nil
+		}
+		select {
+		case <-exited:
+			return errors.New("the server exited during its promotion")
+		case <-ctx.Done():
+			return ctx.Err()
+		default:
+		}
+		clock.Sleep(ctx.Done(), promotedEvery)
+	}
+}
+
+// fence stops the server without the guard, which hangs: SIGKILL reaches even a
+// stopped guard, its death takes the postmaster with it, and whatever is left in
+// the data directory is killed from here and proved gone.
+func (n *Node) fence() error {
+	if g := n.link.client(); g != nil {
+		if pid := g.PeerPID(); pid > 1 {
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+				n.log.Warn("guard not killed", "pid", pid, "error", err.Error())
+			}
+		}
+	}
+	killed, err := guard.KillAll(n.dataDir, killPatience)
+	n.log.Warn("server fenced without its guard", "killed", killed)
+	return err
+}

@@ -1,0 +1,182 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// onLease makes one call on the leader key. The time it reports is read before
+// anything left. When the call leaves this node with a lease that runs from that
+// time, the guard gets its deadline in the same breath, before the loop hears of
+// it: whatever the loop then starts finds the deadline in place.
+func (n *Node) onLease(ctx context.Context, do OnLease) Event {
+	at := clock.Now()
+	e := LeaseDone{Action: do.Action, At: at, Term: do.Term}
+	lease, revision, err := n.callLease(ctx, do)
+	e.Outcome, e.Err, e.Revision = outcome(err), errText(err), revision
+	if err != nil {
+		return e
+	}
+	if lease != nil {
+		n.setLease(lease)
+		e.Term = lease.Term()
+	}
+	if from := runsFrom(do, at); !from.Never() {
+		if err := n.deadline(ctx, e.Term, from.Add(do.Settings.TTL-do.Margin), do.Margin); err != nil {
+			// The store's word counts, the guard's deadline stays where it was:
+			// what needs it is refused until a renewal brings it.
+			n.log.Warn("deadline not moved", "term", int64(e.Term), "error", err.Error())
+			e.Err = err.Error()
+			if do.Action == (election.Renew{}) { // guard: renewal_counts_with_deadline
+				e.Outcome = Failed
+			}
+		}
+	}
+	return e
+}
+
+// runsFrom is when the lease runs from after a call that succeeded: from before it
+// for all that begin with a keepalive. Settling sends none, so the last renewal
+// stays what counts, under the new term. 0 for calls that leave no lease.
+func runsFrom(do OnLease, at cluster.Instant) cluster.Instant {
+	switch do.Action.(type) {
+	case election.Renew, election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
+		return at
+	case election.Settle: // guard: settle_is_no_renewal — SAFETY 2
+		return do.Renewed
+	}
+	return 0
+}
+
+func (n *Node) deadline(ctx context.Context, term cluster.Term, at cluster.Instant, margin time.Duration) error {
+	g := n.link.client()
+	if g == nil {
+		return errNoGuard
+	}
+	return g.Deadline(ctx, int64(term), time.Duration(at), margin)
+}
+
+func outcome(err error) Outcome {
+	switch {
+	case err == nil:
+		return Succeeded
+	case errors.Is(err, dcs.ErrCompared):
+		return Refused
+	case errors.Is(err, dcs.ErrLeaseGone):
+		return LeaseGone
+	case errors.Is(err, dcs.ErrUnknownOutcome), errors.Is(err, context.DeadlineExceeded):
+		return Unknown
+	}
+	return Failed
+}
+
+// callLease is the table from actions to the protocol.
+func (n *Node) callLease(ctx context.Context, do OnLease) (taken *dcs.Lease, revision int64, err error) {
+	ttl := do.Settings.TTL
+	switch a := do.Action.(type) {
+	case election.ClaimInitialize:
+		err = n.withSession(func(s *dcs.Session) (err error) { revision, err = s.ClaimInitialize(ctx); return err })
+	case election.AbandonInitialize:
+		err = n.withSession(func(s *dcs.Session) error { return s.AbandonInitialize(ctx, a.Revision) })
+	case election.PutInitialize:
+		err = n.putInitialize(ctx, do.Term, a.SystemID)
+	case election.FinishBootstrap:
+		err = n.withSession(func(s *dcs.Session) (err error) {
+			taken, err = s.FinishBootstrap(ctx, a.Revision, a.SystemID, n.local.Load().Bootstrap.DCS, do.Holder, ttl)
+			return err
+		})
+	case election.Acquire:
+		err = n.withSession(func(s *dcs.Session) (err error) {
+			taken, err = s.Acquire(ctx, dcs.Candidacy{LeaderTerm: a.LeaderTerm, BeatRevision: a.BeatRevision,
+				PausedRevision: a.PausedRevision, Holder: do.Holder, TTL: ttl})
+			return err
+		})
+	case election.Inherit:
+		taken, err = n.inherit(ctx, a, do)
+	case election.Accept:
+		taken, err = n.accept(ctx, a, do)
+	case election.Renew:
+		err = n.withLease(func(l *dcs.Lease) error { return l.Renew(ctx, ttl) })
+	case election.Reserve:
+		err = n.withLease(func(l *dcs.Lease) error {
+			_, err := l.Reserve(ctx, do.Timelines, a.Above+1)
+			return err
+		})
+	case election.Settle:
+		taken, err = n.settle(ctx)
+	case election.Release:
+		err = n.withLease(func(l *dcs.Lease) error {
+			return l.Release(ctx, cluster.Release{By: n.name(), Term: l.Term(), Position: a.Position, BeatRevision: do.BeatRev})
+		})
+	case election.HandOver:
+		err = n.withLease(func(l *dcs.Lease) error {
+			return l.HandOver(ctx, cluster.Handover{From: n.name(), To: a.To, ID: a.ID, Position: a.Position}, a.LeaseID)
+		})
+	default:
+		err = fmt.Errorf("no such call on the leader key: %s", actionName(a))
+	}
+	return taken, revision, err
+}
+
+func (n *Node) putInitialize(ctx context.Context, term cluster.Term, systemID string) error {
+	if term != 0 {
+		return n.withLease(func(l *dcs.Lease) error { return l.PutInitialize(ctx, systemID) })
+	}
+	return n.withSession(func(s *dcs.Session) error { return s.PutInitialize(ctx, systemID) })
+}
+
+// inherit re-puts the key on this session's lease. A session whose length is not
+// the wanted one is opened anew first (a changed ttl).
+func (n *Node) inherit(ctx context.Context, a election.Inherit, do OnLease) (taken *dcs.Lease, err error) {
+	if do.Term != 0 { // we hold it already: this is a regrant
+		s, err := n.store.Open(ctx, n.name(), do.Settings.TTL)
+		if err != nil {
+			return nil, err
+		}
+		taken, err = s.Inherit(ctx, a.Term, do.Holder, do.Settings.TTL)
+		if err != nil {
+			return nil, err
+		}
+		n.setSession(s)
+		n.post(SessionOpened{LeaseID: s.ID(), TTL: do.Settings.TTL})
+		return taken, nil
+	}
+	err = n.withSession(func(s *dcs.Session) (err error) {
+		taken, err = s.Inherit(ctx, a.Term, do.Holder, do.Settings.TTL)
+		return err
+	})
+	return taken, err
+}
+
+// accept takes a hand-over up, with a timeline reserved in the same transaction.
+func (n *Node) accept(ctx context.Context, a election.Accept, do OnLease) (taken *dcs.Lease, err error) {
+	next, err := dcs.NextTimelines(do.Timelines, a.Term, a.Timeline)
+	if err != nil {
+		return nil, err
+	}
+	err = n.withSession(func(s *dcs.Session) (err error) {
+		taken, err = s.Accept(ctx, a.Term, do.Holder, do.Settings.TTL, &next)
+		return err
+	})
+	return taken, err
+}
+
+func (n *Node) settle(ctx context.Context) (*dcs.Lease, error) {
+	var lease *dcs.Lease
+	err := n.withLease(func(l *dcs.Lease) error {
+		lease = l
+		held, err := l.Settle(ctx)
+		if err == nil && !held {
+			return fmt.Errorf("settle: %w", dcs.ErrCompared)
+		}
+		return err
+	})
+	return lease, err
+}

@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// state is a cheap look as the loop folds it.
+func fastState(f postgres.Fast) cluster.NodeState {
+	node := cluster.NodeState{Mode: cluster.ModePrimary, Timeline: f.Timeline, WriteLSN: f.Flush, ReceiveLSN: f.Receive, ReplayLSN: f.Replay}
+	if f.InRecovery {
+		node.Mode = cluster.ModeStandby
+		if f.Receiver {
+			node.Receiver = &cluster.Receiver{Status: "streaming", Timeline: f.Timeline}
+		}
+	}
+	return node
+}
+
+// onServer runs quick SQL.
+func (n *Node) onServer(ctx context.Context, do OnServer) error {
+	switch a := do.Action.(type) {
+	case election.Follow:
+		return n.pg.Follow(ctx, n.upstream(a.Upstream, do.Settings))
+	case election.EnsureSlots:
+		_, err := n.pg.EnsureSlots(ctx, a.Want, postgres.SlotPolicy{
+			Drop: func(slot cluster.Slot) bool { return slices.Contains(a.Drop, slot.Name) }})
+		return err
+	case election.Checkpoint:
+		return n.checkpoint(ctx, a)
+	case election.Reload:
+		if do.Upstream == nil { // an operator's wish: the local file first; the loop configures the server then
+			return n.reread()
+		}
+		return n.configure(ctx, do.Settings, do.Upstream, true)
+	}
+	return fmt.Errorf("no such server action: %s", actionName(do.Action))
+}
+
+// checkpoint also has, after a promotion, the archive learn of the history files
+// that skip timelines: a recovery from the archive alone stops at a missing one.
+func (n *Node) checkpoint(ctx context.Context, a election.Checkpoint) error {
+	if a.For == "" {
+		if err := n.pg.ArchiveHistory(ctx); err != nil {
+			n.log.Warn("history files not handed to the archiver", "error", err.Error())
+		}
+	}
+	return n.pg.Checkpoint(ctx)
+}
+
+// upstream is where to stream from, through this member's own slot.
+func (n *Node) upstream(up election.Upstream, s cluster.Settings) postgres.Upstream {
+	to := postgres.Upstream{Host: up.Host, Port: up.Port}
+	if s.PostgreSQL.UseSlots && up.Host != "" {
+		to.SlotName = cluster.SlotName(n.name())
+	}
+	return to
+}
+
+// configure writes the server's configuration files, and has a running server
+// read them when they changed.
+func (n *Node) configure(ctx context.Context, s cluster.Settings, up *election.Upstream, running bool) error {
+	local := n.local.Load()
+	spec := postgres.ConfigSpec{
+		Settings: s, Local: local.PostgreSQL.Parameters, PgHBA: local.PostgreSQL.PgHBA, PgIdent: local.PostgreSQL.PgIdent,
+		RecoveryConf: local.PostgreSQL.RecoveryConf,
+	}
+	if up != nil && up.Host != "" {
+		to := n.upstream(*up, s)
+		spec.Upstream = &to
+	}
+	change, err := n.pg.WriteConfig(ctx, spec)
+	if err != nil {
+		return err
+	}
+	n.configured.Store(true)
+	if running && change.Reload {
+		return n.pg.Reload(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,339 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/postgres"
+	"github.com/pgkeeper/pgkeeper/supervisor"
+)
+
+// ErrRefused: starting again changes nothing; an operator must.
+var ErrRefused = errors.New("agent refused to run")
+
+// Options is what a worker is started with.
+type Options struct {
+	Config *config.Config
+	// Reload reads the configuration again, at SIGHUP.
+	Reload  func() (*config.Config, error)
+	Version string
+	// OpenStore connects to etcd; observe is told every request.
+	OpenStore func(c config.Etcd, observe func(op string, d time.Duration, err error)) (dcs.KV, error)
+	// Surface makes what answers HTTP, from what there is to answer with.
+	Surface func(c *config.Config, s Sources) (Surface, error)
+	Log     *slog.Logger
+}
+
+// Sources are what a surface answers from.
+type Sources struct {
+	// Status returns the newest status without waiting; nil before the first.
+	Status   func() *cluster.Status
+	Operator *Operator
+	Metrics  http.Handler
+}
+
+// Surface is where others ask and order: the REST API.
+type Surface interface {
+	// Listen opens the port; an error is one of configuration.
+	Listen(ctx context.Context) error
+	// Serve answers until ctx ends.
+	Serve(ctx context.Context) error
+	// Reload takes over what of a new configuration can change live.
+	Reload(c *config.Config) error
+}
+
+// worker is the parts of a running agent proper.
+type worker struct {
+	Options
+	node    *Node
+	driver  *Driver
+	store   *dcs.Store
+	surface Surface
+	metrics *metrics
+	cancel  context.CancelCauseFunc
+}
+
+// RunWorker is the body of the worker process. It returns nil when the agent is
+// done (stopped, or replaced by another worker), ErrRefused when a restart is of
+// no use.
+func RunWorker(ctx context.Context, o Options) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	lock, err := supervisor.TakeWorkerLock(o.Config.Keeper.RuntimeDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	w := &worker{Options: o, metrics: newMetrics(o.Config.Scope, o.Config.Name)}
+	if err := w.build(); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	defer w.node.pg.Close()
+	ctx, w.cancel = context.WithCancelCause(ctx)
+	defer w.cancel(nil)
+	return w.run(ctx, signals)
+}
+
+// build makes the parts; nothing is started yet.
+func (w *worker) build() error {
+	c := w.Config
+	if err := os.MkdirAll(c.Keeper.StateDir, 0o755); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
+	}
+	memory, err := loadMemory(c.Keeper.StateDir)
+	if err != nil {
+		return err
+	}
+	id, err := identity(c, w.Version)
+	if err != nil {
+		return err
+	}
+	pg, err := newServer(c, w.Log)
+	if err != nil {
+		return err
+	}
+	kv, err := w.OpenStore(c.Etcd, w.metrics.observeStore)
+	if err != nil {
+		return fmt.Errorf("prepare the connection to etcd: %w", err)
+	}
+	w.store = dcs.NewStore(kv, c.Namespace, c.Scope)
+	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseConfig, w.Log, clock.Now())
+	w.node = &Node{store: w.store, pg: pg, log: w.Log, stateDir: c.Keeper.StateDir, dataDir: c.PostgreSQL.DataDir}
+	w.node.reread = w.reload
+	w.node.local.Store(c)
+	w.driver = NewDriver(loop, w.node, w.metrics.step, w.Log)
+	w.metrics.status = w.driver.Status
+	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler()})
+	return err
+}
+
+func identity(c *config.Config, version string) (Identity, error) {
+	node, err := loadNode(c.Keeper.StateDir)
+	if err != nil {
+		return Identity{}, err
+	}
+	scheme := "http"
+	if c.RESTAPI.CertFile != "" {
+		scheme = "https"
+	}
+	id := Identity{Scope: c.Scope, Name: c.Name, Node: node, BootID: bootID(), Version: version,
+		ConnURL: "postgres://" + c.PostgreSQL.ConnectAddress + "/" + c.PostgreSQL.Database,
+		APIURL:  scheme + "://" + c.RESTAPI.ConnectAddress + "/patroni"}
+	if c.PostgreSQL.ProxyAddress != "" {
+		id.ProxyURL = "postgres://" + c.PostgreSQL.ProxyAddress + "/" + c.PostgreSQL.Database
+	}
+	return id, nil
+}
+
+// parseConfig is config.Dynamic as the loop wants it.
+func parseConfig(raw json.RawMessage) (cluster.Settings, string) {
+	s, problems := config.Dynamic(raw)
+	if bad := problems.Errors(); len(bad) > 0 {
+		return s, bad.String()
+	}
+	return s, ""
+}
+
+// run starts the parts in the order others need them: REST first, so that the
+// node answers "not ready" instead of refusing, then guard and store, then the
+// loop. The loop's end ends the rest.
+func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
+	if err := w.surface.Listen(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	var parts sync.WaitGroup
+	part := func(run func() error) {
+		parts.Go(func() {
+			if err := run(); err != nil {
+				w.cancel(err)
+			}
+		})
+	}
+	defer parts.Wait()
+	defer w.cancel(nil)
+	part(func() error { return w.surface.Serve(ctx) })
+	w.node.post = func(e Event) { w.driver.Post(ctx, e) }
+	w.node.link = newGuardLink(w.Config.Keeper.RuntimeDir, w.Config.PostgreSQL.DataDir, w.Version, w.node.post, w.ttl, w.Log)
+	if err := w.alone(ctx); err != nil {
+		return err
+	}
+	part(func() error { return w.node.link.run(ctx) })
+	part(func() error { w.watch(ctx); return nil })
+	part(func() error { w.obey(ctx, signals); return nil })
+	if err := supervisor.NotifyReady(); err != nil {
+		w.Log.Warn("supervisor not told", "error", err.Error())
+	}
+	w.driver.Run(ctx)
+	w.leave()
+	switch cause := context.Cause(ctx); {
+	case cause == nil, errors.Is(cause, context.Canceled):
+		return nil
+	case errors.Is(cause, guard.ErrSuperseded):
+		w.Log.Info("another worker took over", "member", w.Config.Name)
+		return nil
+	default:
+		return cause
+	}
+}
+
+// ttl is T in force, or the shortest there can be before the loop knows it.
+func (w *worker) ttl() time.Duration {
+	if s := w.driver.Status(); s != nil {
+		return s.Settings.TTL
+	}
+	return cluster.MinTTL
+}
+
+// watch feeds the loop with views: one load, then what changes, and a new load
+// after every broken watch, since events were lost.
+func (w *worker) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := w.watchOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		w.node.post(ViewFailed{errText(err)})
+		clock.Sleep(ctx.Done(), reloadPause)
+	}
+}
+
+// reloadPause is between two tries to read the store; loadLimit bounds one.
+const (
+	reloadPause = 100 * time.Millisecond
+	loadLimit   = 3 * time.Second
+)
+
+func (w *worker) watchOnce(ctx context.Context) error {
+	view, err := w.load(ctx)
+	if err != nil {
+		return err
+	}
+	w.node.post(ViewSeen{view})
+	watchCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for update := range w.store.Watch(watchCtx, view) {
+		if update.Err != nil {
+			return update.Err
+		}
+		w.node.post(ViewSeen{update.View})
+	}
+	return errors.New("the watch ended")
+}
+
+func (w *worker) load(ctx context.Context) (cluster.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadLimit)
+	defer cancel()
+	return w.store.Load(ctx)
+}
+
+// alone refuses a name that another running agent has: its member key shows
+// another state directory, and stays although its lease could have run out.
+func (w *worker) alone(ctx context.Context) error {
+	node := w.driver.loop.id.Node
+	patience := clock.Now().Add(w.driver.loop.config.settings.TTL + 2*time.Second)
+	for ctx.Err() == nil {
+		view, err := w.load(ctx)
+		m, taken := view.Members[w.Config.Name]
+		if err != nil || !taken || m.Keeper == nil || m.Keeper.Node == node || m.Keeper.Node == "" {
+			return nil // an unreachable store is the loop's to wait for
+		}
+		if clock.Now() > patience {
+			return fmt.Errorf("%w: another agent named %s runs at %s (its state directory is %s, ours %s): give this member another name", ErrRefused, w.Config.Name, m.APIURL, m.Keeper.Node, node)
+		}
+		clock.Sleep(ctx.Done(), 500*time.Millisecond)
+	}
+	return nil
+}
+
+// obey turns signals into what they ask for.
+func (w *worker) obey(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-signals:
+			switch s {
+			case syscall.SIGHUP:
+				if err := w.reload(); err != nil {
+					w.Log.Error("configuration not reloaded", "error", err.Error())
+				}
+				_ = supervisor.NotifyReady()
+			case syscall.SIGUSR2: // an upgrade: go quietly, the next worker continues on the lease
+				w.cancel(nil)
+			default:
+				w.node.post(StopWanted{})
+			}
+		}
+	}
+}
+
+// reload reads the configuration again. A bad one changes nothing.
+func (w *worker) reload() error {
+	c, err := w.Reload()
+	if err != nil {
+		return fmt.Errorf("the old configuration stays in force: %w", err)
+	}
+	w.node.local.Store(c)
+	if err := w.surface.Reload(c); err != nil {
+		w.Log.Error("rest api not reloaded", "error", err.Error())
+	}
+	w.node.post(Reloaded{Tags: c.Tags})
+	w.Log.Info("configuration reloaded", "member", c.Name)
+	return nil
+}
+
+// leave tidies up behind a loop that is done: the member key goes at once, and a
+// guard without a server has nothing left to guard.
+func (w *worker) leave() {
+	status := w.driver.Status()
+	if status == nil || status.Settings.Pause || !w.driver.loop.decision.Done {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
+	defer cancel()
+	if err := w.node.withSession(func(s *dcs.Session) error { return errors.Join(s.DeleteMember(ctx), s.Close(ctx)) }); err != nil {
+		w.Log.Debug("member key not removed", "error", err.Error())
+	}
+	w.node.tellGuard("shutdown", func(g *guard.Client) error { return g.Shutdown(ctx, false) })
+}
+
+// newServer makes the local server of the configuration.
+func newServer(c *config.Config, log *slog.Logger) (*postgres.Server, error) {
+	p := c.PostgreSQL
+	bin := p.BinDir
+	if bin == "" {
+		found, err := findBinaries(p.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		bin = found
+	}
+	return postgres.New(postgres.Options{
+		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: bin, OSUser: p.User,
+		Listen: p.Listen, ConnectAddress: p.ConnectAddress, Database: p.Database,
+		Superuser: credentials(p.Authentication.Superuser), Replication: credentials(p.Authentication.Replication),
+		Rewind:    credentials(p.Authentication.Rewind),
+		SocketDir: firstOf(p.Parameters["unix_socket_directories"]), Scope: c.Scope, Name: c.Name, PgPass: p.PgPass, StateDir: c.Keeper.StateDir,
+		BasebackupArgs: p.BasebackupArgs, CustomConf: p.CustomConf, Now: clock.Now, Wall: clock.Wall, Log: log,
+	})
+}
+
+func credentials(r config.Role) postgres.Credentials {
+	return postgres.Credentials{Username: r.Username, Password: r.Password, SSLMode: r.SSLMode, SSLCert: r.SSLCert, SSLKey: r.SSLKey,
+		SSLPassword: r.SSLPassword, SSLRootCert: r.SSLRootCert, SSLCRL: r.SSLCRL, SSLCRLDir: r.SSLCRLDir,
+		GSSEncMode: r.GSSEncMode, ChannelBinding: r.ChannelBinding, SSLNegotiation: r.SSLNegotiation}
+}
