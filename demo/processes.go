@@ -1,0 +1,78 @@
+package demo
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// processesOf finds every process of a node: those that work in its folder
+// (servers and their backends do), and those whose command line names it.
+// Zombies do not count.
+func processesOf(dir string) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err == nil && pid != os.Getpid() && belongs(pid, dir) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func belongs(pid int, dir string) bool {
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	if zombie(proc) {
+		return false
+	}
+	if cwd, err := os.Readlink(filepath.Join(proc, "cwd")); err == nil && within(cwd, dir) {
+		return true
+	}
+	line, err := os.ReadFile(filepath.Join(proc, "cmdline"))
+	if err != nil {
+		return false
+	}
+	for arg := range bytes.SplitSeq(line, []byte{0}) {
+		if within(string(arg), dir) {
+			return true
+		}
+	}
+	return false
+}
+
+func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
+func zombie(proc string) bool {
+	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
+	if err != nil {
+		return true
+	}
+	// The name may hold anything, brackets too; the state follows the last one.
+	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+}
+
+// killAll sends SIGKILL to every process of a node, again and again until none
+// is left: some may just be starting others. It returns how many there were.
+func killAll(dir string, pause func()) int {
+	killed := map[int]bool{}
+	for range 500 {
+		pids := processesOf(dir)
+		if len(pids) == 0 {
+			break
+		}
+		for _, pid := range pids {
+			killed[pid] = true
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+		}
+		pause()
+	}
+	return len(killed)
+}
