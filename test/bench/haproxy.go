@@ -1,0 +1,95 @@
+//go:build bench
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/bench/report"
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+)
+
+// routed is HAProxy in front of a cluster, and a client behind it.
+type routed struct {
+	dir    string
+	cmd    *exec.Cmd
+	client *writer
+}
+
+func (s *session) route(ctx context.Context) (*routed, error) {
+	program, err := exec.LookPath("haproxy")
+	if err != nil {
+		return nil, errors.New("haproxy is not installed: script/install-deps bench installs it")
+	}
+	r := &routed{}
+	if r.dir, err = os.MkdirTemp("", "pgk-haproxy-"); err != nil { //nolint:usetesting // removed with HAProxy
+		return nil, err
+	}
+	config, writes, err := s.proxy(r.dir)
+	if err != nil {
+		return r, err
+	}
+	r.cmd = exec.Command(program, "-db", "-f", config) //nolint:noctx // ended by name
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	log, err := os.Create(r.dir + "/log")
+	if err != nil {
+		return r, err
+	}
+	defer log.Close()
+	r.cmd.Stdout, r.cmd.Stderr = log, log
+	if err := r.cmd.Start(); err != nil {
+		return r, fmt.Errorf("start haproxy: %w", err)
+	}
+	err = testbed.Wait(ctx, 20*time.Second, "writes through HAProxy", func(ctx context.Context) string {
+		if err := exec1(ctx, dsn(writes), "select 1"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if err != nil {
+		return r, err
+	}
+	r.client, err = s.programs.startWriter(dsn(writes), false)
+	return r, err
+}
+
+func (r *routed) stop() error {
+	var all error
+	if r.client != nil {
+		all = r.client.stop()
+	}
+	if r.cmd != nil && r.cmd.Process != nil {
+		all = errors.Join(all, r.cmd.Process.Kill())
+		_ = r.cmd.Wait() // killed
+	}
+	return errors.Join(all, os.RemoveAll(r.dir))
+}
+
+// routedTrial measures a direct client and one through HAProxy in the same fault.
+func (s *session) routedTrial(ctx context.Context, row report.Row) (report.Trial, error) {
+	f := faults()[strings.TrimPrefix(row.ID, "haproxy_")]
+	if err := s.write(); err != nil {
+		return report.Trial{}, err
+	}
+	if s.routed == nil {
+		var err error
+		if s.routed, err = s.route(ctx); err != nil {
+			return report.Trial{}, err
+		}
+	}
+	all, _, err := s.gap(ctx, f, s.direct, s.routed.client)
+	if err != nil {
+		return report.Trial{}, err
+	}
+	direct, through := all[0], all[1]
+	t := report.Trial{Value: max(0, through.Gap-direct.Gap), Detail: detail(through)}
+	t.Detail["direct"] = direct.Gap
+	return t, s.lost(ctx, &t)
+}

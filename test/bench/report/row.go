@@ -1,0 +1,76 @@
+package report
+
+// Unit is how a value is shown.
+type Unit string
+
+// The units of the rows. Seconds hold seconds as a float, the others what they say.
+const (
+	Seconds   Unit = "s"
+	PerSecond Unit = "/s"
+	PerMinute Unit = "/min"
+	MiB       Unit = "MiB"
+)
+
+// Row is one line of the table of numbers.
+type Row struct {
+	// ID is the row's name on the command line and in the file of results.
+	ID string
+	// Title is the line's text.
+	Title string
+	Unit  Unit
+	// Must and Aim are the limits, in Unit. Where Relative is set they are factors of the peer's median.
+	Must, Aim float64
+	// More says that larger is better; otherwise smaller is.
+	More bool
+	// Relative limits are multiples of what the peer needs in the same run.
+	Relative bool
+	// Every trial must hold the limit, not only the median: a safety row, or a row whose limit is "0".
+	Every bool
+	// Limits says Must and Aim in words, for the table, where the plain numbers would say too little.
+	MustText, AimText string
+	// Single trials take minutes, so that this many are enough; 0 is as many as asked for.
+	Trials int
+	// Slow rows run only when they are named.
+	Slow bool
+}
+
+// TTL3 is the lease of the rows about a killed node, in seconds.
+const TTL3 = 3
+
+// Rows are all rows, in the order of the table.
+func Rows() []Row {
+	return []Row{
+		{ID: "switchover", Title: "switchover, idle database", Unit: Seconds, Must: 0.3, Aim: 0.15},
+		{ID: "postmaster_killed", Title: "postmaster SIGKILLed", Unit: Seconds, Must: 0.7, Aim: 0.5},
+		{ID: "agent_stopped", Title: "agent stopped with SIGTERM", Unit: Seconds, Must: 0.5, Aim: 0.2},
+		{ID: "worker_killed", Title: "worker SIGKILLed", Unit: Seconds, Every: true},
+		{ID: "etcd_leader_killed", Title: "etcd leader killed (one of three members, default election timeout)", Unit: Seconds, Every: true},
+		{ID: "node_killed", Title: "node killed (all its processes), ttl 3", Unit: Seconds, Must: TTL3 + 0.8, Aim: TTL3 + 0.3,
+			MustText: "ttl + 0.8 s", AimText: "ttl + 0.3 s"},
+		{ID: "overlap", Title: "two writable servers at once: any one agent process frozen for 3 x ttl, any or all killed", Unit: Seconds, Every: true},
+		{ID: "haproxy_switchover", Title: "through HAProxy, beyond direct: switchover", Unit: Seconds, Must: 0.5, Aim: 0.2,
+			MustText: "direct + 0.5 s", AimText: "direct + 0.2 s"},
+		{ID: "haproxy_postmaster_killed", Title: "through HAProxy, beyond direct: postmaster SIGKILLed", Unit: Seconds, Must: 0.5, Aim: 0.2,
+			MustText: "direct + 0.5 s", AimText: "direct + 0.2 s"},
+		{ID: "haproxy_node_killed", Title: "through HAProxy, beyond direct: node killed, ttl 3", Unit: Seconds, Must: 0.5, Aim: 0.2,
+			MustText: "direct + 0.5 s", AimText: "direct + 0.2 s"},
+		{ID: "start", Title: "three nodes from nothing to healthy", Unit: Seconds, Must: 4, Aim: 2.5},
+		{ID: "replica_1gb", Title: "replica of a 1 GB database, from an empty directory to `/replica` 200", Unit: Seconds, Must: 5.5, Aim: 4},
+		{ID: "get_closed", Title: "GET /primary, 16 connections, loopback, closed loop", Unit: PerSecond, Must: 20000, Aim: 35000, More: true},
+		{ID: "get_offered", Title: "GET /primary at an offered 5,000/s, p99", Unit: Seconds, Must: 0.002, Aim: 0.001},
+		{ID: "idle_memory", Title: "idle agent, all its processes together: PSS", Unit: MiB, Must: 45, Aim: 32},
+		{ID: "idle_cpu", Title: "idle agent, all its processes together: CPU a minute", Unit: Seconds, Must: 0.4, Aim: 0.15},
+		{ID: "etcd_idle", Title: "etcd requests of an idle three-node cluster, ttl 20, loop_wait 1, retry_timeout 3", Unit: PerMinute,
+			Must: 1, Aim: 0.5, Relative: true, MustText: "no more than Patroni", AimText: "half", Trials: 3, Slow: true},
+	}
+}
+
+// Find is the row of that ID.
+func Find(id string) (Row, bool) {
+	for _, r := range Rows() {
+		if r.ID == id {
+			return r, true
+		}
+	}
+	return Row{}, false
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// retryPause is between two tries to connect: an immediate retry that leaves the other processes of the machine some
+// time. It is part of the gap.
+const retryPause = 2 * time.Millisecond
+
+// client writes through one connection to the server that accepts writes.
+type client struct {
+	*journal
+	config        *pgx.ConnConfig
+	insert, table string
+	runID         int64
+	acknowledged  int64 // rows 1 to this one are
+	conn          *pgx.Conn
+}
+
+func newClient(dsn, insert, table string, run int64, j *journal) (*client, error) {
+	config, err := parse(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return &client{journal: j, config: config, insert: insert, table: table, runID: run}, nil
+}
+
+// parse reads a DSN. Statements go without a prepared name, so that a new connection is one round trip from a write.
+func parse(dsn string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("read the connection string: %w", err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	if config.ValidateConnect != nil {
+		config.ValidateConnect = writable
+	}
+	return config, nil
+}
+
+// writable is target_session_attrs=read-write as libpq does it: a server of version 14 or newer has said what it is by
+// the time it is ready, an older one is asked.
+func writable(ctx context.Context, conn *pgconn.PgConn) error {
+	switch conn.ParameterStatus("in_hot_standby") {
+	case "on":
+		return errors.New("read only connection")
+	case "off":
+		if conn.ParameterStatus("default_transaction_read_only") == "off" {
+			return nil
+		}
+	}
+	return pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn)
+}
+
+func (c *client) run(ctx context.Context) {
+	defer c.close()
+	start := time.Now()
+	for n := int64(1); ctx.Err() == nil; n++ {
+		due := start.Add(time.Duration(n) * c.every)
+		if !sleepUntil(ctx, due) {
+			return
+		}
+		if !c.write(ctx, n, due) {
+			return
+		}
+	}
+}
+
+// write tries one row until it is acknowledged.
+func (c *client) write(ctx context.Context, n int64, due time.Time) bool {
+	for ctx.Err() == nil {
+		if !c.connected(ctx) {
+			if !sleepUntil(ctx, time.Now().Add(retryPause)) {
+				return false
+			}
+			continue
+		}
+		sent := time.Now()
+		if _, err := c.conn.Exec(ctx, c.insert, c.runID, n); err != nil {
+			c.failed(err, true)
+			c.close()
+			continue
+		}
+		c.acked(ack{due: due, sent: sent, at: time.Now()})
+		c.mu.Lock()
+		c.acknowledged = n
+		c.mu.Unlock()
+		return true
+	}
+	return false
+}
+
+func (c *client) connected(ctx context.Context) bool {
+	if c.conn != nil && !c.conn.IsClosed() {
+		return true
+	}
+	conn, err := pgx.ConnectConfig(ctx, c.config)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.failed(err, false)
+		}
+		return false
+	}
+	c.conn = conn
+	return true
+}
+
+func (c *client) close() {
+	if c.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond) //nolint:usetesting // a program
+	defer cancel()
+	_ = c.conn.Close(ctx) // it is broken already, or of no use
+	c.conn = nil
+}
+
+func (c *client) report(since time.Time) any { return c.journal.report(since, time.Now()) }
+
+// verify counts the acknowledged rows that a new connection does not see.
+func (c *client) verify(ctx context.Context) (any, error) {
+	c.mu.Lock()
+	want := c.acknowledged
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, c.config)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	var found int64
+	err = conn.QueryRow(ctx, "select count(*) from "+c.table+" where run = $1 and id <= $2", c.runID, want).Scan(&found)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]int64{"acked": want, "missing": want - found}, nil
+}
+
+// sleepUntil waits; false when ctx ended first.
+func sleepUntil(ctx context.Context, at time.Time) bool {
+	d := time.Until(at)
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,175 @@
+//go:build integration
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
+)
+
+func TestThreeNodesStartedAtOnceMakeOneCluster(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{})
+	primary := b.Healthy(10 * time.Second)
+	for query, want := range map[string]string{
+		"select current_setting('data_checksums')":                                                      "on",
+		"select current_setting('password_encryption')":                                                 "scram-sha-256",
+		"select count(*) from pg_authid where rolpassword like 'SCRAM-SHA-256$%'":                       "3",
+		"select rolreplication and not rolsuper from pg_roles where rolname = 'replicator'":             "true",
+		"select rolsuper from pg_roles where rolname = 'rewinder'":                                      "false",
+		"select has_function_privilege('rewinder', 'pg_read_binary_file(text)', 'execute')":             "true",
+		"select count(*) from pg_stat_replication where state = 'streaming' and usename = 'replicator'": "2",
+		"select count(*) from pg_replication_slots where active and slot_type = 'physical'":             "2",
+	} {
+		if got := b.Text(primary, query); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+	inits := 0
+	for _, n := range b.Nodes {
+		inits += count(n.Log(), "job started", "action=initdb")
+		_, err := os.Stat(filepath.Join(n.DataDir(), "standby.signal"))
+		if standby := err == nil; standby != (n != primary) {
+			t.Errorf("%s has standby.signal: %t, want it on standbys only", n.Name, standby)
+		}
+		if got, want := status(b, n).SystemID, status(b, primary).SystemID; got != want {
+			t.Errorf("%s is system %s, the primary %s", n.Name, got, want)
+		}
+	}
+	if inits != 1 {
+		t.Errorf("%d nodes ran initdb, want one", inits)
+	}
+	if got, want := b.Key("initialize"), status(b, primary).SystemID; got != want {
+		t.Errorf("the key initialize says %q, want %s", got, want)
+	}
+}
+
+func TestAWinnerThatDiesInTheMiddleOfBootstrapBlocksNobody(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Unstarted: true})
+	winner := b.Nodes[0]
+	changes, err := b.WatchKeys(t.Context())
+	b.Must(err)
+	b.Must(winner.Start())
+	awaitChange(t, changes, 15*time.Second, "the claim of initialize", func(c testbed.Change) bool { return c.Key == "initialize" })
+	b.Wait(15*time.Second, "initdb to run", func(ctx) string {
+		if count(winner.Log(), "job started", "action=initdb") == 0 {
+			return "no job"
+		}
+		return ""
+	})
+	b.Must(winner.KillAll())
+	for _, n := range b.Others(winner) {
+		b.Must(n.Start())
+	}
+	primary := b.Healthy(45 * time.Second)
+	if primary == winner {
+		t.Fatalf("%s is primary, and it was killed", winner.Name)
+	}
+
+	b.Must(winner.Start())
+	if again := b.Healthy(45 * time.Second); again != primary {
+		t.Errorf("the primary is %s, want %s still", again.Name, primary.Name)
+	}
+	if got, want := status(b, winner).SystemID, b.Key("initialize"); got != want {
+		t.Errorf("%s is system %s, want %s as the others", winner.Name, got, want)
+	}
+}
+
+func TestAStoppedServersDataIsAdopted(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{Nodes: 2, Unstarted: true})
+	first := b.Nodes[0]
+	b.Must(first.InitDB(t.Context()))
+	b.Must(first.StartServer(t.Context()))
+	b.Must(first.MakeRoles(t.Context()))
+	b.Must(first.Exec(t.Context(), "create table heirloom as select 1 as one"))
+	_, err := first.ServerProgram(t.Context(), "pg_ctl", "-D", first.DataDir(), "-m", "fast", "stop")
+	b.Must(err)
+	system, err := first.SystemID(t.Context())
+	b.Must(err)
+
+	b.Must(first.Start())
+	b.Must(first.Healthy(t.Context(), 30*time.Second, "/primary"))
+	b.Must(b.Nodes[1].Start())
+	if primary := b.Healthy(30 * time.Second); primary != first {
+		t.Errorf("the primary is %s, want %s", primary.Name, first.Name)
+	}
+	if got := b.Key("initialize"); got != system {
+		t.Errorf("the cluster is system %s, want %s", got, system)
+	}
+	if got := b.Text(b.Nodes[1], "select one from heirloom"); got != "1" {
+		t.Errorf("the heirloom is %s on the standby, want 1", got)
+	}
+}
+
+func TestARunningServerIsAdoptedAsItRuns(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{Nodes: 2, Unstarted: true})
+	first := b.Nodes[0]
+	b.Must(first.InitDB(t.Context()))
+	b.Must(first.StartServer(t.Context()))
+	b.Must(first.MakeRoles(t.Context()))
+	server := pid(t, first, testbed.Postmaster)
+
+	b.Must(first.Start())
+	b.Must(first.Healthy(t.Context(), 30*time.Second, "/primary"))
+	if now := pid(t, first, testbed.Postmaster); now != server {
+		t.Errorf("the postmaster is %d, want %d as before", now, server)
+	}
+	b.Must(b.Nodes[1].Start())
+	if primary := b.Healthy(30 * time.Second); primary != first {
+		t.Errorf("the primary is %s, want %s", primary.Name, first.Name)
+	}
+}
+
+func TestTheDataOfAnotherClusterIsRefusedAndNotTouched(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{Nodes: 2})
+	primary := b.Healthy(10 * time.Second)
+	stranger, err := b.Add("stranger")
+	b.Must(err)
+	b.Must(stranger.InitDB(t.Context()))
+	theirs, err := stranger.SystemID(t.Context())
+	b.Must(err)
+	ours := status(b, primary).SystemID
+	before := fingerprint(t, stranger.DataDir())
+
+	b.Must(stranger.Start())
+	b.WaitStatus(stranger, 20*time.Second, "refused", func(s testbed.Status) bool {
+		return s.Keeper.Reason == "foreign_system_identifier" &&
+			strings.Contains(s.Keeper.Detail, theirs) && strings.Contains(s.Keeper.Detail, ours)
+	})
+	if _, err := stranger.PID(testbed.Postmaster); err == nil {
+		t.Error("a server was started on the foreign data")
+	}
+	b.Must(stranger.Stop(10 * time.Second))
+	if after := fingerprint(t, stranger.DataDir()); after != before {
+		t.Errorf("the data directory was changed:\nbefore %s\nafter  %s", before, after)
+	}
+}
+
+func TestAWorkerKilledInTheMiddleOfBootstrapIsContinuedByItsSuccessor(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{Nodes: 2, Unstarted: true})
+	winner := b.Nodes[0]
+	b.Must(winner.Start())
+	b.Wait(20*time.Second, "initdb to run", func(ctx) string {
+		if count(winner.Log(), "job started", "action=initdb") == 0 {
+			return "no job"
+		}
+		return ""
+	})
+	b.Must(winner.Kill(testbed.Worker))
+	b.Must(winner.Healthy(t.Context(), 30*time.Second, "/primary"))
+	b.Must(b.Nodes[1].Start())
+	if primary := b.Healthy(30 * time.Second); primary != winner {
+		t.Errorf("the primary is %s, want %s", primary.Name, winner.Name)
+	}
+}

@@ -1,0 +1,113 @@
+//go:build integration
+
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
+)
+
+func TestAPrimaryCutOffFromEtcdStopsBeforeAnotherIsElected(t *testing.T) {
+	for name, cut := range map[string]func(*testbed.Node){
+		"connections refused": (*testbed.Node).CutEtcd,
+		"packets lost":        (*testbed.Node).FreezeEtcd,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := bedtest.New(t, testbed.Options{TTL: shortTTL})
+			old := b.Healthy(10 * time.Second)
+			o := b.Observe()
+
+			o.Fault()
+			cut(old)
+			next := b.Primary(15*time.Second, old)
+			o.Interrupted(5 * time.Second)
+			o.GapAtMost(8 * time.Second)
+			old.HealEtcd()
+			if primary := b.Healthy(30 * time.Second); primary != next {
+				t.Errorf("the primary is %s, want %s still", primary.Name, next.Name)
+			}
+			o.End(next, loseAtMost)
+		})
+	}
+}
+
+func TestAStandbyCutOffFromEtcdGoesOnStreaming(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL})
+	primary := b.Healthy(10 * time.Second)
+	standby := b.Standby(primary)
+	server := pid(t, standby, testbed.Postmaster)
+	o := b.Observe()
+	outage := time.NewTimer(3 * shortTTL)
+
+	o.Fault()
+	standby.CutEtcd()
+	<-outage.C
+	if now := pid(t, standby, testbed.Postmaster); now != server {
+		t.Errorf("the postmaster is %d, want %d as before", now, server)
+	}
+	if got := b.Text(standby, "select count(*) from pg_stat_wal_receiver where status = 'streaming'"); got != "1" {
+		t.Errorf("%s streams no more", standby.Name)
+	}
+	standby.HealEtcd()
+	b.Healthy(15 * time.Second)
+	o.NothingFailed()
+	o.End(primary, 0)
+}
+
+func TestWhenEtcdIsDownForAllThePrimaryStopsAndIsBackWithIt(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL})
+	primary := b.Healthy(10 * time.Second)
+	o := b.Observe()
+
+	o.Fault()
+	b.Etcd.Stop()
+	b.Wait(10*time.Second, "the primary to stop being one", func(ctx ctx) string {
+		if primary.Health(ctx, "/primary") == 200 {
+			return "it answers 200"
+		}
+		if primary.Exec(ctx, "create table if not exists after_the_end ()") == nil {
+			return "it accepts writes"
+		}
+		return ""
+	})
+	b.Must(b.Etcd.Start(t.Context()))
+	next := b.Healthy(30 * time.Second)
+	o.Interrupted(5 * time.Second)
+	o.GapAtMost(30 * time.Second)
+	o.End(next, loseAtMost)
+}
+
+func TestNoClientNoticesTheDeathOfAnEtcdMember(t *testing.T) {
+	for _, who := range []string{"leader", "follower"} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			b := bedtest.New(t, testbed.Options{EtcdMembers: 3, EtcdBinary: true})
+			primary := b.Healthy(10 * time.Second)
+			before := status(b, primary)
+			victim, err := b.Etcd.Leader(t.Context())
+			b.Must(err)
+			if who == "follower" {
+				victim = (victim + 1) % 3
+			}
+			o := b.Observe()
+			quiet := time.NewTimer(3 * 5 * time.Second)
+
+			o.Fault()
+			b.Etcd.Members[victim].Kill()
+			<-quiet.C
+			if after := status(b, primary); after.Keeper.Term != before.Keeper.Term || primary.Health(t.Context(), "/primary") != 200 {
+				t.Errorf("after the death: %v, term %d, want term %d as before", after, after.Keeper.Term, before.Keeper.Term)
+			}
+			b.Must(b.Etcd.Members[victim].Start(t.Context()))
+			o.GapAtMost(time.Second)
+			o.NothingFailed()
+			o.End(primary, 0)
+		})
+	}
+}

@@ -1,0 +1,83 @@
+//go:build integration
+
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
+)
+
+func TestAKilledPostmasterIsRestartedWhereItWas(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{})
+	primary := b.Healthy(10 * time.Second)
+	before := status(b, primary)
+	o := b.Observe()
+
+	o.Fault()
+	b.Must(primary.Kill(testbed.Postmaster))
+	o.Interrupted(15 * time.Second)
+
+	if again := b.Healthy(15 * time.Second); again != primary {
+		t.Errorf("the primary is %s now, want %s: a local restart was quicker", again.Name, primary.Name)
+	}
+	if after := status(b, primary); after.Timeline != before.Timeline || after.Keeper.Term != before.Keeper.Term {
+		t.Errorf("timeline and term are %d and %d, want %d and %d as before", after.Timeline, after.Keeper.Term, before.Timeline, before.Keeper.Term)
+	}
+	o.GapAtMost(5 * time.Second)
+	o.End(primary, 0)
+}
+
+func TestAKilledBackendIsTheServersOwnBusiness(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{})
+	primary := b.Healthy(10 * time.Second)
+	before := status(b, primary)
+	o := b.Observe()
+	postmaster, err := primary.PID(testbed.Postmaster)
+	b.Must(err)
+	victim := connect(b, primary)
+
+	o.Fault()
+	b.Must(primary.SignalPID(int(victim.PgConn().PID()), unix.SIGKILL))
+	o.Interrupted(15 * time.Second)
+
+	if again := b.Healthy(15 * time.Second); again != primary {
+		t.Errorf("the primary is %s now, want %s", again.Name, primary.Name)
+	}
+	if now, err := primary.PID(testbed.Postmaster); err != nil || now != postmaster {
+		t.Errorf("the postmaster is %d (%v), want %d as before: it restarts its backends itself", now, err, postmaster)
+	}
+	if after := status(b, primary); after.Timeline != before.Timeline {
+		t.Errorf("timeline %d, want %d", after.Timeline, before.Timeline)
+	}
+	o.GapAtMost(5 * time.Second)
+	o.End(primary, 0)
+}
+
+func TestAKilledStandbyServerComesBackByItself(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{})
+	primary := b.Healthy(10 * time.Second)
+	standby := b.Standby(primary)
+	old, err := standby.PID(testbed.Postmaster)
+	b.Must(err)
+	o := b.Observe()
+
+	o.Fault()
+	b.Must(standby.Kill(testbed.Postmaster))
+	b.Wait(10*time.Second, "another postmaster", func(ctx ctx) string {
+		if now, err := standby.PID(testbed.Postmaster); err != nil || now == old {
+			return "none"
+		}
+		return ""
+	})
+	b.Healthy(15 * time.Second)
+	o.NothingFailed()
+	o.End(primary, 0)
+}

@@ -1,0 +1,13 @@
+// Command runner is what `make test` calls: it runs the parts of the test suite in order, says what each one took, and
+// ends with one line, "N passed, N failed, N skipped".
+//
+// It promises that nothing is swallowed: a test that did not finish (panic, timeout, exit), a package that did not
+// build and a part that could not start each count as failed and show their output; a failed test is never run again.
+// With CI=true a skipped test that is not listed in test/skips.txt counts as failed too.
+//
+// A test and each of its subtests count as one each; so does every part that is a single check (deps, build, lint).
+// A package with files behind the integration tag runs twice, once plainly in the unit part and once in the
+// integration part with the race detector, and its tests count twice: they are two runs.
+//
+// It does not promise to know a flaky test from a broken one, and it does not limit what a test may use.
+package main

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// part is one step of the suite.
+type part struct {
+	name  string
+	title string
+	// optional parts run only when they are asked for by name.
+	optional bool
+	run      func(context.Context, *suite) tally
+}
+
+// allParts is the suite, in its order: cheap and telling first.
+func allParts() []part {
+	return []part{
+		{name: "deps", title: "what the tests need is installed", run: check("script/install-deps", "test")},
+		{name: "build", title: "the static binary", run: check("make", "--no-print-directory", "build")},
+		{name: "lint", title: "go vet, golangci-lint, the rooms' import rules", run: check("make", "--no-print-directory", "lint")},
+		{name: "unit", title: "unit, lifecycle, conformance, fuzz seeds", run: unit()},
+		{name: "integration", title: "real PostgreSQL, etcd and HAProxy, with the race detector", run: integration},
+		{name: "short", title: "unit tests without the slow ones", optional: true, run: unit("-short")},
+		{name: "failover", title: "one failover, seen by a client", optional: true, run: check("bin/pgkeeper", "demo", "--exit", "--replicas", "2")},
+		{name: "fuzz", title: "every fuzz target", optional: true, run: fuzz},
+	}
+}
+
+func defaultParts() []part {
+	var parts []part
+	for _, p := range allParts() {
+		if !p.optional {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+// pick turns "unit,lint" into parts, in the suite's order whatever the order of the words.
+func pick(list string) ([]part, error) {
+	if strings.TrimSpace(list) == "" {
+		return defaultParts(), nil
+	}
+	wanted := map[string]bool{}
+	for word := range strings.SplitSeq(list, ",") {
+		wanted[strings.TrimSpace(word)] = true
+	}
+	var parts []part
+	for _, p := range allParts() {
+		if wanted[p.name] {
+			parts = append(parts, p)
+			delete(wanted, p.name)
+		}
+	}
+	for word := range wanted {
+		return nil, fmt.Errorf("unknown part %q: choose from %s", word, strings.Join(names(allParts()), ", "))
+	}
+	return parts, nil
+}
+
+func names(parts []part) []string {
+	list := make([]string, 0, len(parts))
+	for _, p := range parts {
+		list = append(list, p.name)
+	}
+	return list
+}
+
+// check is a part that is one command: it passed or it failed.
+func check(name string, args ...string) func(context.Context, *suite) tally {
+	return func(ctx context.Context, s *suite) tally {
+		var t tally
+		if err := s.command(ctx, nil, name, args...).Run(); err != nil {
+			fmt.Fprintf(s.out, "%s %s: %v\n", name, strings.Join(args, " "), err)
+			t.fail(strings.Join(append([]string{name}, args...), " "))
+			return t
+		}
+		t.passed++
+		return t
+	}
+}
+
+// unit runs every package without tags. vet is left to lint, which runs all of it.
+func unit(flags ...string) func(context.Context, *suite) tally {
+	return func(ctx context.Context, s *suite) tally {
+		args := append([]string{"-vet=off", "-timeout", "5m"}, flags...)
+		return s.goTest(ctx, nil, append(args, "./...")...)
+	}
+}
+
+// integration runs the packages that have files behind the tag. The race detector needs cgo.
+func integration(ctx context.Context, s *suite) tally {
+	packages, err := s.packagesWithTag(ctx, "integration")
+	if err != nil {
+		var t tally
+		fmt.Fprintln(s.out, err)
+		t.fail("integration: " + err.Error())
+		return t
+	}
+	if len(packages) == 0 {
+		fmt.Fprintln(s.out, "no package has files behind the integration tag")
+		return tally{}
+	}
+	args := []string{"-race", "-vet=off", "-count=1", "-timeout", "15m", "-tags", "integration"}
+	return s.goTest(ctx, []string{"CGO_ENABLED=1"}, append(args, packages...)...)
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPickTakesPartsInTheSuitesOrder(t *testing.T) {
+	cases := []struct {
+		name, list string
+		want       []string
+		err        string
+	}{
+		{name: "nothing chosen is the whole suite without the optional parts", want: []string{"deps", "build", "lint", "unit", "integration"}},
+		{name: "the order of the words does not matter", list: "unit, build", want: []string{"build", "unit"}},
+		{name: "an optional part is chosen by name", list: "fuzz", want: []string{"fuzz"}},
+		{name: "an unknown part is refused with the known ones", list: "unit,untit", err: `unknown part "untit": choose from deps, build`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			parts, err := pick(c.list)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("got error %v, want %q", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, names(parts)); diff != "" {
+				t.Errorf("parts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRunRefusesAWrongCommandLine(t *testing.T) {
+	var out strings.Builder
+	if code := run(t.Context(), []string{"unit"}, nil, &out, &out); code != 2 || !strings.Contains(out.String(), "-parts") {
+		t.Fatalf("got %d: %s", code, out.String())
+	}
+}
+
+func TestParseReadsTheEnvironmentUnlessAFlagSaysOtherwise(t *testing.T) {
+	env := []string{"PGKEEPER_TEST_PARTS=lint", "CI=true"}
+	fromEnv, err := parse(nil, env, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"lint"}, names(fromEnv.parts)); diff != "" || !fromEnv.ci {
+		t.Errorf("ci %v, parts (-want +got):\n%s", fromEnv.ci, diff)
+	}
+	fromFlag, err := parse([]string{"-parts", "unit"}, env, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"unit"}, names(fromFlag.parts)); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
+	}
+}
+
+// TestSuiteOnARealModule runs the real go on a module with every kind of misfortune.
+func TestSuiteOnARealModule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles five packages")
+	}
+	dir := t.TempDir()
+	for name, text := range brokenModule {
+		writeFile(t, filepath.Join(dir, name), text)
+	}
+	t.Chdir(dir)
+	var out strings.Builder
+	s := &suite{
+		out: &out, env: append(os.Environ(), "GOWORK=off", "GOFLAGS=", "GOPROXY=off"), now: frozen,
+		opts: options{parts: []part{
+			{name: "unit", run: unit("-timeout", "2s")},
+			{name: "checks", run: check("false")},
+			{name: "absent", run: check("./no-such-program")},
+		}},
+	}
+	total := s.runAll(t.Context())
+	want := []string{
+		"example.com/m/builds (does not build)",
+		"example.com/m/exits.TestExits (did not finish)",
+		"example.com/m/fails.TestFails/sub",
+		"example.com/m/fails.TestFails",
+		"example.com/m/hangs.TestHangs",
+		"example.com/m/panics.TestPanics",
+		"false",
+		"./no-such-program",
+	}
+	less := cmp.Transformer("set", func(list []string) map[string]int {
+		set := map[string]int{}
+		for _, entry := range list {
+			set[strings.TrimSuffix(entry, " (did not finish)")]++
+		}
+		return set
+	})
+	if diff := cmp.Diff(want, total.failures, less); diff != "" {
+		t.Errorf("failures (-want +got):\n%s\n%s", diff, out.String())
+	}
+	if want := "\n\n2 passed, 8 failed, 1 skipped\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("the run does not end with %q:\n%s", want, out.String())
+	}
+	for _, text := range []string{"undefined: missing", "one is not two", "test timed out", "panic: on purpose"} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("output lacks %q:\n%s", text, out.String())
+		}
+	}
+}
+
+func TestPackagesWithTagFindsOnlyThoseTheTagChanges(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":              "module example.com/m\n\ngo 1.26\n",
+		"plain/p.go":          "package plain\n",
+		"half/p.go":           "package half\n",
+		"half/real_test.go":   "//go:build integration\n\npackage half\n",
+		"whole/whole_test.go": "//go:build integration\n\npackage whole\n",
+		"chaos/chaos_test.go": "//go:build chaos\n\npackage chaos\n",
+		"half/windows.go":     "//go:build windows\n\npackage half\n",
+	} {
+		writeFile(t, filepath.Join(dir, name), text)
+	}
+	t.Chdir(dir)
+	var out strings.Builder
+	s := &suite{out: &out, env: append(os.Environ(), "GOWORK=off", "GOFLAGS="), now: frozen}
+	got, err := s.packagesWithTag(t.Context(), "integration")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if diff := cmp.Diff([]string{"example.com/m/half", "example.com/m/whole"}, got); diff != "" {
+		t.Errorf("packages (-want +got):\n%s", diff)
+	}
+}
+
+func TestFuzzListNamesEachTargetWithItsPackage(t *testing.T) {
+	got := parseFuzzList("ok  \texample.com/m/a\t0.002s\nFuzzLSN\nFuzzHistory\nok  \texample.com/m/cluster\t0.003s\n?   \texample.com/m/b\t[no test files]\n")
+	want := []fuzzTarget{{"example.com/m/cluster", "FuzzLSN"}, {"example.com/m/cluster", "FuzzHistory"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(fuzzTarget{})); diff != "" {
+		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+}
+
+var brokenModule = map[string]string{
+	"go.mod":           "module example.com/m\n\ngo 1.26\n",
+	"empty/e.go":       "package empty\n",
+	"builds/b_test.go": "package builds\n\nvar _ = missing\n",
+	"exits/e_test.go":  "package exits\n\nimport (\"os\"; \"testing\")\n\nfunc TestExits(t *testing.T) { os.Exit(3) }\n",
+	"fails/f_test.go": "package fails\n\nimport \"testing\"\n\nfunc TestGood(t *testing.T) { t.Run(\"sub\", func(t *testing.T) {}) }\n" +
+		"func TestFails(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { t.Error(\"one is not two\") }) }\n" +
+		"func TestSkips(t *testing.T) { t.Skip(\"not today\") }\n",
+	"hangs/h_test.go":  "package hangs\n\nimport \"testing\"\n\nfunc TestHangs(t *testing.T) { select {} }\n",
+	"panics/p_test.go": "package panics\n\nimport \"testing\"\n\nfunc TestPanics(t *testing.T) { panic(\"on purpose\") }\n",
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,62 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Result is how a run of the program ended.
+type Result struct {
+	Code     int
+	Out, Err string
+	Took     time.Duration
+}
+
+// String is for messages of tests.
+func (r Result) String() string {
+	return fmt.Sprintf("exit code %d after %v\nstdout: %s\nstderr: %s", r.Code, r.Took.Round(time.Millisecond), r.Out, r.Err)
+}
+
+// LastLine is the last line on stderr, where a refusal says why.
+func (r Result) LastLine() string {
+	lines := strings.Split(strings.TrimSpace(r.Err), "\n")
+	return lines[len(lines)-1]
+}
+
+// Run runs the program with the arguments as they are, input on stdin.
+func (c *Cluster) Run(ctx context.Context, input string, args ...string) (Result, error) {
+	cmd := exec.CommandContext(ctx, c.binary, args...)
+	var out, errOut bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errOut
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "NO_COLOR=1")
+	began := time.Now()
+	err := cmd.Run()
+	r := Result{Out: out.String(), Err: errOut.String(), Took: time.Since(began)}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		r.Code = exit.ExitCode()
+		return r, ctx.Err()
+	case err != nil:
+		return r, fmt.Errorf("run pgkeeper %s: %w", strings.Join(args, " "), err)
+	}
+	return r, nil
+}
+
+// Ctl runs a verb over the store, from an operator's machine: its configuration
+// file is none of the nodes'.
+func (c *Cluster) Ctl(ctx context.Context, verb string, args ...string) (Result, error) {
+	path := filepath.Join(c.place.dir, "ctl.yml")
+	text := fmt.Sprintf("scope: %s\netcd3:\n  hosts: %q\n", Scope, strings.Join(c.Etcd.Endpoints(), ","))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return Result{}, fmt.Errorf("write the operator's configuration: %w", err)
+	}
+	return c.Run(ctx, "", append([]string{verb, "-c", path}, args...)...)
+}

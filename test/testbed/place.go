@@ -1,0 +1,109 @@
+package testbed
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+)
+
+// place is the folder of one cluster.
+type place struct {
+	dir string
+	// uid and gid own the nodes' folders: those of the server's user when root
+	// runs the test, -1 when nothing is to be changed.
+	uid, gid int
+}
+
+// newPlace makes a folder that the server's user can pass through, with a short
+// path: sockets live below it.
+func newPlace() (place, error) {
+	p := place{uid: -1, gid: -1}
+	if os.Geteuid() == 0 {
+		server, err := user.Lookup("postgres")
+		if err != nil {
+			return p, errors.New("run as root, servers need the OS user postgres, and there is none: script/install-deps test")
+		}
+		if p.uid, err = strconv.Atoi(server.Uid); err != nil {
+			return p, fmt.Errorf("user postgres: %w", err)
+		}
+		if p.gid, err = strconv.Atoi(server.Gid); err != nil {
+			return p, fmt.Errorf("user postgres: %w", err)
+		}
+	}
+	dir, err := os.MkdirTemp("", "pgk-")
+	if err != nil {
+		return p, fmt.Errorf("make the cluster's folder: %w", err)
+	}
+	p.dir = dir
+	return p, os.Chmod(dir, 0o755)
+}
+
+// folder makes a folder below that the servers' user owns.
+func (p place) folder(name string) (string, error) {
+	dir := filepath.Join(p.dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make a folder: %w", err)
+	}
+	if p.uid >= 0 {
+		if err := os.Chown(dir, p.uid, p.gid); err != nil {
+			return "", fmt.Errorf("give a folder to the servers' user: %w", err)
+		}
+	}
+	return dir, nil
+}
+
+// Ports come from below the range that the kernel gives to outgoing connections:
+// the port of a server that is down must still be free when it comes back.
+const (
+	lowestPort  = 12000
+	highestPort = 32000
+)
+
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+// freePort returns a port of the loopback address that nobody listens on and that
+// this process has not given out before.
+func freePort() (int, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = map[int]bool{}
+	}
+	for range 1000 {
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		if ports.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // binds only
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		ports.given[port] = true
+		return port, nil
+	}
+	return 0, fmt.Errorf("no free port between %d and %d", lowestPort, highestPort)
+}
+
+// FreePorts are as many ports of the loopback address as asked for, for what a test
+// runs beside its cluster.
+func FreePorts(count int) ([]int, error) {
+	all := make([]int, count)
+	for i := range all {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		all[i] = port
+	}
+	return all, nil
+}

@@ -1,0 +1,88 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Status is what a test reads of GET /patroni.
+type Status struct {
+	State            string         `json:"state"`
+	Role             string         `json:"role"`
+	Timeline         int            `json:"timeline"`
+	ReplicationState string         `json:"replication_state"`
+	PendingRestart   bool           `json:"pending_restart"`
+	Pause            bool           `json:"pause"`
+	PostmasterStart  string         `json:"postmaster_start_time"`
+	SystemID         string         `json:"database_system_identifier"`
+	Tags             map[string]any `json:"tags"`
+	Keeper           struct {
+		Version     string `json:"version"`
+		Reason      string `json:"reason"`
+		Detail      string `json:"detail"`
+		Mode        string `json:"mode"`
+		Term        int64  `json:"term"`
+		Job         string `json:"job"`
+		ConfigError string `json:"config_error"`
+		StoreError  string `json:"store_error"`
+		ServerError string `json:"server_error"`
+		LeaseMs     int64  `json:"lease_ms_left"`
+	} `json:"pgkeeper"`
+}
+
+// String is one line about a node, for the message of a wait.
+func (s Status) String() string {
+	return fmt.Sprintf("role=%s state=%s replication=%s timeline=%d reason=%s (%s)", s.Role, s.State, s.ReplicationState, s.Timeline, s.Keeper.Reason, s.Keeper.Detail)
+}
+
+// client answers within restLimit or not at all; its connections are not kept,
+// since nodes come and go.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+const restLimit = 2 * time.Second
+
+// URL is the address of a path of the node's REST API.
+func (n *Node) URL(path string) string { return "http://" + address(n.APIPort) + path }
+
+// Do sends a request and returns the answer's code and body.
+func (n *Node) Do(ctx context.Context, method, path, body string) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, n.URL(path), bytes.NewBufferString(body))
+	if err != nil {
+		return 0, "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(text), err
+}
+
+// Health is the code of a GET, 0 when nobody answers in time.
+func (n *Node) Health(ctx context.Context, path string) int {
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	code, _, err := n.Do(ctx, http.MethodGet, path, "")
+	if err != nil {
+		return 0
+	}
+	return code
+}
+
+// Status is what the node says about itself.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	var s Status
+	_, text, err := n.Do(ctx, http.MethodGet, "/patroni", "")
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(text), &s)
+}
