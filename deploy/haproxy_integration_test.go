@@ -1,0 +1,288 @@
+//go:build integration
+
+package deploy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// flipLimit is how long routing may lag behind a change of role.
+const flipLimit = 500 * time.Millisecond
+
+func TestHAProxyAcceptsTheShippedConfig(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), haproxyBinary(t), "-c", "-f", "haproxy/haproxy.cfg").CombinedOutput()
+	if err != nil {
+		t.Fatalf("haproxy -c: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "[WARNING]") && !strings.Contains(line, "server state file") {
+			t.Errorf("a warning on the shipped configuration: %s", line)
+		}
+	}
+}
+
+func TestHAProxyRoutesNoWriteToAStandbyRightAfterStart(t *testing.T) {
+	for _, primary := range []int{0, 1, 2} {
+		t.Run(fmt.Sprintf("primary is server %d", primary+1), func(t *testing.T) {
+			lab := newLab(t, primary)
+			lab.start(t)
+			writes := lab.observe(t, lab.params.Primary, time.Second)
+			lab.requireOnly(t, writes, lab.members[primary].server.Name)
+			t.Logf("first write routed %v after start", writes.first.Round(time.Millisecond))
+		})
+	}
+}
+
+func TestHAProxyRoutesNothingRightAfterStartWithoutAPrimary(t *testing.T) {
+	lab := newLab(t, -1)
+	lab.start(t)
+	waitFor(t, 2*time.Second, "reads to reach a replica", func() bool { return lab.connect(t, lab.params.Replica) != "" })
+	if writes := lab.observe(t, lab.params.Primary, flipLimit); len(writes.counts) != 0 {
+		t.Errorf("writes were routed with no primary: %v", writes.counts)
+	}
+}
+
+func TestHAProxyRoutesNoWriteToAStandbyAfterAReload(t *testing.T) {
+	lab := newLab(t, 1)
+	lab.start(t)
+	lab.waitForWrites(t, "pg2")
+	if err := lab.process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	lab.requireOnly(t, lab.observe(t, lab.params.Primary, time.Second), "pg2")
+}
+
+func TestHAProxyFollowsAChangeOfRole(t *testing.T) {
+	lab := newLab(t, 0)
+	lab.start(t)
+	lab.waitForWrites(t, "pg1")
+	waitFor(t, 2*time.Second, "reads to leave the primary", func() bool { return lab.connect(t, lab.params.Replica) == "pg2" })
+	session, name := lab.hold(t, lab.params.Primary)
+	if name != "pg1" {
+		t.Fatalf("the held session is on %s, want pg1", name)
+	}
+
+	start := time.Now()
+	lab.members[0].role.Store("replica")
+	lab.members[2].role.Store("primary")
+
+	lab.waitForWrites(t, "pg3")
+	moved := time.Since(start)
+	if err := session.SetReadDeadline(start.Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the session on the old primary was not cut: %v", err)
+	}
+	cut := time.Since(start)
+	t.Logf("writes moved after %v, the old session was cut after %v", moved.Round(time.Millisecond), cut.Round(time.Millisecond))
+	if moved > flipLimit || cut > flipLimit {
+		t.Errorf("writes moved after %v, the old session was cut after %v; want both within %v", moved, cut, flipLimit)
+	}
+	lab.requireOnly(t, lab.observe(t, lab.params.Primary, flipLimit), "pg3")
+	if reads := lab.observe(t, lab.params.Replica, flipLimit); reads.counts["pg3"] > 0 || reads.counts["pg1"] == 0 {
+		t.Errorf("reads went to %v, want pg1 and pg2 only", reads.counts)
+	}
+}
+
+func TestHAProxyNeverRoutesToTheOldPrimaryWhileBothAreUp(t *testing.T) {
+	lab := newLab(t, 0)
+	lab.start(t)
+	lab.waitForWrites(t, "pg1")
+	lab.members[1].role.Store("primary") // and pg1 still says so too
+	waitFor(t, flipLimit, "writes to be refused while two members claim to be the primary", func() bool {
+		return lab.connect(t, lab.params.Primary) == ""
+	})
+	lab.members[0].role.Store("replica")
+	lab.waitForWrites(t, "pg2")
+}
+
+func TestHAProxySendsReadsToThePrimaryWhenNoReplicaIsLeft(t *testing.T) {
+	lab := newLab(t, 0)
+	lab.start(t)
+	waitFor(t, 2*time.Second, "reads on a replica", func() bool { return lab.connect(t, lab.params.Replica) == "pg2" })
+	lab.members[1].role.Store("")
+	lab.members[2].role.Store("")
+	waitFor(t, flipLimit, "reads on the primary", func() bool { return lab.connect(t, lab.params.Replica) == "pg1" })
+	lab.members[2].role.Store("replica")
+	waitFor(t, flipLimit, "reads back on a replica", func() bool { return lab.connect(t, lab.params.Replica) == "pg3" })
+}
+
+// lab is three fake members behind a real HAProxy with the shipped configuration.
+type lab struct {
+	params  HAProxyParams
+	members []*fakeMember
+	process *os.Process
+	config  string
+}
+
+// newLab makes the members; primary is the index of the one that says it is, -1 for none.
+func newLab(t *testing.T, primary int) *lab {
+	t.Helper()
+	l := &lab{params: DefaultHAProxyParams()}
+	l.params.Servers = nil
+	for i := range 3 {
+		role := "replica"
+		if i == primary {
+			role = "primary"
+		}
+		m := startMember(t, fmt.Sprintf("pg%d", i+1), role)
+		l.members = append(l.members, m)
+		l.params.Servers = append(l.params.Servers, m.server)
+	}
+	dir := t.TempDir()
+	l.params.Primary, l.params.Replica, l.params.Stats = freeAddr(t), freeAddr(t), freeAddr(t)
+	l.params.StateFile = filepath.Join(dir, "haproxy.state")
+	l.params.Socket, l.params.User, l.params.Group, l.params.Chroot = "", "", "", ""
+	l.params.Log = "stderr format raw local0"
+	config, state, err := HAProxyConfig(l.params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.config = filepath.Join(dir, "haproxy.cfg")
+	for name, text := range map[string][]byte{l.config: config, l.params.StateFile: state} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+// start runs HAProxy as systemd does, a master with a worker, and stops it with the test.
+func (l *lab) start(t *testing.T) {
+	t.Helper()
+	log := &strings.Builder{}
+	cmd := exec.Command(haproxyBinary(t), "-W", "-db", "-f", l.config)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.process = cmd.Process
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("haproxy said:\n%s", log.String())
+		}
+	})
+}
+
+// connect opens one connection and returns the name of the member it reached, empty when it reached none.
+func (l *lab) connect(t *testing.T, addr string) string {
+	t.Helper()
+	conn, name := dial(t.Context(), addr)
+	if conn != nil {
+		_ = conn.Close()
+	}
+	return name
+}
+
+// hold opens a connection and keeps it open until the test ends.
+func (l *lab) hold(t *testing.T, addr string) (net.Conn, string) {
+	t.Helper()
+	conn, name := dial(t.Context(), addr)
+	if conn == nil {
+		t.Fatalf("no connection to %s", addr)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn, name
+}
+
+func dial(ctx context.Context, addr string) (net.Conn, string) {
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, ""
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		_ = conn.Close()
+		return nil, ""
+	}
+	return conn, strings.TrimSpace(line)
+}
+
+// sightings is where connections went.
+type sightings struct {
+	counts map[string]int
+	first  time.Duration // from the beginning to the first that arrived anywhere
+}
+
+// observe connects every two milliseconds for a while.
+func (l *lab) observe(t *testing.T, addr string, during time.Duration) sightings {
+	t.Helper()
+	seen := sightings{counts: map[string]int{}}
+	start := time.Now()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for ; time.Since(start) < during; <-tick.C {
+		name := l.connect(t, addr)
+		if name == "" {
+			continue
+		}
+		if len(seen.counts) == 0 {
+			seen.first = time.Since(start)
+		}
+		seen.counts[name]++
+	}
+	return seen
+}
+
+func (l *lab) requireOnly(t *testing.T, seen sightings, name string) {
+	t.Helper()
+	if seen.counts[name] == 0 || len(seen.counts) != 1 {
+		t.Errorf("connections went to %v, want %s only", seen.counts, name)
+	}
+}
+
+func (l *lab) waitForWrites(t *testing.T, name string) {
+	t.Helper()
+	waitFor(t, 2*time.Second, "writes on "+name, func() bool { return l.connect(t, l.params.Primary) == name })
+}
+
+func waitFor(t *testing.T, limit time.Duration, what string, met func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for ; !met(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", limit, what)
+		}
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// haproxyBinary finds HAProxy also where a plain user's PATH does not look.
+func haproxyBinary(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"haproxy", "/usr/sbin/haproxy", "/usr/local/sbin/haproxy"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("haproxy is not installed: script/install-deps test installs it")
+	return ""
+}
