@@ -86,7 +86,8 @@ func (s *Server) refusal(err error, pid int) (cluster.Mode, error) {
 	return cluster.ModeUnknown, fmt.Errorf("look at the server: %w", err)
 }
 
-// pidFile is what postmaster.pid says.
+// pidFile is what postmaster.pid says, and with fewer lines the lock file of a
+// socket.
 type pidFile struct {
 	pid int
 	dir string
@@ -95,10 +96,12 @@ type pidFile struct {
 	status               string
 }
 
-func (s *Server) readPidFile() (p pidFile, err error) {
+func (s *Server) readPidFile() (pidFile, error) { return s.readLockFile(s.data("postmaster.pid")) }
+
+func (s *Server) readLockFile(path string) (p pidFile, err error) {
 	var content []byte
 	err = s.owner.do(func() (err error) {
-		content, err = os.ReadFile(s.data("postmaster.pid"))
+		content, err = os.ReadFile(path)
 		return err
 	})
 	if err != nil {

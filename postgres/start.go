@@ -32,7 +32,7 @@ type Start struct {
 }
 
 // StartSpec says how to start the server, and prepares its directory: history
-// files of numbers that nobody took are removed, and a postmaster.pid of a
+// files of numbers that nobody took are removed, and lock files that name a
 // process that is certainly not a postmaster of this directory. That no process
 // of the server is left is for the guard to prove, before.
 //
@@ -61,7 +61,7 @@ func (s *Server) StartSpec(writable bool, settings cluster.Settings) (Start, err
 		return nil
 	})
 	if err == nil {
-		err = s.dropStalePid()
+		err = s.dropStaleLocks()
 	}
 	if err != nil {
 		return Start{}, fmt.Errorf("prepare a start: %w", err)
@@ -168,22 +168,42 @@ func parseOpts(content string) map[string]string {
 	return options
 }
 
-// dropStalePid removes postmaster.pid when the process it names is gone, or is
-// another program's that got the number since: PostgreSQL would refuse to start
-// if that one happens to be of its own user. Anything unclear stays.
-func (s *Server) dropStalePid() error {
-	lockfile, err := s.readPidFile()
+// dropStaleLocks removes the lock files of a server that is gone, when the process
+// they name is gone too, or is another program's that got the number since:
+// PostgreSQL would refuse to start if that one happens to be of its own user, or
+// while a killed postmaster waits for init to take notice. Anything unclear stays.
+func (s *Server) dropStaleLocks() error {
+	for _, path := range []string{s.data("postmaster.pid"), s.socketPath() + ".lock"} {
+		stale, err := s.isStaleLock(path)
+		if err != nil {
+			return err
+		}
+		if !stale {
+			continue
+		}
+		if err := s.owner.do(func() error { return os.Remove(path) }); err != nil {
+			return fmt.Errorf("remove the lock file of a server that is gone: %w", err)
+		}
+	}
+	return nil
+}
+
+// isStaleLock tells whether a lock file is this directory's and its process is gone.
+func (s *Server) isStaleLock(path string) (bool, error) {
+	lock, err := s.readLockFile(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errPidFile) {
-		return nil // half written: PostgreSQL itself knows what to do with it
+		return false, nil // half written: PostgreSQL itself knows what to do with it
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	alive, err := s.isServerProcess(max(lockfile.pid, -lockfile.pid))
-	if err != nil || alive {
-		return err
+	if path != s.data("postmaster.pid") {
+		if mine, err := s.sameDirectory(lock.dir); err != nil || !mine {
+			return false, err // the socket is another server's
+		}
 	}
-	return s.owner.do(func() error { return os.Remove(s.data("postmaster.pid")) })
+	alive, err := s.isServerProcess(max(lock.pid, -lock.pid))
+	return !alive && err == nil, err
 }
 
 // isServerProcess tells whether pid may be a process of this directory's server:
@@ -205,7 +225,7 @@ func (s *Server) isServerProcess(pid int) (bool, error) {
 		return false, nil // ended just now, or a zombie
 	}
 	if err != nil {
-		return false, fmt.Errorf("postmaster.pid names process %d, whose working directory cannot be seen: %w", pid, err)
+		return false, fmt.Errorf("a lock file of the server names process %d, whose working directory cannot be seen: %w", pid, err)
 	}
 	return s.sameDirectory(cwd)
 }
