@@ -121,7 +121,7 @@ func (l *Loop) onJob(a election.Action) []Effect {
 	}
 	o := &l.obs
 	l.busy[LaneJob] = true
-	o.Job.Kind, o.Job.Since = election.KindOf(a), o.Now
+	o.Job.Kind, o.Job.Since, o.Job.Mode = election.KindOf(a), o.Now, o.Node.Value.Mode
 	if r, ok := a.(election.Restart); ok {
 		l.server.restarting = r.Request
 		if r.Request == nil {

@@ -342,7 +342,7 @@ func (l *Loop) foldJob(e JobDone) {
 		o.Guard.Writable = true
 		o.Self.Checkpointed = false
 	}
-	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, Failures: failures}
+	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, LastMode: o.Job.Mode, Failures: failures}
 	l.stale("a job has just ended")
 	if r := l.server.restarting; r != nil && e.Kind == election.JobRestart {
 		l.server.restarting = nil

@@ -76,10 +76,14 @@ func notStreaming(o Observation, leader cluster.Member, up Upstream) Decision {
 }
 
 // compare looks into a standby's relation to the leader, once each ten seconds:
-// it connects there, and what it does about it needs time to show.
+// it connects there, and what it does about it needs time to show. The comparison
+// of a stopped server does not count against one that is seen to have diverged:
+// pg_control does not know how far the WAL of a killed standby reaches, only the
+// running server does.
 func compare(o Observation, reason cluster.Reason, leader Upstream) Decision {
 	again := o.Job.LastEnded.Add(maxJobPause)
-	if o.Job.Last == JobRejoin && o.Now < again {
+	news := reason == ReasonDiverged && o.Job.LastMode == cluster.ModeStopped && o.Job.LastErr == ""
+	if o.Job.Last == JobRejoin && o.Now < again && !news {
 		d := wait(reason, "compared with "+leader.Member+" a moment ago")
 		if o.Job.LastErr != "" {
 			d.Detail = o.Job.LastErr

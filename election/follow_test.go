@@ -52,6 +52,12 @@ func followRules() []rule {
 			given: diverged, reason: ReasonDiverged, do: acts(Rejoin{Source: b})},
 		{name: "a comparison that found nothing is not repeated at once",
 			given: with(diverged, ended(JobRejoin, time.Second)), reason: ReasonDiverged, also: wakes(now.Add(9 * time.Second))},
+		{name: "what was compared while it was stopped is no comparison of what it shows now",
+			given:  with(diverged, ended(JobRejoin, time.Second), func(o *Observation) { o.Job.LastMode = cluster.ModeStopped }),
+			reason: ReasonDiverged, do: acts(Rejoin{Source: b})},
+		{name: "a comparison that failed is not repeated at once for that",
+			given:  with(diverged, ended(JobRejoin, time.Second), func(o *Observation) { o.Job.LastMode, o.Job.LastErr = cluster.ModeStopped, "no route" }),
+			reason: ReasonDiverged, also: wakes(now.Add(9 * time.Second))},
 		{name: "a server that starts is waited for",
 			given: standby(lsn, node(func(n *cluster.NodeState) { n.Mode = cluster.ModeStarting })), reason: ReasonStartingStandby, also: looks},
 

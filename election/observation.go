@@ -141,10 +141,14 @@ const (
 type Job struct {
 	Kind  JobKind
 	Since cluster.Instant
+	// Mode is what the server was when it began.
+	Mode cluster.Mode
 	// Last is the job that ended last, LastErr its failure (empty for none).
 	Last      JobKind
 	LastErr   string
 	LastEnded cluster.Instant
+	// LastMode is what the server was when that job began.
+	LastMode cluster.Mode
 	// Failures counts failures in a row, for backing off.
 	Failures int
 }

@@ -16,6 +16,8 @@ const (
 	lookPause = 50 * time.Millisecond
 	// reportGrace is how long a race waits for members that have not reported.
 	reportGrace = 300 * time.Millisecond
+	// startGrace is how long it waits for members whose servers are starting.
+	startGrace = 2 * time.Second
 	// candidatePatience is how long the best of a race may sleep before the
 	// next best goes.
 	candidatePatience = time.Second

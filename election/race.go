@@ -117,7 +117,7 @@ func standing(o Observation, mine report) Decision {
 		return d
 	}
 	began := max(until, o.Vacancy)
-	best, missing := field(o, mine)
+	best, missing, coming := field(o, mine)
 	switch {
 	case olderTimeline(o, mine) && o.Now < began.Add(o.Settings.TTL): // guard: old_timeline_goes_last — trap 6
 		// Somebody who has seen it may be about to come; if nobody does, what was
@@ -129,6 +129,12 @@ func standing(o Observation, mine report) Decision {
 	case len(missing) > 0 && o.Now < began.Add(reportGrace):
 		d := wait(ReasonCollecting, "no report yet from "+strings.Join(missing, ", "))
 		d.wakeAt(began.Add(reportGrace))
+		return d
+	case len(coming) > 0 && o.Now < began.Add(startGrace):
+		// After a power cut everybody comes back, and not at the same moment: the
+		// first to be up need not be the one with the most.
+		d := wait(ReasonCollecting, strings.Join(coming, ", ")+" is starting and may have more")
+		d.wakeAt(began.Add(startGrace))
 		return d
 	case best.name != mine.name && o.Now < began.Add(reportGrace+candidatePatience): // guard: best_position — SAFETY 3
 		d := wait(ReasonBetterCandidate, fmt.Sprintf("%s is at %s, this member at %s", best.name, best.position, mine.position))
@@ -242,13 +248,21 @@ func ownReport(o Observation) report {
 }
 
 // field collects the reports for this vacancy and names the members that could
-// have reported and have not. A Patroni member cannot report: its published
-// position stands in.
-func field(o Observation, mine report) (best report, missing []string) {
+// have reported and have not, and those whose servers are starting: whoever shows
+// that has a living agent, be it the last holder. A Patroni member cannot report:
+// its published position stands in.
+func field(o Observation, mine report) (best report, missing, coming []string) {
 	best = mine
 	v := o.View.Value
 	for name, m := range v.Members {
-		if name == o.Self.Name || m.State != cluster.StateRunning || m.Tags.NoFailover() || lastHolder(v, name) && !reported(o, m) {
+		if name == o.Self.Name || m.Tags.NoFailover() {
+			continue
+		}
+		if m.State == cluster.StateStarting && m.IsKeeper() {
+			coming = append(coming, name)
+			continue
+		}
+		if m.State != cluster.StateRunning || lastHolder(v, name) && !reported(o, m) {
 			continue
 		}
 		if m.IsKeeper() && !reported(o, m) {
@@ -264,7 +278,8 @@ func field(o Observation, mine report) (best report, missing []string) {
 		}
 	}
 	slices.Sort(missing)
-	return best, missing
+	slices.Sort(coming)
+	return best, missing, coming
 }
 
 // lastHolder: the member whose key is vacant; dead or stopped, it is not waited for.

@@ -71,6 +71,21 @@ func raceRules() []rule {
 			given: vacant(lsn), reason: ReasonCollecting, also: wakes(now.Add(200 * time.Millisecond))},
 		{name: "a member that does not report is not waited for",
 			given: vacant(lsn, later(400*time.Millisecond)), reason: ReasonAcquiring, do: take},
+		{name: "a member whose server is starting is waited for: after a power cut it may be the one with the most",
+			given:  vacant(lsn, reports("c", lsn), later(400*time.Millisecond), who("c", func(m *cluster.Member) { m.State = cluster.StateStarting })),
+			reason: ReasonCollecting, also: wakes(now.Add(1600 * time.Millisecond))},
+		{name: "so is the last holder, when its agent has come back and starts the server",
+			given: vacant(lsn, reports("c", lsn), later(400*time.Millisecond), view(func(v *cluster.View) {
+				v.Members["b"] = member("b", cluster.RoleReplica, 0)
+			}), who("b", func(m *cluster.Member) { m.State = cluster.StateStarting })),
+			reason: ReasonCollecting, also: wakes(now.Add(1600 * time.Millisecond))},
+		{name: "but not for ever",
+			given:  vacant(lsn, reports("c", lsn), later(2*time.Second), who("c", func(m *cluster.Member) { m.State = cluster.StateStarting })),
+			reason: ReasonAcquiring, do: take},
+		{name: "a starting member that may not be elected is not waited for",
+			given: vacant(lsn, later(400*time.Millisecond), who("c", func(m *cluster.Member) {
+				m.State, m.Tags = cluster.StateStarting, cluster.Tags{"nofailover": true}
+			})), reason: ReasonAcquiring, do: take},
 		{name: "a report for an earlier vacancy does not count",
 			given:  vacant(lsn, reports("c", lsn), who("c", func(m *cluster.Member) { m.Keeper.Vacancy = beat - 1 })),
 			reason: ReasonCollecting, also: wakes(now.Add(200 * time.Millisecond))},
