@@ -43,9 +43,7 @@ func TestAllKilledNodesComeBackWithEveryRow(t *testing.T) {
 	o := b.Observe()
 
 	o.Fault()
-	for _, n := range b.Nodes {
-		b.Must(n.KillAll())
-	}
+	b.Must(b.PowerCut())
 	b.Must(b.StartNodes())
 	primary := b.Healthy(30 * time.Second)
 	o.Interrupted(5 * time.Second)

@@ -112,15 +112,32 @@ func Gone(pid int) bool { return zombie(filepath.Join("/proc", strconv.Itoa(pid)
 // KillAll ends every process of the node at once, as a power cut does: all are
 // frozen first, so that none reacts to the end of another.
 func (n *Node) KillAll() error {
+	n.freeze()
+	for _, pid := range processesOf(n.dir) { // slower, and misses none
+		_ = n.SignalPID(pid, unix.SIGSTOP)
+	}
+	return n.killRest()
+}
+
+// PowerCut ends every process of every node at one moment.
+func (c *Cluster) PowerCut() error {
+	for _, n := range c.Nodes {
+		n.freeze()
+	}
+	var all error
+	for _, n := range c.Nodes {
+		all = errors.Join(all, n.KillAll())
+	}
+	return all
+}
+
+// freeze stops the node's processes, within about a millisecond.
+func (n *Node) freeze() {
 	for _, p := range []Process{Supervisor, Guard, Worker, Postmaster} {
 		if pid, err := n.PID(p); err == nil {
 			n.freezeTree(pid)
 		}
 	}
-	for _, pid := range processesOf(n.dir) { // slower, and misses none
-		_ = n.SignalPID(pid, unix.SIGSTOP)
-	}
-	return n.killRest()
 }
 
 // freezeTree stops a process, and then its children: none is born meanwhile.

@@ -220,6 +220,26 @@ func (w *Writer) Resumed(ctx context.Context, after time.Time, limit time.Durati
 	})
 }
 
+// Spread names a standby in service that does not have the table yet: a failover to
+// it would leave nothing to write to. Empty when there is none.
+func (w *Writer) Spread(ctx context.Context, c *Cluster) string {
+	for _, n := range c.Nodes {
+		if !n.Running() || n.Health(ctx, "/replica") != 200 {
+			continue
+		}
+		session, err := n.Connect(ctx)
+		if err != nil {
+			return n.Name + ": " + err.Error()
+		}
+		_, err = session.Exec(ctx, "select from "+w.table+" limit 1")
+		closeSession(session)
+		if err != nil {
+			return n.Name + ": " + err.Error()
+		}
+	}
+	return ""
+}
+
 // Lost is a row that was promised and is not there.
 type Lost struct {
 	Seq   int64

@@ -195,6 +195,7 @@ func (b *Bed) ObserveThrough(dsn string) *Observed {
 		}
 		return ""
 	})
+	b.Wait(5*time.Second, "the writer's table on every node", func(ctx context.Context) string { return writer.Spread(ctx, b.Cluster) })
 	return o
 }
 
