@@ -57,14 +57,18 @@ func newGuardLink(runtimeDir, dataDir, version string, post func(Event), ttl fun
 	}
 }
 
-func (g *guardLink) client() *guard.Client {
+// Guard is the session with the guard, nil while there is none.
+func (g *guardLink) Guard() Guard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.now == nil {
+		return nil // not an interface that holds a nil pointer
+	}
 	return g.now
 }
 
-// pid is the postmaster's, 0 when the guard has none.
-func (g *guardLink) pid() int {
+// PID is the postmaster's, 0 when the guard has none.
+func (g *guardLink) PID() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.last.Server == nil {
@@ -73,15 +77,15 @@ func (g *guardLink) pid() int {
 	return g.last.Server.PID
 }
 
-// started notes a server a job has started, so that its exit can be waited for.
-func (g *guardLink) started(s guard.Server) {
+// Started notes a server a job has started, so that its exit can be waited for.
+func (g *guardLink) Started(s guard.Server) {
 	g.mu.Lock()
 	g.last.Server = &s
 	g.mu.Unlock()
 }
 
-// exited is closed when the instance has exited and none of it is left.
-func (g *guardLink) exited(instance string) <-chan struct{} { return g.exit(instance) }
+// Exited is closed when the instance has exited and none of it is left.
+func (g *guardLink) Exited(instance string) <-chan struct{} { return g.exit(instance) }
 
 func (g *guardLink) exit(instance string) chan struct{} {
 	g.mu.Lock()

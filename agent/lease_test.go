@@ -235,7 +235,7 @@ func TestARenewalThatTheGuardDidNotHearOfDoesNotCount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{log: quiet, store: store, session: session, lease: lease}
+	n := &Node{log: quiet, clock: realClock{}, store: store, session: session, lease: lease}
 	n.link = newGuardLink(t.TempDir(), t.TempDir(), "1", func(Event) {}, func() time.Duration { return 5 * time.Second }, quiet)
 	settings, _ := parseTest(nil)
 	e, ok := n.onLease(t.Context(), OnLease{Action: election.Renew{}, Settings: settings, Term: lease.Term(), Margin: time.Second}).(LeaseDone)

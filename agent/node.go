@@ -9,12 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/election"
-	"github.com/pgkeeper/pgkeeper/guard"
 	"github.com/pgkeeper/pgkeeper/postgres"
 )
 
@@ -23,11 +21,12 @@ var errNoGuard = errors.New("no session with the guard")
 
 // Node runs effects on the real thing: the store, the guard, the server.
 type Node struct {
-	store    *dcs.Store
-	pg       *postgres.Server
-	log      *slog.Logger
-	stateDir string
-	dataDir  string
+	store   *dcs.Store
+	pg      Server
+	clock   Clock
+	log     *slog.Logger
+	dataDir string
+	persist func(Memory) error
 	// local is the local configuration in force.
 	local atomic.Pointer[config.Config]
 	// configured: the server's files were written by this worker and no clone,
@@ -38,7 +37,7 @@ type Node struct {
 	// reread reads the local configuration again.
 	reread func() error
 
-	link *guardLink
+	link Link
 
 	mu      sync.Mutex
 	session *dcs.Session
@@ -67,11 +66,11 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 	case OnFence:
 		return FenceDone{errText(n.fence())}
 	case GuardEnd:
-		n.tellGuard("end term", func(g *guard.Client) error { return g.EndTerm(ctx, int64(do.Term)) })
+		n.tellGuard("end term", func(g Guard) error { return g.EndTerm(ctx, int64(do.Term)) })
 	case GuardPause:
-		return GuardPaused{do.On, errText(n.onGuard(func(g *guard.Client) error { return g.SetPause(ctx, do.On) }))}
+		return GuardPaused{do.On, errText(n.onGuard(func(g Guard) error { return g.SetPause(ctx, do.On) }))}
 	case Persist:
-		if err := saveMemory(n.stateDir, Memory(do)); err != nil {
+		if err := n.persist(Memory(do)); err != nil {
 			n.log.Warn("memory not persisted", "error", err.Error())
 		}
 		return persisted{}
@@ -80,15 +79,15 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 }
 
 // tellGuard sends something whose refusal the guard's own deadline makes good.
-func (n *Node) tellGuard(what string, tell func(*guard.Client) error) {
+func (n *Node) tellGuard(what string, tell func(Guard) error) {
 	if err := n.onGuard(tell); err != nil {
 		n.log.Warn("guard not told", "action", what, "error", err.Error())
 	}
 }
 
 // onGuard calls the guard, if there is a session.
-func (n *Node) onGuard(call func(*guard.Client) error) error {
-	g := n.link.client()
+func (n *Node) onGuard(call func(Guard) error) error {
+	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
 	}
@@ -105,7 +104,7 @@ func errText(err error) string {
 // look looks at the server as the guard has it, and at its directory when the
 // guard has none.
 func (n *Node) look(ctx context.Context, do Look) Event {
-	e := Looked{At: clock.Now(), Fast: do.Fast, Instance: do.Instance}
+	e := Looked{At: n.clock.Now(), Fast: do.Fast, Instance: do.Instance}
 	var err error
 	switch {
 	case do.Fast:
@@ -113,7 +112,7 @@ func (n *Node) look(ctx context.Context, do Look) Event {
 		fast, err = n.pg.LookFast(ctx)
 		e.Node = fastState(fast)
 	case do.Running:
-		e.Node, err = n.pg.Look(ctx, true, n.link.pid())
+		e.Node, err = n.pg.Look(ctx, true, n.link.PID())
 	default:
 		e.Node, err = n.pg.Disk(ctx)
 	}
@@ -152,7 +151,7 @@ func (n *Node) openSession(ctx context.Context, do OpenSession) Event {
 	}
 	s, err := n.store.Open(ctx, n.name(), do.TTL)
 	if err != nil {
-		return KeptAlive{At: clock.Now(), Gone: true, Err: err.Error()}
+		return KeptAlive{At: n.clock.Now(), Gone: true, Err: err.Error()}
 	}
 	n.setSession(s)
 	return SessionOpened{LeaseID: s.ID(), TTL: do.TTL}
@@ -173,7 +172,7 @@ func (n *Node) setLease(l *dcs.Lease) {
 }
 
 func (n *Node) keepAlive(ctx context.Context) Event {
-	at := clock.Now()
+	at := n.clock.Now()
 	err := n.withSession(func(s *dcs.Session) error { return s.KeepAlive(ctx) })
 	return KeptAlive{At: at, Gone: errors.Is(err, dcs.ErrLeaseGone), Err: errText(err)}
 }
@@ -186,7 +185,7 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 	case election.PutStatus:
 		return n.withLease(func(l *dcs.Lease) error { return l.PutStatus(ctx, a.Positions) })
 	case election.PutHistory:
-		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History)) })
+		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History, n.clock.Wall())) })
 	case election.PutConfig:
 		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
 	case election.PutSwitchover:
@@ -211,11 +210,11 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 }
 
 // stamped gives the lines that have none the time of day, for people.
-func stamped(h cluster.History) cluster.History {
+func stamped(h cluster.History, now time.Time) cluster.History {
 	h = slices.Clone(h)
 	for i := range h {
 		if h[i].Time == "" {
-			h[i].Time = clock.Wall().UTC().Format(time.RFC3339)
+			h[i].Time = now.UTC().Format(time.RFC3339)
 		}
 	}
 	return h

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/guard"
@@ -68,7 +65,7 @@ const keepAside = 1
 
 // start starts the server and returns when it answers, or has exited.
 func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.Upstream) error {
-	g := n.link.client()
+	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
 	}
@@ -88,15 +85,15 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 		return fmt.Errorf("have the guard start the server: %w", err)
 	}
 	server := guard.Server{Instance: started.Instance, PID: started.PID, DataDir: spec.DataDir, Writable: writable}
-	n.link.started(server)
+	n.link.Started(server)
 	n.post(ServerStarted{server})
 	return n.awaitUp(ctx, started.Instance, spec)
 }
 
 // startByGuard has the guard start the server, after killing what is left of an
 // earlier one.
-func (n *Node) startByGuard(ctx context.Context, g *guard.Client, o guard.StartOptions) (guard.Started, error) {
-	ctx, cancel := context.WithTimeout(ctx, guardLimit)
+func (n *Node) startByGuard(ctx context.Context, g Guard, o guard.StartOptions) (guard.Started, error) {
+	ctx, cancel := n.clock.WithTimeout(ctx, guardLimit)
 	defer cancel()
 	started, err := g.Start(ctx, o)
 	if !errors.Is(err, guard.ErrLeftovers) {
@@ -109,8 +106,8 @@ func (n *Node) startByGuard(ctx context.Context, g *guard.Client, o guard.StartO
 }
 
 // brief bounds one call to the guard: a job must not wait for one that hangs.
-func brief(ctx context.Context, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, guardLimit)
+func (n *Node) brief(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := n.clock.WithTimeout(ctx, guardLimit)
 	defer cancel()
 	return call(ctx)
 }
@@ -132,7 +129,7 @@ func (n *Node) prepareStart(ctx context.Context, do OnJob, writable bool, up *el
 // awaitUp waits until the server answers queries, for as long as its recovery
 // takes.
 func (n *Node) awaitUp(ctx context.Context, instance string, spec postgres.Start) error {
-	exited := n.link.exited(instance)
+	exited := n.link.Exited(instance)
 	for {
 		if _, err := n.pg.LookFast(ctx); err == nil {
 			return nil
@@ -150,25 +147,25 @@ func (n *Node) awaitUp(ctx context.Context, instance string, spec postgres.Start
 			return ctx.Err()
 		default:
 		}
-		clock.Sleep(ctx.Done(), upEvery)
+		n.clock.Sleep(ctx.Done(), upEvery)
 	}
 }
 
 // stop stops the server, harder when it takes too long, and returns when the
 // guard has proved that none of it is left.
 func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
-	g := n.link.client()
+	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
 	}
 	var status guard.Status
-	if err := brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err }); err != nil {
+	if err := n.brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err }); err != nil {
 		return fmt.Errorf("ask the guard what runs: %w", err)
 	}
 	if status.Server == nil {
 		return nil
 	}
-	exited := n.link.exited(status.Server.Instance)
+	exited := n.link.Exited(status.Server.Instance)
 	if mode == guard.Fast {
 		n.endStuckSenders(ctx)
 	}
@@ -180,10 +177,10 @@ func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
 		if step.mode == guard.Immediate && mode == guard.Kill {
 			continue
 		}
-		if err := brief(ctx, func(ctx context.Context) error { return g.Stop(ctx, step.mode) }); err != nil {
+		if err := n.brief(ctx, func(ctx context.Context) error { return g.Stop(ctx, step.mode) }); err != nil {
 			return fmt.Errorf("have the guard stop the server: %w", err)
 		}
-		if within(ctx, exited, step.wait) {
+		if n.clock.Wait(ctx, exited, step.wait) {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -197,31 +194,18 @@ func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
 // endStuckSenders ends walsenders whose standby confirms nothing; a failure only
 // makes the stop slower.
 func (n *Node) endStuckSenders(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := n.clock.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if _, err := n.pg.TerminateStuckWalsenders(ctx, stuckSender); err != nil {
 		n.log.Debug("walsenders not looked at", "error", err.Error())
 	}
 }
 
-// within reports whether done was closed within d.
-func within(ctx context.Context, done <-chan struct{}, d time.Duration) bool {
-	timer := clock.Timer(d)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
-}
-
 // promote has the guard promote the server onto the reserved timeline and returns
 // when it accepts writes there. On any other timeline it must not write (S8): the
 // term is ended, which stops it.
 func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline) error {
-	g := n.link.client()
+	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
 	}
@@ -229,15 +213,15 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 	if err != nil {
 		return err
 	}
-	if err := brief(ctx, func(ctx context.Context) error { return g.Promote(ctx, int64(do.Term), n.dataDir, files) }); err != nil {
+	if err := n.brief(ctx, func(ctx context.Context) error { return g.Promote(ctx, int64(do.Term), n.dataDir, files) }); err != nil {
 		return fmt.Errorf("have the guard promote the server: %w", err)
 	}
-	exited := n.link.exited(do.Instance)
+	exited := n.link.Exited(do.Instance)
 	for {
 		fast, err := n.pg.LookFast(ctx)
 		if err == nil && !fast.InRecovery {
 			if fast.Timeline != timeline { // guard: promoted_timeline — SAFETY 5
-				_ = brief(ctx, func(ctx context.Context) error { return g.EndTerm(ctx, int64(do.Term)) })
+				_ = n.brief(ctx, func(ctx context.Context) error { return g.EndTerm(ctx, int64(do.Term)) })
 				return fmt.Errorf("%w: %d, reserved was %d", errTimeline, fast.Timeline, timeline)
 			}
 			return nil
@@ -249,7 +233,7 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 			return ctx.Err()
 		default:
 		}
-		clock.Sleep(ctx.Done(), promotedEvery)
+		n.clock.Sleep(ctx.Done(), promotedEvery)
 	}
 }
 
@@ -257,14 +241,7 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 // stopped guard, its death takes the postmaster with it, and whatever is left in
 // the data directory is killed from here and proved gone.
 func (n *Node) fence() error {
-	if g := n.link.client(); g != nil {
-		if pid := g.PeerPID(); pid > 1 {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-				n.log.Warn("guard not killed", "pid", pid, "error", err.Error())
-			}
-		}
-	}
-	killed, err := guard.KillAll(n.dataDir, killPatience)
+	killed, err := n.link.Kill()
 	n.log.Warn("server fenced without its guard", "killed", killed)
 	return err
 }

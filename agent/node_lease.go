@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/election"
@@ -17,7 +16,7 @@ import (
 // time, the guard gets its deadline in the same breath, before the loop hears of
 // it: whatever the loop then starts finds the deadline in place.
 func (n *Node) onLease(ctx context.Context, do OnLease) Event {
-	at := clock.Now()
+	at := n.clock.Now()
 	e := LeaseDone{Action: do.Action, At: at, Term: do.Term}
 	lease, revision, err := n.callLease(ctx, do)
 	e.Outcome, e.Err, e.Revision = outcome(err), errText(err), revision
@@ -56,7 +55,7 @@ func runsFrom(do OnLease, at cluster.Instant) cluster.Instant {
 }
 
 func (n *Node) deadline(ctx context.Context, term cluster.Term, at cluster.Instant, margin time.Duration) error {
-	g := n.link.client()
+	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
 	}

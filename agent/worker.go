@@ -112,9 +112,8 @@ func (w *worker) build() error {
 	}
 	w.store = dcs.NewStore(kv, c.Namespace, c.Scope)
 	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseConfig, w.Log, clock.Now())
-	w.node = &Node{store: w.store, pg: pg, log: w.Log, stateDir: c.Keeper.StateDir, dataDir: c.PostgreSQL.DataDir}
-	w.node.reread = w.reload
-	w.node.local.Store(c)
+	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
+		Persist: func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) }})
 	w.driver = NewDriver(loop, w.node, w.metrics.step, w.Log)
 	w.metrics.status = w.driver.Status
 	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler()})
@@ -167,11 +166,12 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	defer w.cancel(nil)
 	part(func() error { return w.surface.Serve(ctx) })
 	w.node.post = func(e Event) { w.driver.Post(ctx, e) }
-	w.node.link = newGuardLink(w.Config.Keeper.RuntimeDir, w.Config.PostgreSQL.DataDir, w.Version, w.node.post, w.ttl, w.Log)
+	link := newGuardLink(w.Config.Keeper.RuntimeDir, w.Config.PostgreSQL.DataDir, w.Version, w.node.post, w.ttl, w.Log)
+	w.node.link = link
 	if err := w.alone(ctx); err != nil {
 		return err
 	}
-	part(func() error { return w.node.link.run(ctx) })
+	part(func() error { return link.run(ctx) })
 	part(func() error { w.watch(ctx); return nil })
 	part(func() error { w.obey(ctx, signals); return nil })
 	if err := supervisor.NotifyReady(); err != nil {
@@ -308,7 +308,7 @@ func (w *worker) leave() {
 	if err := w.node.withSession(func(s *dcs.Session) error { return errors.Join(s.DeleteMember(ctx), s.Close(ctx)) }); err != nil {
 		w.Log.Debug("member key not removed", "error", err.Error())
 	}
-	w.node.tellGuard("shutdown", func(g *guard.Client) error { return g.Shutdown(ctx, false) })
+	w.node.tellGuard("shutdown", func(g Guard) error { return g.Shutdown(ctx, false) })
 }
 
 // newServer makes the local server of the configuration.

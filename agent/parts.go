@@ -1,0 +1,166 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// What effects run on. A worker gives the real parts, the simulator models of
+// them; the effects themselves are the same code.
+type (
+	// Server is the local server and its directory; *postgres.Server is it.
+	Server interface {
+		looker
+		starter
+		copier
+		tuner
+	}
+	// looker says how the server is.
+	looker interface {
+		Look(ctx context.Context, running bool, pid int) (cluster.NodeState, error)
+		LookFast(ctx context.Context) (postgres.Fast, error)
+		Disk(ctx context.Context) (cluster.NodeState, error)
+		Close()
+	}
+	// starter prepares what the guard then does.
+	starter interface {
+		StartSpec(writable bool, settings cluster.Settings) (postgres.Start, error)
+		SetStandbySignal(on bool) error
+		StartFailure(start postgres.Start) error
+		CheckPort(ctx context.Context) error
+		HistoryFiles(current, wanted cluster.Timeline) (map[string]string, error)
+		TerminateStuckWalsenders(ctx context.Context, olderThan time.Duration) ([]string, error)
+	}
+	// copier makes and replaces the data directory.
+	copier interface {
+		InitDB(ctx context.Context, spec postgres.InitSpec) (systemID string, err error)
+		SourceInfo(ctx context.Context, source postgres.Source) (postgres.SourceInfo, error)
+		Rewind(ctx context.Context, source postgres.Source) (rewound bool, err error)
+		Clone(ctx context.Context, source postgres.Source, progress func(done, total int64)) error
+		MoveAside(ctx context.Context, keep int) (newPath string, err error)
+	}
+	// tuner changes a running server, or how it will run.
+	tuner interface {
+		WriteConfig(ctx context.Context, spec postgres.ConfigSpec) (postgres.Change, error)
+		WriteUpstream(up postgres.Upstream) error
+		Follow(ctx context.Context, up postgres.Upstream) error
+		Reload(ctx context.Context) error
+		Checkpoint(ctx context.Context) error
+		ArchiveHistory(ctx context.Context) error
+		EnsureSlots(ctx context.Context, want []string, policy postgres.SlotPolicy) (postgres.SlotChanges, error)
+	}
+
+	// Guard is a session with the guard; *guard.Client is it.
+	Guard interface {
+		Status(ctx context.Context) (guard.Status, error)
+		Start(ctx context.Context, o guard.StartOptions) (guard.Started, error)
+		Stop(ctx context.Context, mode guard.Mode) error
+		Promote(ctx context.Context, term int64, dataDir string, history map[string]string) error
+		Deadline(ctx context.Context, term int64, at, margin time.Duration) error
+		EndTerm(ctx context.Context, term int64) error
+		SetPause(ctx context.Context, on bool) error
+		KillLeftovers(ctx context.Context, dataDir string) (int, error)
+		Shutdown(ctx context.Context, force bool) error
+	}
+
+	// Link keeps the session with the guard.
+	Link interface {
+		// Guard is the session, nil while there is none.
+		Guard() Guard
+		// PID is the postmaster's, 0 when the guard has none.
+		PID() int
+		// Started notes a server that a job has had the guard start.
+		Started(s guard.Server)
+		// Exited is closed when the instance has exited and none of it is left.
+		Exited(instance string) <-chan struct{}
+		// Kill kills a guard that hangs and every process of the server, and
+		// returns when it is proved that none is left.
+		Kill() (killed int, err error)
+	}
+
+	// Clock is time as effects know it. Waits end early with done or ctx.
+	Clock interface {
+		Now() cluster.Instant
+		Wall() time.Time
+		// Sleep reports whether d passed.
+		Sleep(done <-chan struct{}, d time.Duration) bool
+		// Wait reports whether until was closed within d.
+		Wait(ctx context.Context, until <-chan struct{}, d time.Duration) bool
+		WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
+	}
+)
+
+// Parts are what a Node is made of.
+type Parts struct {
+	Store  *dcs.Store
+	Server Server
+	Link   Link
+	Clock  Clock
+	Config *config.Config
+	// Post gives the loop an event that an effect reports before its end.
+	Post func(Event)
+	// Reread reads the local configuration again.
+	Reread func() error
+	// Persist keeps what a reboot must not forget, durably.
+	Persist func(Memory) error
+	Log     *slog.Logger
+}
+
+// NewNode makes the runner of effects on the given parts.
+func NewNode(p Parts) *Node {
+	n := &Node{
+		store: p.Store, pg: p.Server, link: p.Link, clock: p.Clock, log: p.Log,
+		post: p.Post, reread: p.Reread, persist: p.Persist, dataDir: p.Config.PostgreSQL.DataDir,
+	}
+	n.local.Store(p.Config)
+	return n
+}
+
+// realClock is the machine's.
+type realClock struct{}
+
+func (realClock) Now() cluster.Instant { return clock.Now() }
+
+func (realClock) Wall() time.Time { return clock.Wall() }
+
+func (realClock) Sleep(done <-chan struct{}, d time.Duration) bool { return clock.Sleep(done, d) }
+
+func (realClock) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
+}
+
+func (realClock) Wait(ctx context.Context, until <-chan struct{}, d time.Duration) bool {
+	timer := clock.Timer(d)
+	defer timer.Stop()
+	select {
+	case <-until:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Kill reaches even a stopped guard, whose death takes the postmaster with it;
+// whatever is left in the data directory is killed from here and proved gone.
+func (g *guardLink) Kill() (killed int, err error) {
+	g.mu.Lock()
+	client := g.now
+	g.mu.Unlock()
+	if client != nil && client.PeerPID() > 1 {
+		if err := unix.Kill(client.PeerPID(), unix.SIGKILL); err != nil {
+			g.log.Warn("guard not killed", "pid", client.PeerPID(), "error", err.Error())
+		}
+	}
+	return guard.KillAll(g.dataDir, killPatience)
+}
