@@ -87,7 +87,7 @@ func (k *keeper) startIn(dir directory, session uint64, r request) (*instance, e
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
-	k.inst = &instance{id: newID(), pid: pid, dir: dir, state: Running, writable: r.Writable, since: k.clock.Now()}
+	k.inst = &instance{id: k.newID(), pid: pid, dir: dir, state: Running, writable: r.Writable, since: k.clock.Now()}
 	k.log.Info("server started", "pid", pid, "data_dir", dir.path, "writable", r.Writable, "term", r.Term)
 	return k.inst, nil
 }
@@ -141,7 +141,7 @@ func (k *keeper) adopt(r request) (*instance, error) {
 		return nil, fmt.Errorf("adopt pid %d: %w", r.PID, err)
 	}
 	k.inst = &instance{
-		id: newID(), pid: r.PID, dir: dir, state: Running,
+		id: k.newID(), pid: r.PID, dir: dir, state: Running,
 		writable: r.Writable, adopted: true, since: k.clock.Now(),
 	}
 	k.log.Info("server adopted, without parent-death signal", "pid", r.PID, "data_dir", dir.path, "writable", r.Writable)

@@ -98,11 +98,14 @@ type keeper struct {
 	quit    <-chan struct{} // end of the parent's pipe, or context done
 
 	killTook func(time.Duration) // keeps the last kill across guards; may be nil
+	beside   func(func())        // runs what may wait for the disk beside the loop
+	newID    func() string       // names an instance
 }
 
 func newKeeper(c clock, p processes, f files, log *slog.Logger, self Status) *keeper {
 	return &keeper{
 		clock: c, procs: p, files: f, log: log, self: self,
+		beside: func(work func()) { go work() }, newID: newID,
 		conns:   map[*conn]struct{}{},
 		accepts: make(chan *conn),
 		inbox:   make(chan message),
@@ -124,9 +127,7 @@ func (k *keeper) run(ctx context.Context) {
 		case c := <-k.accepts:
 			k.accept(c)
 		case m := <-k.inbox:
-			// guard: expired-first — SAFETY 2: after a suspend a late renewal must not revive a deadline that has passed.
-			k.tick(k.clock.Now())
-			k.receive(m)
+			k.take(m)
 		case <-k.procs.Changed():
 		case p := <-k.jobs:
 			k.tick(k.clock.Now())
@@ -140,6 +141,13 @@ func (k *keeper) run(ctx context.Context) {
 			k.leave("cancelled")
 		}
 	}
+}
+
+// take answers one message, after everything that is due.
+func (k *keeper) take(m message) {
+	// guard: expired-first — SAFETY 2: after a suspend a late renewal must not revive a deadline that has passed.
+	k.tick(k.clock.Now())
+	k.receive(m)
 }
 
 // tick does everything that is due: reap, fire the deadline, escalate, look again.

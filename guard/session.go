@@ -20,6 +20,7 @@ type conn struct {
 	out     chan []byte
 	session uint64 // 0 before hello
 	pid     int
+	deliver func(any) // of a Model, which has no socket: takes what others get as a line
 }
 
 // message is one line of a peer, or its end.
@@ -90,6 +91,10 @@ func (k *keeper) send(c *conn, v any) {
 	if _, ok := k.conns[c]; !ok {
 		return
 	}
+	if c.deliver != nil {
+		c.deliver(v)
+		return
+	}
 	select {
 	case c.out <- encodeLine(v):
 	default:
@@ -111,7 +116,9 @@ func (k *keeper) drop(c *conn) {
 		return
 	}
 	delete(k.conns, c)
-	close(c.out)
+	if c.out != nil {
+		close(c.out)
+	}
 	if k.worker == c {
 		k.worker = nil
 		k.log.Info("worker disconnected", "pid", c.pid, "session", c.session)
