@@ -304,3 +304,7 @@ func stays(t *testing.T, d Decision) {
 		t.Error("the agent may exit")
 	}
 }
+
+func slots(has ...cluster.Slot) change {
+	return node(func(n *cluster.NodeState) { n.Slots = has })
+}

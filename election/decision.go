@@ -168,7 +168,7 @@ type (
 	// Follow points the standby at another upstream.
 	Follow struct{ Upstream Upstream }
 	// EnsureSlots makes the physical slots wanted, and drops those of members that
-	// left long ago, which would keep WAL for ever.
+	// left long ago or stream from elsewhere, which would keep WAL for ever.
 	EnsureSlots struct{ Want, Drop []string }
 	// Checkpoint runs a checkpoint; For is the switchover it prepares, empty
 	// after a promotion.

@@ -56,7 +56,11 @@ func stream(o Observation) Decision {
 		return do(ReasonRepointing, Follow{Upstream: up})
 	}
 	if node.Receiver != nil && node.Receiver.Status == "streaming" {
-		return wait(ReasonFollowing, up.Member)
+		d := wait(ReasonFollowing, up.Member)
+		if slots, ok := slotsToMend(o); ok {
+			d.Actions = []Action{slots}
+		}
+		return d
 	}
 	return notStreaming(o, leader, up)
 }

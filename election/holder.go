@@ -135,8 +135,8 @@ func leading(o Observation) Decision {
 func duties(o Observation) []Action {
 	v, node := o.View.Value, o.Node.Value
 	var actions []Action
-	if missing := missingSlots(o); o.Settings.PostgreSQL.UseSlots && len(missing)+len(o.ExpiredSlots) > 0 && !o.Settings.Pause { // guard: paused_slots — S6
-		actions = append(actions, EnsureSlots{Want: missing, Drop: o.ExpiredSlots})
+	if slots, ok := slotsToMend(o); ok {
+		actions = append(actions, slots)
 	}
 	if !o.Self.Checkpointed && !o.Settings.Pause {
 		actions = append(actions, Checkpoint{})
@@ -171,23 +171,6 @@ func duties(o Observation) []Action {
 		actions = append(actions, PutConfig{})
 	}
 	return actions
-}
-
-// missingSlots are the members' slots this server does not have yet, all of them
-// when one is missing.
-func missingSlots(o Observation) []string {
-	var missing []string
-	for name, m := range o.View.Value.Members {
-		slot := cluster.SlotName(name)
-		if name == o.Self.Name || m.Tags.Bool("nostream") {
-			continue
-		}
-		if !slices.ContainsFunc(o.Node.Value.Slots, func(s cluster.Slot) bool { return s.Name == slot }) {
-			missing = append(missing, slot)
-		}
-	}
-	slices.Sort(missing)
-	return missing
 }
 
 func slotPositions(node cluster.NodeState) map[string]cluster.LSN {

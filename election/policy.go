@@ -102,16 +102,21 @@ func upstreamOf(m cluster.Member) (Upstream, bool) {
 // tag names while that one runs, else the leader.
 func upstream(o Observation) (Upstream, bool) {
 	v := o.View.Value
-	if from, _ := o.Self.Tags["replicatefrom"].(string); from != "" && from != o.Self.Name {
-		if m, ok := v.Members[from]; ok && m.State == cluster.StateRunning {
-			return upstreamOf(m)
-		}
+	if m, ok := namedUpstream(v, o.Self.Name, o.Self.Tags); ok {
+		return upstreamOf(m)
 	}
 	leader, ok := v.LeaderMember()
 	if !ok || leader.Name == o.Self.Name {
 		return Upstream{}, false
 	}
 	return upstreamOf(leader)
+}
+
+// namedUpstream is the running member that a member's replicatefrom tag names.
+func namedUpstream(v cluster.View, name string, tags cluster.Tags) (cluster.Member, bool) {
+	from, _ := tags["replicatefrom"].(string)
+	m, ok := v.Members[from]
+	return m, ok && from != name && m.State == cluster.StateRunning
 }
 
 // conninfoTarget reads host and port from a conninfo as PostgreSQL shows it.

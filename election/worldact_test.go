@@ -190,6 +190,7 @@ func (m *machine) call(a Action) bool {
 		for _, name := range a.Want {
 			m.node.Slots = append(m.node.Slots, cluster.Slot{Name: name, Type: "physical"})
 		}
+		m.node.Slots = slices.DeleteFunc(m.node.Slots, func(s cluster.Slot) bool { return slices.Contains(a.Drop, s.Name) })
 		return true
 	case PutPausedPrimary:
 		if a.Name == "" && v.PausedAt != nil && v.PausedAt.ModRevision == a.Revision {
