@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -20,8 +21,11 @@ const (
 	// on the path of every failover.
 	promotedEvery = 2 * time.Millisecond
 	// stuckSender is how long a walsender may confirm nothing before a fast
-	// shutdown does not wait for it (trap 9).
-	stuckSender = 50 * time.Millisecond
+	// shutdown does not wait for it (trap 9). Being ended costs its standby a
+	// reconnection; the successor of a switchover would miss the shutdown record,
+	// and with it the switchover, so it may be slow.
+	stuckSender    = 50 * time.Millisecond
+	stuckSuccessor = time.Second
 	// killPatience is given to an immediate stop before SIGKILL.
 	killPatience = 5 * time.Second
 )
@@ -40,7 +44,7 @@ func (n *Node) runJob(ctx context.Context, do OnJob) error {
 	case election.StartServer:
 		return n.start(ctx, do, a.Writable, a.Upstream)
 	case election.StopServer:
-		return n.stop(ctx, guard.Mode(a.Mode))
+		return n.stopFor(ctx, guard.Mode(a.Mode), a.Successor)
 	case election.Promote:
 		return n.promote(ctx, do, a.Timeline)
 	case election.Restart:
@@ -151,9 +155,12 @@ func (n *Node) awaitUp(ctx context.Context, instance string, spec postgres.Start
 	}
 }
 
-// stop stops the server, harder when it takes too long, and returns when the
+// stop stops the server for nobody in particular.
+func (n *Node) stop(ctx context.Context, mode guard.Mode) error { return n.stopFor(ctx, mode, "") }
+
+// stopFor stops the server, harder when it takes too long, and returns when the
 // guard has proved that none of it is left.
-func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
+func (n *Node) stopFor(ctx context.Context, mode guard.Mode, successor string) error {
 	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
@@ -167,7 +174,7 @@ func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
 	}
 	exited := n.link.Exited(status.Server.Instance)
 	if mode == guard.Fast {
-		n.endStuckSenders(ctx)
+		n.endStuckSenders(ctx, successor)
 	}
 	patience := n.local.Load().PostgreSQL.PgCtlTimeout
 	for _, step := range []struct {
@@ -193,10 +200,16 @@ func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
 
 // endStuckSenders ends walsenders whose standby confirms nothing; a failure only
 // makes the stop slower.
-func (n *Node) endStuckSenders(ctx context.Context) {
-	ctx, cancel := n.clock.WithTimeout(ctx, time.Second)
+func (n *Node) endStuckSenders(ctx context.Context, successor string) {
+	ctx, cancel := n.clock.WithTimeout(ctx, 2*stuckSuccessor)
 	defer cancel()
-	if _, err := n.pg.TerminateStuckWalsenders(ctx, stuckSender); err != nil {
+	patience := func(member string) time.Duration {
+		if strings.EqualFold(member, successor) {
+			return stuckSuccessor
+		}
+		return stuckSender
+	}
+	if _, err := n.pg.TerminateStuckWalsenders(ctx, patience); err != nil {
 		n.log.Debug("walsenders not looked at", "error", err.Error())
 	}
 }

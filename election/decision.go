@@ -144,8 +144,12 @@ type (
 		Writable bool
 		Upstream *Upstream
 	}
-	// StopServer stops the server and proves that none of it is left.
-	StopServer struct{ Mode StopMode }
+	// StopServer stops the server and proves that none of it is left. Successor is
+	// the member that must get the shutdown record; empty for none.
+	StopServer struct {
+		Mode      StopMode
+		Successor string
+	}
 	// Fence, in a lane of its own, kills a guard that hangs and every process of the server, and
 	// proves that none is left.
 	Fence struct{}

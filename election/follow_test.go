@@ -47,7 +47,7 @@ func followRules() []rule {
 			given:  standby(lsn, who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"replicatefrom": "a"} })),
 			reason: ReasonFollowing, do: acts(EnsureSlots{Want: []string{"c"}})},
 		{name: "a former primary drops the slots nobody streams from here, which would keep WAL for ever",
-			given: standby(lsn, slots(cluster.Slot{Name: "b", Type: "physical"}, cluster.Slot{Name: "c", Type: "physical"})),
+			given:  standby(lsn, slots(cluster.Slot{Name: "b", Type: "physical"}, cluster.Slot{Name: "c", Type: "physical"})),
 			reason: ReasonFollowing, do: acts(EnsureSlots{Drop: []string{"b", "c"}})},
 		{name: "it keeps those in use, those of members that do not run, and what others made",
 			given: standby(lsn, slots(cluster.Slot{Name: "b", Type: "physical", Active: true}, cluster.Slot{Name: "c", Type: "physical"},

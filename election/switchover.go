@@ -168,7 +168,7 @@ func advance(o Observation, sw cluster.Switchover) Decision {
 		return abort(o, sw, "the agent was restarted in the middle")
 	case sw.Phase == cluster.SwitchoverStopping:
 		d := wait(ReasonSwitchoverStopping, "to "+sw.To)
-		d.urgently(o, StopServer{Mode: StopFast})
+		d.urgently(o, StopServer{Mode: StopFast, Successor: sw.To})
 		return d
 	case !known:
 		return abort(o, sw, sw.To+" is gone")

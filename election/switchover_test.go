@@ -109,7 +109,7 @@ func switchoverRules() []rule {
 			reason: ReasonSwitchoverStopping, do: acts(phased(record("op", "b", stopping)))},
 		{name: "once recorded the server is stopped",
 			given:  primary(wish("a", "b"), switchover("a", "b", stopping), prepared),
-			reason: ReasonSwitchoverStopping, do: acts(StopServer{Mode: StopFast})},
+			reason: ReasonSwitchoverStopping, do: acts(StopServer{Mode: StopFast, Successor: "b"})},
 		{name: "a candidate that is never ready ends the switchover",
 			given:  primary(wish("a", "b"), switchover("a", "b", preparing), phaseFor(31*time.Second)),
 			reason: ReasonSwitchoverAborted, do: acts(rolledBack("the candidate was not ready after 30s"), DeleteSwitchover{})},

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,35 +47,42 @@ const sendersSQL = `
 select pid, application_name, coalesce(flush_lsn::text, ''), coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn) > 0, true)
 from pg_stat_replication where state in ('streaming', 'catchup')`
 
-// TerminateStuckWalsenders ends walsenders whose standby confirmed nothing for as
-// long as olderThan although WAL was there to confirm, and returns their members'
-// names: each of them would hold a fast shutdown until wal_sender_timeout. Let a
-// checkpoint be written just before, so that every live standby has something to
-// confirm. It takes olderThan when somebody lies behind, and no time otherwise.
-func (s *Server) TerminateStuckWalsenders(ctx context.Context, olderThan time.Duration) ([]string, error) {
-	before, err := s.laggingSenders(ctx)
-	if err != nil || len(before) == 0 {
-		return nil, err
-	}
-	pause(ctx, olderThan)
-	after, err := s.laggingSenders(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var ended []string
-	for pid, sender := range after {
-		if was, there := before[pid]; !there || was.Flush != sender.Flush {
-			continue
+// sendersEvery is between two looks at walsenders that lie behind.
+const sendersEvery = 5 * time.Millisecond
+
+// TerminateStuckWalsenders ends walsenders whose standby confirms nothing for as
+// long as patience says of its member, although WAL is there to confirm, and
+// returns their members' names: each of them would hold a fast shutdown until
+// wal_sender_timeout. Let a checkpoint be written just before, so that every live
+// standby has something to confirm. It takes no time when nobody lies behind, and
+// otherwise until everybody has confirmed something or was ended.
+func (s *Server) TerminateStuckWalsenders(ctx context.Context, patience func(member string) time.Duration) (ended []string, err error) {
+	waiting, err := s.laggingSenders(ctx)
+	for began := time.Duration(0); err == nil && len(waiting) > 0; began += sendersEvery {
+		pause(ctx, sendersEvery)
+		var now map[string]cluster.Walsender
+		if now, err = s.laggingSenders(ctx); err != nil {
+			break
 		}
-		if _, err := s.act.query(ctx, "terminate", "select pg_terminate_backend($1::int)", pid); err != nil {
-			return ended, fmt.Errorf("end the walsender of %q: %w", sender.Name, err)
+		for pid, was := range waiting {
+			sender, behind := now[pid]
+			switch {
+			case !behind || sender.Flush != was.Flush:
+				delete(waiting, pid)
+			case began >= patience(was.Name):
+				delete(waiting, pid)
+				if _, err := s.act.query(ctx, "terminate", "select pg_terminate_backend($1::int)", pid); err != nil {
+					return ended, fmt.Errorf("end the walsender of %q: %w", was.Name, err)
+				}
+				ended = append(ended, was.Name)
+			}
 		}
-		ended = append(ended, sender.Name)
 	}
 	if len(ended) > 0 {
+		slices.Sort(ended)
 		s.o.Log.Info("stuck walsenders ended", "members", strings.Join(ended, ","))
 	}
-	return ended, nil
+	return ended, err
 }
 
 // laggingSenders are the walsenders behind, by pid.

@@ -288,7 +288,12 @@ func TestAStuckStandbyIsFoundBeforeAShutdown(t *testing.T) {
 	defer b.freeze(false)
 	a.must(a.Checkpoint(a.ctx()))
 	c.waitStreaming(a)
-	ended, err := a.TerminateStuckWalsenders(a.ctx(), 150*time.Millisecond)
+	ended, err := a.TerminateStuckWalsenders(a.ctx(), func(member string) time.Duration {
+		if member == "b" {
+			return 150 * time.Millisecond
+		}
+		return time.Minute // whoever lives confirms something sooner
+	})
 	a.must(err)
 	if diff := cmp.Diff([]string{"b"}, ended); diff != "" {
 		t.Errorf("ended (-want +got):\n%s", diff)
