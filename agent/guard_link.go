@@ -156,7 +156,8 @@ func (g *guardLink) hold(ctx context.Context) error {
 	g.post(GuardUp{status})
 	beats, stop := context.WithCancel(ctx)
 	defer stop()
-	go g.beat(beats, client)
+	go Heartbeat{Clock: realClock{}, Ping: client.Ping, TTL: g.ttl, Post: g.post,
+		Stopped: func() bool { return stoppedByKernel(client.PeerPID()) }}.Run(beats)
 	for e := range client.Events() {
 		if e.Kind == guard.Exited {
 			g.markExited(e.Instance)
@@ -224,17 +225,28 @@ func (g *guardLink) postmaster(pids []int) int {
 	return 0
 }
 
-// beat pings the guard, one ping at a time.
-func (g *guardLink) beat(ctx context.Context, client *guard.Client) {
+// Heartbeat has the worker know that its guard answers.
+type Heartbeat struct {
+	Clock Clock
+	Ping  func(ctx context.Context) error
+	// Stopped reports whether the kernel shows the guard as stopped.
+	Stopped func() bool
+	// TTL is T in force.
+	TTL  func() time.Duration
+	Post func(Event)
+}
+
+// Run pings the guard until ctx ends, one ping at a time.
+func (h Heartbeat) Run(ctx context.Context) {
 	frozen := false
 	for {
-		every, patience := rhythm(g.ttl())
-		if !clock.Sleep(ctx.Done(), every) {
+		every, patience := rhythm(h.TTL())
+		if !h.Clock.Sleep(ctx.Done(), every) {
 			return
 		}
-		err := ping(ctx, client, 2*every)
-		if err != nil && ctx.Err() == nil && !stoppedByKernel(client.PeerPID()) {
-			err = ping(ctx, client, patience)
+		err := h.ping(ctx, 2*every)
+		if err != nil && ctx.Err() == nil && !h.Stopped() {
+			err = h.ping(ctx, patience)
 		}
 		if ctx.Err() != nil {
 			return
@@ -242,12 +254,18 @@ func (g *guardLink) beat(ctx context.Context, client *guard.Client) {
 		if (err != nil) != frozen {
 			frozen = err != nil
 			if frozen {
-				g.post(GuardFrozen{})
+				h.Post(GuardFrozen{})
 			} else {
-				g.post(GuardAnswered{})
+				h.Post(GuardAnswered{})
 			}
 		}
 	}
+}
+
+func (h Heartbeat) ping(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := h.Clock.WithTimeout(ctx, limit)
+	defer cancel()
+	return h.Ping(ctx)
 }
 
 // rhythm is how often a guard is asked at a lease time of ttl, and how much longer
@@ -255,12 +273,6 @@ func (g *guardLink) beat(ctx context.Context, client *guard.Client) {
 func rhythm(ttl time.Duration) (every, patience time.Duration) {
 	every = min(heartbeat, ttl/10)
 	return every, min(busyPatience, ttl/2-3*every)
-}
-
-func ping(ctx context.Context, client *guard.Client, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return client.Ping(ctx)
 }
 
 // stoppedByKernel reports whether the process is stopped by a signal or a tracer.
