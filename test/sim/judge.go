@@ -1,0 +1,263 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// judge is what the invariants are checked against.
+type judge struct {
+	violation string
+	// epochs counts how often any server began to accept writes.
+	epochs    int
+	lastAcked int // epoch of the newest acknowledged commit
+	last      ack
+	highest   cluster.Term // ever held by anybody
+	numbers   map[cluster.Timeline]string
+	system    string
+	// excused counts overlaps of the named exception.
+	excused int
+	wasOver bool
+}
+
+// ack is an acknowledged commit.
+type ack struct {
+	branch *branch
+	lsn    cluster.LSN
+	node   *Node
+}
+
+// facts are what the judge knows of a node.
+type facts struct {
+	epoch int
+	// until is when the last renewal that counted has been T ago.
+	until  time.Duration
+	ttl    time.Duration
+	how    election.Action // the action that took the lease
+	named  bool            // an operator named this node
+	frozen bool            // every process of its agent was frozen while this server ran
+}
+
+// fail notes the first violation.
+func (w *World) fail(invariant, format string, args ...any) {
+	if w.violation == "" {
+		w.violation = invariant
+		w.tellAll("VIOLATION %s: "+format, append([]any{invariant}, args...)...)
+	}
+}
+
+// look checks what must hold after every step.
+func (w *World) look() {
+	writing, primaries := 0, 0
+	excuse := false
+	for _, n := range w.nodes {
+		if n.pg.accepts() {
+			writing++
+			excuse = excuse || n.blind()
+		}
+		if k := n.worker; k != nil && !k.frozen && !k.dead && k.status.Writable(n.instant()) {
+			primaries++
+			if n.pg.phase != primary && n.pg.phase != dying && n.pg.phase != stopping && n.pg.phase != absent {
+				w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
+			}
+			if !w.lifted(n) && w.now > n.seen.until {
+				w.fail("S3", "/primary of %s answers 200 although its lease ended", n.name)
+			}
+		}
+	}
+	if writing > 1 {
+		switch {
+		case !excuse:
+			w.fail("S1", "%d servers accept writes", writing)
+		case !w.wasOver:
+			w.excused++
+		}
+	}
+	if primaries > 1 && !excuse {
+		w.fail("S3", "%d nodes answer 200 on /primary", primaries)
+	}
+	w.wasOver = writing > 1
+}
+
+// blind: every process of the agent is, or was, frozen while this server ran.
+func (n *Node) blind() bool {
+	if n.guard != nil && n.guard.frozen && (n.worker == nil || n.worker.frozen) && n.pg.phase != absent {
+		n.seen.frozen = true
+	}
+	return n.seen.frozen
+}
+
+// lifted: a pause that the store has recorded lets this node write without a lease.
+func (w *World) lifted(n *Node) bool {
+	return w.view.PausedAt != nil && w.view.PausedAt.Name == n.name
+}
+
+// acknowledged: a client was told that its commit on this node is durable.
+func (w *World) acknowledged(n *Node) {
+	if n.blind() {
+		return
+	}
+	if n.seen.epoch < w.lastAcked {
+		w.fail("S1", "%s acknowledges a commit after a newer primary has", n.name)
+	}
+	if !w.lifted(n) && w.now > n.seen.until {
+		w.fail("S1", "%s acknowledges a commit %s after its lease ended", n.name, w.now-n.seen.until)
+	}
+	w.lastAcked = n.seen.epoch
+	w.last = ack{n.pg.branch, n.pg.end, n}
+}
+
+// opened: a server begins to accept writes.
+func (w *World) opened(n *Node, promoted bool) {
+	p := n.pg
+	w.epochs++
+	n.seen.epoch = w.epochs
+	w.tell(n, "the server accepts writes on timeline %d from %s", p.branch.timeline, p.end)
+	if w.system == "" {
+		w.system = p.systemID
+	}
+	if init := w.view.Initialize; w.system != p.systemID || init != nil && init.SystemID != "" && init.SystemID != p.systemID {
+		w.fail("S7", "%s writes in a cluster with another system identifier", n.name)
+	}
+	if !promoted {
+		if user := w.numbers[p.branch.timeline]; user != "" && user != n.name {
+			w.fail("S8", "%s writes on timeline %d, which %s began", n.name, p.branch.timeline, user)
+		}
+		return
+	}
+	if user := w.numbers[p.branch.timeline]; user != "" {
+		w.fail("S8", "%s takes timeline %d, which %s has used", n.name, p.branch.timeline, user)
+	}
+	if w.numbers == nil {
+		w.numbers = map[cluster.Timeline]string{}
+	}
+	w.numbers[p.branch.timeline] = n.name
+	w.loss(n)
+}
+
+// loss judges what a promotion leaves behind.
+func (w *World) loss(n *Node) {
+	b := n.pg.branch
+	if w.last.branch == nil || b.holds(n.pg.end, w.last.branch, w.last.lsn) {
+		return
+	}
+	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.lsn, w.last.node.name)
+	if _, handed := n.seen.how.(election.Accept); handed {
+		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
+	}
+	pub, limit := w.view.Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
+	if pub != nil && !n.seen.named && !w.restored && pub.Timeline == b.parent.timeline && b.fork+limit < pub.Optime {
+		w.fail("S2", "%s lost %d bytes of what was published, the limit is %d", n.name, pub.Optime-b.fork, limit)
+	}
+}
+
+func (n *Node) settings() cluster.Settings {
+	if n.worker == nil || n.worker.status == nil {
+		return cluster.Settings{}
+	}
+	return n.worker.status.Settings
+}
+
+// noteEffect sees what a node's loop is about to do.
+func (n *Node) noteEffect(e agent.Effect) {
+	switch do := e.Do.(type) {
+	case agent.OnLease:
+		n.seen.ttl = do.Settings.TTL
+	case agent.OnJob:
+		n.untouched(do)
+	}
+}
+
+// untouched is S6: in pause nothing touches a server that no operator named.
+func (n *Node) untouched(do agent.OnJob) {
+	s, v := n.worker.status, n.w.view
+	if s == nil || !s.Settings.Pause || !do.Settings.Pause || !s.View.Good() || !v.Failover.Empty() || v.Switchover != nil || len(v.Requests) > 0 {
+		return
+	}
+	switch do.Action.(type) {
+	case election.Restart, election.Clone:
+		return
+	}
+	if h := v.Handover; h != nil && (h.From == n.name || h.To == n.name) {
+		return
+	}
+	n.w.fail("S6", "%s does %s in a pause", n.name, election.KindOf(do.Action))
+}
+
+// noteEvent sees what a node's loop is told.
+func (n *Node) noteEvent(e agent.Event) {
+	done, ok := e.(agent.LeaseDone)
+	if !ok || done.Outcome != agent.Succeeded {
+		return
+	}
+	w := n.w
+	switch done.Action.(type) {
+	case election.Renew:
+		n.seen.until = n.boot + time.Duration(done.At) + n.seen.ttl
+	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
+		n.seen.until = n.boot + time.Duration(done.At) + n.seen.ttl
+		n.seen.how = done.Action
+		n.seen.named = w.view.Failover != nil && w.view.Failover.Member == n.name
+		if done.Term <= w.highest && !w.restored {
+			w.fail("S4", "%s takes term %d after term %d", n.name, done.Term, w.highest)
+		}
+		w.highest = max(w.highest, done.Term)
+		w.tell(n, "takes the lease, term %d", done.Term)
+	}
+}
+
+// replaces: a directory is about to be overwritten by a copy of another.
+func (w *World) replaces(n, from *Node, what string) {
+	w.tell(n, "%s from %s begins", what, from.name)
+	if from.pg.phase != primary {
+		w.fail("S5", "%s is made a %s of %s, which is no primary", n.name, what, from.name)
+	}
+	if n.pg.data == cluster.DataValid && n.pg.systemID != from.pg.systemID {
+		w.fail("S5", "%s of %s over another system's data", what, n.name)
+	}
+	if n.pg.data == cluster.DataValid && what == "clone" {
+		w.fail("S5", "the data of %s was not moved aside before its clone", n.name)
+	}
+}
+
+// destroys: an empty directory is about to be filled.
+func (w *World) destroys(n *Node, what string) {
+	if n.pg.data == cluster.DataValid {
+		w.fail("S5", "%s runs into the data of %s", what, n.name)
+	}
+}
+
+// settled is L1: one primary, and everybody streams from it.
+func (w *World) settled() bool {
+	var lead *Node
+	for _, n := range w.nodes {
+		if n.pg.accepts() && n.worker != nil && n.worker.status.Writable(n.instant()) {
+			if lead != nil {
+				return false
+			}
+			lead = n
+		}
+	}
+	if lead == nil {
+		return false
+	}
+	for _, n := range w.nodes {
+		if n != lead && (n.pg.phase != standby || n.pg.source != lead.pg || n.reason() != election.ReasonFollowing) {
+			return false
+		}
+	}
+	return true
+}
+
+// unsettled says in words what L1 lacks.
+func (w *World) unsettled() string {
+	out := ""
+	for _, n := range w.nodes {
+		out += fmt.Sprintf("%s: %s; ", n.name, n.reason())
+	}
+	return out
+}

@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+var (
+	errCanceled = context.Canceled
+	errRefused  = errors.New("connect to the guard: connection refused")
+)
+
+// link is a worker's session with its guard: agent's guardLink over a guard that
+// is a model.
+type link struct {
+	k       *worker
+	session uint64
+	g       *guardProcess
+	client  *guard.Client
+	last    guard.Status
+	ended   bool
+	exits   map[string]chan struct{}
+	pulse   *bound
+}
+
+func newLink(k *worker) *link {
+	return &link{k: k, session: uint64(k.n.instant()), exits: map[string]chan struct{}{}}
+}
+
+// Guard implements agent.Link.
+func (l *link) Guard() agent.Guard {
+	if l.client == nil {
+		return nil
+	}
+	return l.client
+}
+
+// PID implements agent.Link.
+func (l *link) PID() int {
+	if l.last.Server == nil {
+		return 0
+	}
+	return l.last.Server.PID
+}
+
+// Started implements agent.Link.
+func (l *link) Started(s guard.Server) { l.last.Server = &s }
+
+// Exited implements agent.Link.
+func (l *link) Exited(instance string) <-chan struct{} { return l.exit(instance) }
+
+func (l *link) exit(instance string) chan struct{} {
+	c, ok := l.exits[instance]
+	if !ok {
+		c = make(chan struct{})
+		l.exits[instance] = c
+	}
+	return c
+}
+
+// Kill implements agent.Link.
+func (l *link) Kill() (int, error) {
+	n := l.k.n
+	if l.g != nil && n.guard == l.g {
+		n.guardDies()
+	}
+	killed := len(n.scan())
+	n.killServer()
+	n.w.current.waitUntil(nil, func() bool { return len(n.scan()) == 0 }, 5*time.Second)
+	if len(n.scan()) > 0 {
+		return killed, errors.New("a process survives SIGKILL")
+	}
+	return killed, nil
+}
+
+// keep holds the session as long as the worker lives.
+func (l *link) keep() {
+	n := l.k.n
+	for {
+		err := l.hold()
+		if l.k.over || n.worker != l.k {
+			return
+		}
+		l.k.post(agent.GuardDown{Err: err.Error()})
+		nodeClock{n}.Sleep(nil, redialPause)
+	}
+}
+
+const (
+	redialPause   = 20 * time.Millisecond
+	dialPatience  = 3 * time.Second
+	dyingPatience = dialPatience / 2
+	socketDelay   = 50 * time.Microsecond
+)
+
+// hold is one session from hello to hang-up.
+func (l *link) hold() error {
+	n := l.k.n
+	g := n.guard
+	if g == nil {
+		n.w.after(100*time.Millisecond, n.w.current.poke)
+		n.w.current.waitUntil(nil, func() bool { return n.guard != nil }, 100*time.Millisecond)
+		return errRefused
+	}
+	dial := newBound(n.w.current)
+	dial.limit(dialPatience)
+	l.session++
+	l.ended = false
+	r := n.w.current
+	client, status, err := g.model.Dial(dial, l.session, g.carry(l), l.say, func() { l.hangUp(r) })
+	if err != nil {
+		return err
+	}
+	if status.Server == nil {
+		if status, err = l.takeOver(dial, client); err != nil {
+			return err
+		}
+	}
+	l.g, l.client, l.last = g, client, status
+	l.k.post(agent.GuardUp{Status: status})
+	g.peer = func() { l.hangUp(r) }
+	if g.frozen {
+		l.feel()
+	}
+	r.waitUntil(nil, func() bool { return l.ended || g.dead }, 0)
+	l.client, l.last = nil, guard.Status{}
+	l.unfeel()
+	return guard.ErrDisconnected
+}
+
+func (l *link) hangUp(r *routine) {
+	l.ended = true
+	r.poke()
+}
+
+// takeOver deals with a server that this guard did not spawn: dying with its
+// guard, it is waited for; one that stays is adopted.
+func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status, error) {
+	n := l.k.n
+	began := n.w.now
+	for len(n.scan()) > 0 && n.w.now < began+dyingPatience {
+		n.sleep(ctx, redialPause)
+		if ctx.Err() != nil {
+			return guard.Status{}, ctx.Err()
+		}
+	}
+	if pids := n.scan(); len(pids) > 0 {
+		if _, err := client.Adopt(ctx, pids[0], n.dataDir(), !n.standbySignal()); err != nil {
+			return guard.Status{}, err
+		}
+	}
+	return client.Status(ctx)
+}
+
+// say brings an event of the guard to the worker.
+func (l *link) say(e guard.Event) {
+	k := l.k
+	k.n.w.after(socketDelay, func() {
+		k.run(func() {
+			if e.Kind == guard.Exited {
+				c := l.exit(e.Instance)
+				if !isClosed(c) {
+					close(c)
+				}
+				if s := l.last.Server; s != nil && s.Instance == e.Instance {
+					l.last.Server = nil
+				}
+				for _, r := range k.order {
+					r.poke()
+				}
+			}
+			k.step(agent.GuardSaid{Event: e})
+		})
+	})
+}
+
+// feel starts the heartbeat, which as long as the guard answers would change
+// nothing and is not simulated.
+func (l *link) feel() {
+	if l.client == nil || l.pulse != nil {
+		return
+	}
+	g, client := l.g, l.client
+	l.pulse = l.k.start(func(ctx *bound) {
+		agent.Heartbeat{Clock: nodeClock{l.k.n}, Ping: client.Ping, TTL: l.ttl, Stopped: func() bool { return g.frozen },
+			Post: func(e agent.Event) {
+				l.k.post(e)
+				if (e == agent.GuardAnswered{}) {
+					l.unfeel()
+				}
+			}}.Run(ctx)
+	}, nil)
+}
+
+func (l *link) unfeel() {
+	if l.pulse != nil {
+		l.pulse.cancel(errCanceled)
+		l.pulse = nil
+	}
+}
+
+func (l *link) ttl() time.Duration { return l.k.status.Settings.TTL }

@@ -1,0 +1,253 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/dcs/memory"
+)
+
+const (
+	scope = "sim"
+	base  = "/service/" + scope + "/"
+)
+
+// wire is one node's way to the store, and what is wrong with it.
+type wire struct {
+	// cut: nothing passes. lostRequests, lostAnswers: nothing passes one way.
+	cut, lostRequests, lostAnswers bool
+	// stale: the etcd member at the other end was deposed and does not know it:
+	// it answers keepalives, whatever became of the lease, and nothing else.
+	stale bool
+	// Of a hundred requests: lost before or after they took effect, told so at
+	// once, applied twice, held back for seconds.
+	loseRequest, loseAnswer, refuse, twice, late int
+	// slow is how long a request may be delayed, each way.
+	slow time.Duration
+}
+
+func (l wire) dead() bool { return l.cut || l.lostRequests || l.lostAnswers || l.stale }
+
+// kv is dcs.KV for one worker: each request is an event of its own.
+type kv struct{ n *Node }
+
+func (k kv) do(ctx context.Context, call memory.Call) memory.Answer {
+	w := k.n.w
+	r := w.current
+	if ctx.Err() != nil {
+		return memory.Answer{Err: fmt.Errorf("%s: %w", call.Kind, dcs.ErrUnavailable)}
+	}
+	answered, answer := false, memory.Answer{}
+	w.request(k.n, call, func(a memory.Answer) {
+		if !answered {
+			answered, answer = true, a
+			r.poke()
+		}
+	})
+	if !r.waitUntil(ctx, func() bool { return answered }, 0) {
+		return memory.Lost(call)
+	}
+	return answer
+}
+
+// request sends one call over the node's wire. answer is called at most once for
+// each time the call takes effect, when the answer arrives.
+func (w *World) request(n *Node, call memory.Call, answer func(memory.Answer)) {
+	l := &n.wire
+	there := w.etcdDelay(l)
+	if l.stale {
+		if call.Kind == memory.CallKeepAlive {
+			w.after(there, func() { answer(memory.Answer{}) })
+		}
+		return
+	}
+	switch {
+	case l.cut || l.lostRequests || w.chance(l.loseRequest):
+		return
+	case w.chance(l.refuse):
+		w.after(there, func() { answer(memory.Answer{Err: fmt.Errorf("%s: refused: %w", call.Kind, dcs.ErrUnavailable)}) })
+		return
+	case w.chance(l.late):
+		there += time.Duration(1+w.rng.IntN(15000)) * time.Millisecond
+		w.tell(n, "a %s is held back for %s", call.Kind, there.Round(time.Millisecond))
+	case w.chance(l.twice):
+		w.after(there+time.Duration(w.rng.IntN(3000))*time.Millisecond, func() { w.apply(n, call, answer) })
+	}
+	w.after(there, func() { w.apply(n, call, answer) })
+}
+
+// apply is what the store does when a request has arrived.
+func (w *World) apply(n *Node, call memory.Call, answer func(memory.Answer)) {
+	if w.etcdDown {
+		return
+	}
+	a := w.core.Do(call)
+	w.changed()
+	l := &n.wire
+	if l.cut || l.lostAnswers || w.chance(l.loseAnswer) {
+		return
+	}
+	w.after(w.etcdDelay(l), func() { answer(a) })
+}
+
+func (w *World) etcdDelay(l *wire) time.Duration {
+	d := 300*time.Microsecond + w.jitter(700*time.Microsecond)
+	if l.slow > 0 {
+		d += w.jitter(l.slow)
+	}
+	return d
+}
+
+// Range implements dcs.KV.
+func (k kv) Range(ctx context.Context, prefix string) (dcs.Snapshot, error) {
+	a := k.do(ctx, memory.Call{Kind: memory.CallRange, Prefix: prefix})
+	return a.Snapshot, a.Err
+}
+
+// Txn implements dcs.KV.
+func (k kv) Txn(ctx context.Context, compares []dcs.Compare, ops []dcs.Op) (int64, error) {
+	a := k.do(ctx, memory.Call{Kind: memory.CallTxn, Compares: compares, Ops: ops})
+	return a.Revision, a.Err
+}
+
+// Grant implements dcs.KV.
+func (k kv) Grant(ctx context.Context, ttlSeconds int64) (int64, error) {
+	a := k.do(ctx, memory.Call{Kind: memory.CallGrant, TTL: ttlSeconds})
+	return a.Lease, a.Err
+}
+
+// KeepAlive implements dcs.KV.
+func (k kv) KeepAlive(ctx context.Context, lease int64) error {
+	return k.do(ctx, memory.Call{Kind: memory.CallKeepAlive, Lease: lease}).Err
+}
+
+// Revoke implements dcs.KV.
+func (k kv) Revoke(ctx context.Context, lease int64) error {
+	return k.do(ctx, memory.Call{Kind: memory.CallRevoke, Lease: lease}).Err
+}
+
+// Close implements dcs.KV.
+func (k kv) Close() error { return nil }
+
+var errNoWatch = errors.New("the simulator delivers changes itself")
+
+// Watch implements dcs.KV; nobody in a simulated worker calls it.
+func (k kv) Watch(context.Context, string, int64) <-chan dcs.WatchEvent { panic(errNoWatch) }
+
+// watcher is one worker's watch.
+type watcher struct {
+	n      *Node
+	p      *process
+	from   int64
+	last   time.Duration // when the newest delivery arrives
+	broken bool
+	missed bool
+	see    func(*cluster.View)
+	end    func()
+}
+
+// changed delivers what the store has written since the last call to all watchers,
+// and plans for the next lease that runs out.
+func (w *World) changed() {
+	if w.etcdDown {
+		return
+	}
+	if rev := w.core.Revision(); rev != w.view.Revision {
+		events, err := w.core.Events(base, w.view.Revision)
+		if err != nil { // the store was set back
+			return
+		}
+		for _, e := range events {
+			v := w.store.Fold(*w.view, e)
+			w.view = &v
+			for _, x := range w.watchers {
+				w.deliver(x, w.view)
+			}
+		}
+	}
+	at, ok := w.core.NextExpiry()
+	if !ok || at == w.expiry {
+		return
+	}
+	w.expiry = at
+	w.at(w.storeTime(at), func() {
+		if w.expiry == at {
+			w.expiry = 0
+			w.changed()
+		}
+	})
+}
+
+// storeNow is the clock of the store, which stands still while it has no leader.
+func (w *World) storeNow() cluster.Instant { return cluster.Instant(1 + w.now - w.etcdLost) }
+
+func (w *World) storeTime(at cluster.Instant) time.Duration {
+	return time.Duration(at) - 1 + w.etcdLost
+}
+
+func (w *World) deliver(x *watcher, v *cluster.View) {
+	if x.broken || x.n.wire.dead() || w.etcdDown {
+		x.missed = true
+		return
+	}
+	x.last = max(x.last, w.now+w.etcdDelay(&x.n.wire))
+	w.at(x.last, func() {
+		switch {
+		case x.broken:
+		case x.n.wire.dead():
+			x.missed = true
+		case v.Revision > x.from:
+			x.p.run(func() {
+				if !x.broken {
+					x.see(v)
+				}
+			})
+		}
+	})
+}
+
+// breakWatch ends a watch with an error, as a client does that has lost its member.
+func (w *World) breakWatch(x *watcher) {
+	if !x.broken {
+		x.broken = true
+		x.p.run(x.end)
+	}
+}
+
+// unwatch forgets the watches of a process that has ended.
+func (w *World) unwatch(p *process) {
+	kept := w.watchers[:0]
+	for _, x := range w.watchers {
+		if x.p != p && !x.broken {
+			kept = append(kept, x)
+		}
+	}
+	clear(w.watchers[len(kept):])
+	w.watchers = kept
+}
+
+// rewire is called after a wire has changed: a watch over a dead one breaks after
+// a while, and one that has missed something breaks when it is well again.
+func (w *World) rewire(n *Node) {
+	for _, x := range w.watchers {
+		if x.n != n {
+			continue
+		}
+		delay := 100*time.Millisecond + w.jitter(3*time.Second)
+		if !n.wire.dead() && !w.etcdDown {
+			if !x.missed {
+				continue
+			}
+			delay = w.jitter(50 * time.Millisecond)
+		}
+		w.after(delay, func() {
+			if n.wire.dead() || w.etcdDown || x.missed {
+				w.breakWatch(x)
+			}
+		})
+	}
+}

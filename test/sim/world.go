@@ -1,0 +1,227 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/dcs/memory"
+)
+
+// World is one cluster in virtual time. Nothing in it runs in parallel, reads a
+// clock or depends on anything but its seed.
+type World struct {
+	queue
+	now   time.Duration
+	rng   *rand.Rand
+	core  *memory.Core
+	store *dcs.Store // for operators: answers at once
+	view  *cluster.View
+	nodes []*Node
+
+	current  *routine
+	watchers []*watcher
+	expiry   cluster.Instant
+	etcdDown bool
+	etcdLost time.Duration // how long the store had no leader, in all
+	etcdFrom time.Duration
+	restored bool
+
+	blocked    [8][8]bool // servers: from, to
+	bootstrap  json.RawMessage
+	instances  int
+	pids       int
+	systems    uint64
+	branches   int
+	steps      int
+	operations int
+
+	text []byte // the transcript; nil when nobody reads it
+	told bool
+	judge
+}
+
+// newWorld makes n machines without power.
+func newWorld(seed uint64, n int, settings string, told bool) *World {
+	w := &World{rng: rand.New(rand.NewPCG(seed, 0x5eed)), bootstrap: json.RawMessage(settings), told: told}
+	if told {
+		w.text = []byte{}
+	}
+	w.core = memory.NewCore(w.storeNow)
+	w.store = dcs.NewStore(direct{w}, "service", scope)
+	w.reload()
+	for i := range n {
+		node := &Node{w: w, i: i, name: fmt.Sprintf("pg%d", i+1)}
+		node.pg = &model{n: node, directory: directory{data: cluster.DataEmpty}}
+		w.nodes = append(w.nodes, node)
+	}
+	return w
+}
+
+func (w *World) at(when time.Duration, do func()) { w.add(max(when, w.now), do) }
+
+func (w *World) after(d time.Duration, do func()) { w.add(w.now+d, do) }
+
+// jitter is a random duration below d.
+func (w *World) jitter(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
+
+// chance is true in percent of a hundred cases.
+func (w *World) chance(percent int) bool { return percent > 0 && w.rng.IntN(100) < percent }
+
+// runUntil lets the world go on until a time, or the first violation.
+func (w *World) runUntil(until time.Duration) {
+	for w.violation == "" {
+		e, ok := w.next(until)
+		if !ok {
+			break
+		}
+		w.now = e.at
+		e.do()
+		w.look()
+	}
+	w.now = max(w.now, until)
+}
+
+// close ends every routine.
+func (w *World) close() {
+	for _, n := range w.nodes {
+		if n.worker != nil {
+			n.worker.kill()
+		}
+		if n.guard != nil {
+			n.guard.kill()
+		}
+	}
+}
+
+// reach reports whether a server reaches another's port.
+func (w *World) reach(from, to *Node) bool { return from.up && to.up && !w.blocked[from.i][to.i] }
+
+func (w *World) byName(name string) *Node {
+	for _, n := range w.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+func (w *World) branchID() int {
+	w.branches++
+	return w.branches
+}
+
+// ship is what walsenders send before a server that stops has ended.
+func (w *World) ship(p *model) {
+	for _, n := range w.nodes {
+		if n.pg.source == p {
+			n.pg.stream()
+		}
+	}
+}
+
+func (w *World) walsenders(p *model) []cluster.Walsender {
+	var rows []cluster.Walsender
+	for _, n := range w.nodes {
+		if q := n.pg; q.source == p && q.phase == standby {
+			rows = append(rows, cluster.Walsender{Name: n.name, State: "streaming", SyncState: "async", Sent: p.end, Write: q.end, Flush: q.end, Replay: q.end})
+		}
+	}
+	return rows
+}
+
+func (w *World) slotActive(p *model, slot string) bool {
+	for _, n := range w.nodes {
+		if n.pg.source == p && n.pg.slot == slot {
+			return true
+		}
+	}
+	return false
+}
+
+// reload reads the store anew, after it began or was set back.
+func (w *World) reload() {
+	v, err := w.store.Load(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	w.view, w.expiry = &v, 0
+	w.changed()
+}
+
+// direct is dcs.KV without a network, for operators.
+type direct struct{ w *World }
+
+// Range implements dcs.KV.
+func (d direct) Range(_ context.Context, prefix string) (dcs.Snapshot, error) {
+	return d.w.core.Range(prefix), nil
+}
+
+// Txn implements dcs.KV.
+func (d direct) Txn(_ context.Context, compares []dcs.Compare, ops []dcs.Op) (int64, error) {
+	rev, err := d.w.core.Txn(compares, ops)
+	d.w.changed()
+	return rev, err
+}
+
+// Watch implements dcs.KV.
+func (d direct) Watch(context.Context, string, int64) <-chan dcs.WatchEvent { panic(errNoWatch) }
+
+// Grant implements dcs.KV.
+func (d direct) Grant(context.Context, int64) (int64, error) { return 0, dcs.ErrUnavailable }
+
+// KeepAlive implements dcs.KV.
+func (d direct) KeepAlive(context.Context, int64) error { return dcs.ErrUnavailable }
+
+// Revoke implements dcs.KV.
+func (d direct) Revoke(context.Context, int64) error { return dcs.ErrUnavailable }
+
+// Close implements dcs.KV.
+func (d direct) Close() error { return nil }
+
+// parsed keeps what a text of settings means, for all worlds: parsing is pure.
+var parsed sync.Map
+
+type meaning struct {
+	settings cluster.Settings
+	why      string
+}
+
+// parseConfig is what a worker is given.
+func parseConfig(raw json.RawMessage) (cluster.Settings, string) {
+	if m, ok := parsed.Load(string(raw)); ok {
+		return m.(meaning).settings, m.(meaning).why
+	}
+	s, problems := config.Dynamic(raw)
+	m := meaning{settings: s}
+	if bad := problems.Errors(); len(bad) > 0 {
+		m.why = bad.String()
+	}
+	parsed.Store(string(raw), m)
+	return m.settings, m.why
+}
+
+// writeEvery is between two commits of the clients at each server that takes them.
+const writeEvery = 20 * time.Millisecond
+
+// clients write to whatever server accepts, wherever it is.
+func (w *World) clients() {
+	for _, n := range w.nodes {
+		if n.pg.phase == standby {
+			n.pg.stream()
+		}
+	}
+	for _, n := range w.nodes {
+		if n.pg.accepts() {
+			n.pg.write(recordBytes)
+			w.acknowledged(n)
+		}
+	}
+	w.after(writeEvery, w.clients)
+}
