@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"encoding/json"
-
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
 )
@@ -10,7 +8,7 @@ import (
 // publication is what the member key says.
 type publication struct {
 	// wrote is the key as last written, sent the one under way.
-	wrote, sent []byte
+	wrote, sent *cluster.Member
 	at          cluster.Instant
 	retryAt     cluster.Instant
 	due         cluster.Instant
@@ -35,8 +33,7 @@ func (l *Loop) keepMember() []Effect {
 		return nil
 	}
 	m := l.memberNow()
-	value, err := json.Marshal(m)
-	if err != nil || string(value) == string(l.member.wrote) {
+	if l.member.wrote != nil && m.Equal(*l.member.wrote) {
 		return nil
 	}
 	if l.onlyMoved(m) {
@@ -46,7 +43,7 @@ func (l *Loop) keepMember() []Effect {
 		}
 	}
 	l.busy[LaneMember] = true
-	l.member.sent = value
+	l.member.sent = &m
 	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{m}}}
 }
 
@@ -54,17 +51,17 @@ func (l *Loop) nextPublish() cluster.Instant { return l.member.due }
 
 // onlyMoved reports whether m differs from the key as written in positions only.
 func (l *Loop) onlyMoved(m cluster.Member) bool {
-	var wrote cluster.Member
-	if l.member.wrote == nil || json.Unmarshal(l.member.wrote, &wrote) != nil {
+	if l.member.wrote == nil {
 		return false
 	}
+	wrote := *l.member.wrote
 	wrote.XlogLocation, wrote.ReceiveLSN, wrote.ReplayLSN = m.XlogLocation, m.ReceiveLSN, m.ReplayLSN
 	if wrote.Keeper != nil && m.Keeper != nil {
-		wrote.Keeper.Reason, wrote.Keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
+		keeper := *wrote.Keeper
+		keeper.Reason, keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
+		wrote.Keeper = &keeper
 	}
-	a, errA := json.Marshal(wrote)
-	b, errB := json.Marshal(m)
-	return errA == nil && errB == nil && string(a) == string(b)
+	return m.Equal(wrote)
 }
 
 // memberNow is what the member key must say.

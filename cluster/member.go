@@ -3,6 +3,7 @@ package cluster
 import (
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -141,3 +142,43 @@ func (m Member) Position() Position { return Position{Timeline: m.Timeline, LSN:
 
 // IsKeeper reports whether a pgkeeper agent, not Patroni, writes this key.
 func (m Member) IsKeeper() bool { return m.Keeper != nil }
+
+// Equal reports whether the keys of both would have the same value. What comes
+// from the store, and the name, which is the key's, do not count.
+func (m Member) Equal(other Member) bool {
+	return m.ConnURL == other.ConnURL && m.APIURL == other.APIURL && m.State == other.State && m.Role == other.Role &&
+		m.Version == other.Version && m.ProxyURL == other.ProxyURL && same(m.CheckpointAfterPromote, other.CheckpointAfterPromote) &&
+		sameMap(m.Tags, other.Tags) && m.PendingRestart == other.PendingRestart && maps.Equal(m.PendingReason, other.PendingReason) &&
+		m.XlogLocation == other.XlogLocation && m.ReceiveLSN == other.ReceiveLSN && m.ReplayLSN == other.ReplayLSN &&
+		m.ReplicationState == other.ReplicationState && m.Timeline == other.Timeline &&
+		sameMap(m.ScheduledRestart, other.ScheduledRestart) && m.Pause == other.Pause && sameKeeper(m.Keeper, other.Keeper)
+}
+
+func sameKeeper(a, b *MemberKeeper) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Version == b.Version && a.Node == b.Node && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
+		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress
+}
+
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
+
+func sameMap(a, b map[string]any) bool { return maps.EqualFunc(a, b, sameValue) }
+
+// sameValue compares values that came from YAML or JSON.
+func sameValue(a, b any) bool {
+	switch a := a.(type) {
+	case []any:
+		other, ok := b.([]any)
+		return ok && slices.EqualFunc(a, other, sameValue)
+	case map[string]any:
+		other, ok := b.(map[string]any)
+		return ok && sameMap(a, other)
+	}
+	switch b.(type) {
+	case []any, map[string]any:
+		return false
+	}
+	return a == b
+}
