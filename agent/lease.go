@@ -125,8 +125,8 @@ func (l *Loop) foldGiven(e LeaseDone) []Effect {
 		// The comparison that failed may be the successor's lease (it died), not
 		// the term: the view tells which. A lost term shows there.
 		l.looks.wanted = true
-	case Unknown: // guard: unknown_is_unsettled — SAFETY 2, Release
-		o.Lease.Unsettled = true
+	case Unknown:
+		o.Lease.Unsettled = true // guard: unknown_is_unsettled — SAFETY 2, Release
 	case Failed, LeaseGone:
 	}
 	return nil

@@ -46,10 +46,11 @@ func (n *Node) onLease(ctx context.Context, do OnLease) Event {
 // stays what counts, under the new term. 0 for calls that leave no lease.
 func runsFrom(do OnLease, at cluster.Instant) cluster.Instant {
 	switch do.Action.(type) {
-	case election.Renew, election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
+	case election.Renew, election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap, election.Settle:
+		if do.Action == (election.Settle{}) { // guard: settle_is_no_renewal — SAFETY 2
+			return do.Renewed
+		}
 		return at
-	case election.Settle: // guard: settle_is_no_renewal — SAFETY 2
-		return do.Renewed
 	}
 	return 0
 }

@@ -29,8 +29,8 @@ func NextTimelines(current *cluster.Timelines, term cluster.Term, atLeast cluste
 		next.ModRevision = current.ModRevision
 		next.Reserved = append(next.Reserved, current.Reserved[max(0, len(current.Reserved)-mostReservations+1):]...)
 	}
-	// guard: timeline_unused — SAFETY 5, S8: one number, one term.
 	number := max(current.Highest()+1, atLeast)
+	// guard: timeline_unused — SAFETY 5, S8: one number, one term, past the last number there is too.
 	if number <= current.Highest() {
 		return cluster.Timelines{}, fmt.Errorf("reserve a timeline after %d: no number is left", current.Highest())
 	}
@@ -128,6 +128,7 @@ func (l *Lease) PutInitialize(ctx context.Context, systemID string) error {
 func (l *Lease) ClearFailover(ctx context.Context, rev int64) error {
 	key := l.key(keyFailover)
 	// guard: failover_seen — a wish that nobody looked at yet is not lost.
-	_, err := l.underTerm(ctx, l.Term(), "clear the failover wish", []Compare{modIs(key, rev)}, Put(key, []byte("{}"), 0))
+	seen := modIs(key, rev)
+	_, err := l.underTerm(ctx, l.Term(), "clear the failover wish", []Compare{seen}, Put(key, []byte("{}"), 0))
 	return err
 }

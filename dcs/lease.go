@@ -77,8 +77,8 @@ func (l *Lease) underTerm(ctx context.Context, term cluster.Term, what string, a
 	// guard: holder_term — SAFETY 1 (S1, S4) and 2: a holder that was replaced
 	// writes nothing. The term is a mod_revision: a create_revision survives
 	// the put of a hand-over, and the old holder's writes with it.
-	compares := append([]Compare{modIs(l.key(keyLeader), int64(term))}, also...)
-	return l.session.store.txn(ctx, what, compares, ops...)
+	mine := modIs(l.key(keyLeader), int64(term))
+	return l.session.store.txn(ctx, what, append([]Compare{mine}, also...), ops...)
 }
 
 // put writes one key under the term.
@@ -105,9 +105,9 @@ func (l *Lease) HandOver(ctx context.Context, h cluster.Handover, successorLease
 	if !validName(h.To) || h.To == s.name {
 		return fmt.Errorf("hand over to %q: not another member", h.To)
 	}
+	// guard: handover_has_lease — SAFETY 2: without a lease the key would
+	// never expire; an absent member's lease compares equal to 0.
 	if successorLease == 0 {
-		// guard: handover_has_lease — SAFETY 2: without a lease the key would
-		// never expire; an absent member's lease compares equal to 0.
 		return fmt.Errorf("hand over to %q: it has no lease: %w", h.To, ErrCompared)
 	}
 	h.From = s.name

@@ -78,7 +78,8 @@ func (s *Session) AbandonInitialize(ctx context.Context, rev int64) error {
 	key := s.store.key(keyInitialize)
 	// guard: initialize_abandon_mine — S7: another member's claim, or the
 	// identifier of a cluster that exists by now, is never deleted.
-	_, err := s.store.txn(ctx, "abandon initialize", []Compare{modIs(key, rev)}, Delete(key))
+	mine := modIs(key, rev)
+	_, err := s.store.txn(ctx, "abandon initialize", []Compare{mine}, Delete(key))
 	return err
 }
 

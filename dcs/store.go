@@ -231,7 +231,8 @@ func (s *Store) ClearPausedPrimary(ctx context.Context, rev int64) error {
 	key := s.key(keyPausedPrimary)
 	// guard: paused_primary_seen — SAFETY 2, pause: only the mark that was seen
 	// is cleared, never a newer one of another primary.
-	_, err := s.txn(ctx, "clear the paused primary", []Compare{modIs(key, rev)}, Delete(key))
+	seen := modIs(key, rev)
+	_, err := s.txn(ctx, "clear the paused primary", []Compare{seen}, Delete(key))
 	return err
 }
 

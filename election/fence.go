@@ -345,8 +345,8 @@ func stopping(o Observation) (Decision, bool) {
 	if !o.Wish.Stop {
 		return Decision{}, false
 	}
-	if o.Settings.Pause && o.Lease.Term != 0 && o.Node.Value.Mode == cluster.ModePrimary && !DeadlineLifted(o) {
-		return do(ReasonPausedLeading, PutPausedPrimary{Name: o.Self.Name}), true // guard: mark_before_leaving — SAFETY 2, Pause
+	if o.Settings.Pause && o.Lease.Term != 0 && o.Node.Value.Mode == cluster.ModePrimary && !DeadlineLifted(o) { // guard: mark_before_leaving — SAFETY 2, Pause
+		return do(ReasonPausedLeading, PutPausedPrimary{Name: o.Self.Name}), true
 	}
 	if o.Wish.Leave || o.Settings.Pause { // S6: the guard stays behind with the server
 		d := wait(ReasonStopped, "the server is left running under its guard")

@@ -201,10 +201,10 @@ func Relate(node cluster.NodeState, src Source) Relation {
 		return RelationForeign
 	case src.InRecovery: // guard: rejoin_from_primary — S5
 		return RelationNotReady
-	case src.Timeline < node.Timeline:
+	case src.Timeline < node.Timeline: // guard: rejoin_newer_source — S5
 		// The source is on an older history than ours: it may be we who hold the
 		// newest. Never touched from here (S5).
-		return RelationNotReady // guard: rejoin_newer_source — S5
+		return RelationNotReady
 	case src.Timeline == node.Timeline:
 		if wasPrimary { // guard: equal_timeline_ex_primary — SAFETY 5
 			return RelationUnrelated

@@ -45,7 +45,8 @@ func beatTTL(o Observation) time.Duration {
 // beats the lease is all there is. The transaction compares term and beat.
 func staleLeader(o Observation) bool {
 	v := o.View.Value
-	return o.View.Good() && v.Leader != nil && v.Beat != nil && ownBeat(v) && // guard: stale_needs_own_beat — docs/decisions/0001
+	return o.View.Good() && v.Leader != nil && v.Beat != nil &&
+		ownBeat(v) && // guard: stale_needs_own_beat — docs/decisions/0001
 		o.Beat.Revision == v.Beat.ModRevision && o.Now >= waitUntil(o)
 }
 

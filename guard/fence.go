@@ -28,13 +28,13 @@ type sweep struct {
 func (k *keeper) fire(now time.Duration) {
 	// guard: fired-term-ends — SAFETY 2: a term whose deadline has passed is never extended again.
 	k.lease.end(k.lease.term)
+	// guard: disarmed-by-exit-only — SAFETY 2 "disarmed only when that server has exited", whatever was asked of it before.
 	if k.inst == nil || !k.inst.writable {
 		return
 	}
 	k.log.Error("deadline passed, stopping the server", "reason", "deadline_fired",
 		"term", k.lease.term, "late", now-k.lease.at, "pid", k.inst.pid)
 	k.push(Event{Kind: DeadlineFired, Instance: k.inst.id, PID: k.inst.pid, At: now, Term: k.lease.term})
-	// guard: escalate-in-time — SAFETY 2 "SIGQUIT, at margin/3 SIGKILL".
 	k.fence(now, k.lease.margin/3)
 }
 
@@ -49,6 +49,7 @@ func (k *keeper) fence(now, grace time.Duration) {
 	}
 	i.state = Stopping
 	k.signal(i, syscall.SIGQUIT)
+	// guard: escalate-in-time — SAFETY 2 "SIGQUIT, at margin/3 SIGKILL": the earliest asked for counts.
 	if at := now + grace; i.killAt == 0 || at < i.killAt {
 		i.killAt = at
 	}
@@ -144,7 +145,6 @@ func (k *keeper) proved() {
 	}
 	e := *i.exit
 	e.Leftovers = len(s.killed)
-	// guard: disarmed-by-exit-only — SAFETY 2 "disarmed only when that server has exited".
 	k.inst, k.lastExit = nil, &e
 	i.dir.close()
 	k.log.Info("server ended", "pid", e.PID, "status", e.Status, "signal", e.Signal, "leftovers", e.Leftovers)

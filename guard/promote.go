@@ -29,8 +29,11 @@ func (k *keeper) promote(session uint64, r request, answer func(error)) {
 	k.job = true
 	until, clock, files, jobs := k.lease.at, k.clock, k.files, k.jobs
 	k.beside(func() {
-		// guard: promote-file-needs-deadline — SAFETY 2: the postmaster may act on the file alone, at any SIGUSR1 of its children.
-		p.touched, p.err = files.Promote(i.dir, r.History, func() bool { return clock.Now() < until })
+		inTime := func() bool {
+			// guard: promote-file-needs-deadline — SAFETY 2: the postmaster may act on the file alone, at any SIGUSR1 of its children.
+			return clock.Now() < until
+		}
+		p.touched, p.err = files.Promote(i.dir, r.History, inTime)
 		jobs <- p
 	})
 }
