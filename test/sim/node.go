@@ -270,11 +270,14 @@ func (k *worker) nextGuard() {
 func (k *worker) leave() {
 	k.over = true
 	n := k.n
-	n.stopped = true
 	n.w.tell(n, "the agent has stopped")
 	n.w.after(0, func() {
 		if n.worker == k {
 			n.killWorker()
+		}
+		if !n.stopped { // somebody has started it again meanwhile
+			n.afterDeath(n.keepWorker)
+			return
 		}
 		if g := n.guard; g != nil && g.model.Status().Server == nil {
 			g.end()

@@ -60,32 +60,71 @@ func (p *process) kill() {
 type routine struct {
 	w     *World
 	p     *process
-	next  func() (struct{}, bool)
-	stop  func()
-	yield func(struct{}) bool
+	t     *thread
 	poked bool
 	ended bool
 	after func()
 }
 
-// ended routines unwind by this panic, which nothing of the product recovers.
+// thread is what routines run on, one after the other: a coroutine is cheap to
+// switch to, and dear to make.
+type thread struct {
+	next  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool
+	body  func()
+	idle  bool
+}
+
+// unwind ends a routine by a panic that nothing of the product recovers.
 type unwind struct{}
+
+// pool keeps idle threads; one pool serves one world at a time.
+type pool struct{ idle []*thread }
+
+func (l *pool) take() *thread {
+	if last := len(l.idle) - 1; last >= 0 {
+		t := l.idle[last]
+		l.idle = l.idle[:last]
+		return t
+	}
+	t := &thread{}
+	t.next, t.stop = iter.Pull(t.run)
+	return t
+}
+
+// close ends all threads of the pool.
+func (l *pool) close() {
+	for _, t := range l.idle {
+		t.stop()
+	}
+	l.idle = nil
+}
+
+func (t *thread) run(yield func(struct{}) bool) {
+	t.yield = yield
+	defer func() {
+		if e := recover(); e != nil {
+			if _, wanted := e.(unwind); !wanted {
+				panic(e)
+			}
+		}
+	}()
+	for {
+		t.idle = false
+		t.body()
+		t.idle, t.body = true, nil
+		if !yield(struct{}{}) {
+			return
+		}
+	}
+}
 
 // start begins a routine; after is called, outside it, when it has ended by itself.
 func (p *process) start(body func(ctx *bound), after func()) *bound {
-	r := &routine{w: p.w, p: p, after: after}
+	r := &routine{w: p.w, p: p, t: p.w.pool.take(), after: after}
 	ctx := newBound(r)
-	r.next, r.stop = iter.Pull(iter.Seq[struct{}](func(yield func(struct{}) bool) {
-		r.yield = yield
-		defer func() {
-			if e := recover(); e != nil {
-				if _, wanted := e.(unwind); !wanted {
-					panic(e)
-				}
-			}
-		}()
-		body(ctx)
-	}))
+	r.t.body = func() { body(ctx) }
 	p.order = append(p.order, r)
 	r.resume()
 	return ctx
@@ -98,12 +137,13 @@ func (r *routine) resume() {
 	}
 	outer := r.w.current
 	r.w.current = r
-	_, more := r.next()
+	r.t.next()
 	r.w.current = outer
-	if more {
+	if !r.t.idle {
 		return
 	}
 	r.ended = true
+	r.w.pool.idle = append(r.w.pool.idle, r.t)
 	r.p.forget(r)
 	if r.after != nil {
 		r.after()
@@ -124,13 +164,13 @@ func (p *process) forget(r *routine) {
 func (r *routine) end() {
 	if !r.ended {
 		r.ended = true
-		r.stop()
+		r.t.stop()
 	}
 }
 
 // park waits for a poke.
 func (r *routine) park() {
-	if !r.yield(struct{}{}) {
+	if !r.t.yield(struct{}{}) {
 		panic(unwind{})
 	}
 }

@@ -300,7 +300,7 @@ func (s server) Checkpoint(ctx context.Context) error {
 func (s server) ArchiveHistory(context.Context) error { return nil }
 
 // EnsureSlots implements agent.Server.
-func (s server) EnsureSlots(ctx context.Context, want []string, _ postgres.SlotPolicy) (postgres.SlotChanges, error) {
+func (s server) EnsureSlots(ctx context.Context, want []string, policy postgres.SlotPolicy) (postgres.SlotChanges, error) {
 	if err := s.answer(ctx, 2*time.Millisecond); err != nil {
 		return postgres.SlotChanges{}, err
 	}
@@ -308,6 +308,11 @@ func (s server) EnsureSlots(ctx context.Context, want []string, _ postgres.SlotP
 	for _, name := range want {
 		if !slices.Contains(p.slots, name) {
 			p.slots = append(p.slots, name)
+		}
+	}
+	for _, row := range p.slotRows() {
+		if !row.Active && !slices.Contains(want, row.Name) && policy.Drop != nil && policy.Drop(row) {
+			p.slots = slices.DeleteFunc(p.slots, func(name string) bool { return name == row.Name })
 		}
 	}
 	slices.Sort(p.slots)

@@ -25,6 +25,7 @@ type World struct {
 	view  *cluster.View
 	nodes []*Node
 
+	pool     *pool
 	current  *routine
 	watchers []*watcher
 	expiry   cluster.Instant
@@ -48,8 +49,8 @@ type World struct {
 }
 
 // newWorld makes n machines without power.
-func newWorld(seed uint64, n int, settings string, told bool) *World {
-	w := &World{rng: rand.New(rand.NewPCG(seed, 0x5eed)), bootstrap: json.RawMessage(settings), told: told}
+func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *World {
+	w := &World{pool: threads, rng: rand.New(rand.NewPCG(seed, 0x5eed)), bootstrap: json.RawMessage(settings), told: told}
 	if told {
 		w.text = []byte{}
 	}

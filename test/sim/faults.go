@@ -1,0 +1,364 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// fault is something that goes wrong, or that an operator asks for, and ends after
+// a while.
+type fault struct {
+	at, lasts time.Duration
+	kind      string
+	node, to  int
+	n         int
+}
+
+// String is the fault in words.
+func (f fault) String() string {
+	return fmt.Sprintf("%s pg%d %d %d for %s", f.kind, f.node+1, f.to+1, f.n, f.lasts.Round(time.Millisecond))
+}
+
+// deed does a fault and returns what ends it; nil when nothing does.
+type deed func(w *World, n *Node, f fault) (undo func())
+
+// deeds are all faults by name.
+var deeds = map[string]deed{
+	"power off":           powerOff,
+	"kill worker":         killWorker,
+	"kill guard":          func(w *World, n *Node, _ fault) func() { n.guardDies(); return nil },
+	"kill agent":          killAgent,
+	"kill server":         func(w *World, n *Node, _ fault) func() { n.pg.kill(); return nil },
+	"freeze worker":       func(w *World, n *Node, _ fault) func() { return n.freeze(true, false, false) },
+	"freeze guard":        func(w *World, n *Node, _ fault) func() { return n.freeze(false, true, false) },
+	"freeze server":       func(w *World, n *Node, _ fault) func() { return n.freeze(false, false, true) },
+	"freeze agent":        func(w *World, n *Node, _ fault) func() { return n.freeze(true, true, false) },
+	"suspend machine":     func(w *World, n *Node, _ fault) func() { return n.freeze(true, true, true) },
+	"freeze supervisor":   freezeSupervisor,
+	"cut from etcd":       onWire(func(l *wire, _ fault) { l.cut = true }),
+	"requests lost":       onWire(func(l *wire, _ fault) { l.lostRequests = true }),
+	"answers lost":        onWire(func(l *wire, _ fault) { l.lostAnswers = true }),
+	"stale etcd leader":   onWire(func(l *wire, _ fault) { l.stale = true }),
+	"lossy wire":          onWire(func(l *wire, f fault) { l.loseRequest, l.loseAnswer = f.n/2, f.n/2 }),
+	"late requests":       onWire(func(l *wire, f fault) { l.late = f.n }),
+	"repeated requests":   onWire(func(l *wire, f fault) { l.twice = 2 * f.n }),
+	"refused requests":    onWire(func(l *wire, f fault) { l.refuse = f.n }),
+	"slow wire":           onWire(func(l *wire, f fault) { l.slow = time.Duration(f.n) * 40 * time.Millisecond }),
+	"cut from servers":    cutServers,
+	"one-way cut":         oneWayCut,
+	"isolated":            isolated,
+	"etcd without leader": etcdDown,
+	"etcd leader change":  leaderChange,
+	"etcd restored":       etcdRestored,
+	"disk stalls":         diskStall,
+	"receiver stuck":      func(w *World, n *Node, _ fault) func() { n.pg.lagged = true; return func() { n.pg.lagged = false } },
+	"wall clock jumps":    func(w *World, n *Node, f fault) func() { n.skew += time.Duration(f.n-25) * time.Hour; return nil },
+	"ttl changed":         changeTTL,
+	"loop_wait changed":   changeLoopWait,
+	"switchover":          switchover,
+	"failover":            failover,
+	"pause":               pause,
+	"restart":             restart,
+	"reinitialize":        reinitialize,
+	"agent stopped":       stopAgent,
+}
+
+// kinds are the names in an order that is the same everywhere.
+var kinds = func() []string {
+	var names []string
+	for name := range deeds {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}()
+
+// draw makes the faults of a schedule.
+func draw(rng *rand.Rand, nodes int) []fault {
+	faults := make([]fault, 6+rng.IntN(7))
+	for i := range faults {
+		f := &faults[i]
+		f.kind = kinds[rng.IntN(len(kinds))]
+		f.at = 4*time.Second + time.Duration(rng.Int64N(int64(50*time.Second)))
+		f.node, f.to, f.n = rng.IntN(nodes), rng.IntN(nodes), 1+rng.IntN(50)
+		switch rng.IntN(3) { // short, of the order of a lease, long
+		case 0:
+			f.lasts = time.Duration(rng.Int64N(int64(time.Second)))
+		case 1:
+			f.lasts = time.Duration(rng.Int64N(int64(8 * time.Second)))
+		default:
+			f.lasts = time.Duration(rng.Int64N(int64(25 * time.Second)))
+		}
+		if i > 0 && rng.IntN(3) == 0 { // troubles come together
+			f.at = faults[i-1].at + time.Duration(rng.Int64N(int64(3*time.Second)))
+		}
+	}
+	return faults
+}
+
+// plan has the faults happen.
+func (w *World) plan(faults []fault) {
+	for _, f := range faults {
+		w.at(f.at, func() {
+			n := w.nodes[f.node%len(w.nodes)]
+			if f.to%3 == 0 { // the primary is where most goes wrong
+				for _, other := range w.nodes {
+					if other.holds() {
+						n = other
+					}
+				}
+			}
+			w.tell(n, "=> %s", f)
+			if undo := deeds[f.kind](w, n, f); undo != nil {
+				w.after(f.lasts, func() {
+					w.tell(n, "<= %s is over", f.kind)
+					undo()
+				})
+			}
+		})
+	}
+}
+
+func powerOff(w *World, n *Node, _ fault) func() {
+	n.crash()
+	return n.power
+}
+
+func killWorker(_ *World, n *Node, _ fault) func() {
+	if n.worker != nil {
+		n.killWorker()
+		n.afterDeath(n.keepWorker)
+	}
+	return nil
+}
+
+// killAgent kills every process of the agent; the init system starts it again.
+func killAgent(w *World, n *Node, _ fault) func() {
+	if !n.up {
+		return nil
+	}
+	n.killWorker()
+	n.supervisor.kill()
+	n.guardDies()
+	return func() {
+		if n.up && n.supervisor.dead {
+			n.supervisor = &process{w: w}
+			n.startAgent()
+		}
+	}
+}
+
+// freeze stops processes with SIGSTOP.
+func (n *Node) freeze(worker, guard, pg bool) func() {
+	k, g := n.worker, n.guard
+	if worker && k != nil {
+		k.freeze()
+	}
+	if guard && g != nil {
+		g.freeze()
+		if n.worker != nil {
+			n.worker.run(n.worker.link.feel)
+		}
+	}
+	if pg {
+		n.pg.frozen = n.pg.phase != absent
+	}
+	n.blind()
+	return func() {
+		n.pg.frozen = n.pg.frozen && !pg
+		if g != nil && guard {
+			g.thaw()
+			n.w.after(5*time.Second, func() {
+				if !g.frozen && n.worker != nil {
+					n.worker.link.unfeel()
+				}
+			})
+		}
+		if k != nil && worker {
+			k.thaw()
+		}
+	}
+}
+
+func freezeSupervisor(_ *World, n *Node, _ fault) func() {
+	if !n.up {
+		return nil
+	}
+	s := n.supervisor
+	s.freeze()
+	return s.thaw
+}
+
+// onWire makes a fault of one node's way to etcd.
+func onWire(change func(*wire, fault)) deed {
+	return func(w *World, n *Node, f fault) func() {
+		change(&n.wire, f)
+		w.rewire(n)
+		return func() {
+			n.wire = wire{}
+			w.rewire(n)
+		}
+	}
+}
+
+func cutServers(w *World, n *Node, _ fault) func() {
+	set := func(cut bool) {
+		for _, other := range w.nodes {
+			if other != n {
+				w.blocked[n.i][other.i], w.blocked[other.i][n.i] = cut, cut
+			}
+		}
+	}
+	set(true)
+	return func() { set(false) }
+}
+
+func oneWayCut(w *World, n *Node, f fault) func() {
+	to := f.to % len(w.nodes)
+	w.blocked[n.i][to] = true
+	return func() { w.blocked[n.i][to] = false }
+}
+
+func isolated(w *World, n *Node, f fault) func() {
+	one, two := cutServers(w, n, f), onWire(func(l *wire, _ fault) { l.cut = true })(w, n, f)
+	return func() { one(); two() }
+}
+
+func etcdDown(w *World, _ *Node, _ fault) func() {
+	if w.etcdDown {
+		return nil
+	}
+	w.core.Advance()
+	w.changed()
+	w.etcdDown, w.etcdFrom = true, w.now
+	for _, n := range w.nodes {
+		w.rewire(n)
+	}
+	return func() {
+		w.heals()
+		for _, n := range w.nodes {
+			w.rewire(n)
+		}
+	}
+}
+
+func leaderChange(w *World, _ *Node, _ fault) func() {
+	if !w.etcdDown {
+		w.core.ChangeLeader()
+		w.expiry = 0
+		w.changed()
+	}
+	return nil
+}
+
+// etcdRestored sets the store back to how it was when the fault began. Whoever
+// refuses it waits for an operator, who makes sure that no old primary runs and
+// then removes what the nodes remember.
+func etcdRestored(w *World, _ *Node, f fault) func() {
+	if w.etcdDown {
+		return nil
+	}
+	backup := w.core.Backup()
+	return func() {
+		if w.etcdDown || f.n%2 == 0 && f.lasts > 10*time.Second {
+			return
+		}
+		w.restored = true
+		w.core.Restore(backup, 0)
+		w.reload()
+		for _, x := range slices.Clone(w.watchers) {
+			w.breakWatch(x)
+		}
+	}
+}
+
+func diskStall(w *World, n *Node, f fault) func() {
+	n.diskDelay = time.Duration(f.n) * 100 * time.Millisecond
+	return func() { n.diskDelay = 0 }
+}
+
+// patch changes the stored configuration.
+func (w *World) patch(key string, value any) {
+	if w.view.Config == nil || w.etcdDown {
+		return
+	}
+	next := setKey(w.view.Config.Raw, key, value)
+	_ = w.store.PutConfig(context.Background(), next, -1) // an operator who cannot try again
+}
+
+func changeTTL(w *World, _ *Node, f fault) func() {
+	w.patch("ttl", 3+f.n%10)
+	return nil
+}
+
+func changeLoopWait(w *World, _ *Node, f fault) func() {
+	w.patch("loop_wait", 1+f.n%10)
+	return nil
+}
+
+func pause(w *World, _ *Node, _ fault) func() {
+	w.patch("pause", true)
+	return func() { w.patch("pause", false) }
+}
+
+func (w *World) wish(f cluster.Failover) {
+	if w.etcdDown {
+		return
+	}
+	w.operations++
+	f.ID = fmt.Sprintf("wish-%d", w.operations)
+	_ = w.store.PutFailover(context.Background(), f, -1) // as above
+}
+
+func switchover(w *World, _ *Node, f fault) func() {
+	if l := w.view.Leader; l != nil {
+		to := w.nodes[f.to%len(w.nodes)].name
+		if to != l.Name {
+			w.wish(cluster.Failover{Leader: l.Name, Member: to})
+		}
+	}
+	return nil
+}
+
+func failover(w *World, _ *Node, f fault) func() {
+	w.wish(cluster.Failover{Member: w.nodes[f.to%len(w.nodes)].name})
+	return nil
+}
+
+func (w *World) ask(n *Node, kind cluster.RequestKind) {
+	if w.etcdDown {
+		return
+	}
+	w.operations++
+	r := cluster.Request{Member: n.name, ID: fmt.Sprintf("ask-%d", w.operations), Kind: kind}
+	_ = w.store.PutRequest(context.Background(), r) // as above
+}
+
+func restart(w *World, n *Node, _ fault) func() {
+	w.ask(n, cluster.RequestRestart)
+	return nil
+}
+
+func reinitialize(w *World, n *Node, _ fault) func() {
+	w.ask(n, cluster.RequestReinitialize)
+	return nil
+}
+
+// stopAgent is SIGTERM to the agent, and its start some time later.
+func stopAgent(w *World, n *Node, _ fault) func() {
+	if n.worker == nil {
+		return nil
+	}
+	n.stopped = true
+	n.worker.post(agent.StopWanted{})
+	return func() {
+		n.stopped = false
+		n.startAgent()
+	}
+}

@@ -1,0 +1,150 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent"
+)
+
+const (
+	// length is how long the faults of a schedule last at most; then all heals.
+	length = 60 * time.Second
+	// patience is L1's bound: from the healing to one primary with all others
+	// streaming from it.
+	patience = 90 * time.Second
+)
+
+// schedule is one run of the simulator.
+type schedule struct {
+	seed     uint64
+	nodes    int
+	settings string
+	faults   []fault
+}
+
+// newSchedule draws everything of a run from its seed.
+func newSchedule(seed uint64) schedule {
+	rng := rand.New(rand.NewPCG(seed, 0xfa17))
+	ttl := []int{3, 5, 10, 10, 20, 30}[rng.IntN(6)]
+	wait := []int{2, 5, 10, 10}[rng.IntN(4)]
+	nodes := 3 + rng.IntN(3)
+	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d}`, ttl, wait, 1<<(10+rng.IntN(11))), draw(rng, nodes)}
+}
+
+// result is what came of a run.
+type result struct {
+	violation string
+	detail    string
+	steps     int
+	excused   int
+	text      string
+	took      time.Duration // from the healing to order
+}
+
+// run runs the schedule; told makes its transcript.
+func (s schedule) run(threads *pool, told bool) (r result) {
+	w := newWorld(threads, s.seed, s.nodes, s.settings, told)
+	defer w.close()
+	defer func() {
+		if e := recover(); e != nil {
+			if !told {
+				panic(fmt.Sprintf("seed %d: %v", s.seed, e))
+			}
+			panic(e)
+		}
+	}()
+	for _, n := range w.nodes {
+		w.after(w.jitter(300*time.Millisecond), n.power)
+	}
+	w.clients()
+	w.plan(s.faults)
+	w.runUntil(length)
+	w.heal()
+	for end := w.now + patience; w.violation == "" && w.now < end && !w.settled(); {
+		w.runUntil(w.now + 250*time.Millisecond)
+	}
+	if w.violation == "" && !w.settled() {
+		w.fail("L1", "%s after the faults have healed: %s", patience, w.unsettled())
+	}
+	return result{violation: w.violation, steps: w.steps, excused: w.excused, text: string(w.text), took: w.now - length}
+}
+
+// heal ends every fault that has not ended, as an operator would.
+func (w *World) heal() {
+	w.tellAll("all faults heal")
+	w.heals()
+	for _, n := range w.nodes {
+		n.wire, n.diskDelay, n.stopped, n.pg.lagged = wire{}, 0, false, false
+		w.rewire(n)
+		n.pg.frozen = false
+		n.power()
+		n.supervisor.thaw()
+		if n.supervisor.dead {
+			n.supervisor = &process{w: w}
+		}
+		for _, p := range n.processes() {
+			p.thaw()
+		}
+		n.startAgent()
+	}
+	w.blocked = [8][8]bool{}
+	w.patch("pause", false)
+	if w.restored {
+		w.forget()
+	}
+}
+
+// heals ends an outage of the store.
+func (w *World) heals() {
+	if w.etcdDown {
+		w.etcdDown = false
+		w.etcdLost += w.now - w.etcdFrom
+		leaderChange(w, nil, fault{})
+	}
+}
+
+// forget is what an operator does about a store that was set back: every agent is
+// stopped, and its server with it, until no lease can be left; then what the nodes
+// remember is removed.
+func (w *World) forget() {
+	for _, n := range w.nodes {
+		n.stopped = true
+		n.killWorker()
+		n.pg.kill()
+		n.memory = agent.Memory{}
+	}
+	w.after(20*time.Second, func() {
+		for _, n := range w.nodes {
+			n.stopped = false
+			n.startAgent()
+		}
+	})
+}
+
+func (n *Node) processes() []*process {
+	var all []*process
+	if n.worker != nil {
+		all = append(all, &n.worker.process)
+	}
+	if n.guard != nil {
+		all = append(all, &n.guard.process)
+	}
+	return all
+}
+
+// setKey gives raw with one key changed.
+func setKey(raw json.RawMessage, key string, value any) json.RawMessage {
+	m := map[string]any{}
+	if json.Unmarshal(raw, &m) != nil {
+		return raw
+	}
+	m[key] = value
+	next, err := json.Marshal(m)
+	if err != nil {
+		return raw
+	}
+	return next
+}
