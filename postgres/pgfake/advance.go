@@ -1,0 +1,216 @@
+package pgfake
+
+import (
+	"slices"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// due does what of the server's own phases has come to its end. Nothing of a
+// halted server does.
+func (s *Server) due(now cluster.Instant) {
+	s.workDue(now)
+	p := &s.proc
+	if p.mode == cluster.ModeStopped || s.halted() {
+		return
+	}
+	if p.due != 0 && p.due <= now {
+		switch {
+		case p.mode == cluster.ModeStarting:
+			s.started(now)
+		case p.quitting:
+			if !s.machine.stuck || s.site.traps.NoKernelStuck {
+				s.exit(now)
+			}
+		default:
+			s.shutDown(now)
+		}
+	}
+	if p.promoting != 0 && p.promoting <= now && p.mode == cluster.ModeStandby {
+		s.promoted(now)
+	}
+	if w := p.checkpoint; w != nil && w.Until <= now {
+		s.checkpointNow(now)
+		w.end(nil)
+		p.checkpoint, p.settles = nil, 0
+	}
+	if p.settles != 0 && p.settles <= now && p.mode == cluster.ModePrimary {
+		p.settles = 0
+		s.checkpointNow(now)
+	}
+}
+
+// settle is what depends on how far others are: the end of a stop, and commits
+// that wait for standbys.
+func (s *Server) settle(now cluster.Instant) {
+	if s.machine.frozen {
+		return
+	}
+	s.archiveUntil(now)
+	if len(s.sync.waiting) > 0 {
+		s.releaseConfirmed(now)
+	}
+	if s.proc.mode == cluster.ModeStopping && s.proc.due == 0 && !s.machine.stalled {
+		if waits, _ := s.waitsFor(now); !waits {
+			s.exit(now)
+		}
+	}
+}
+
+// next is when the server has something to do by itself; 0 for never.
+func (s *Server) next() cluster.Instant {
+	var at cluster.Instant
+	soonest := func(t cluster.Instant) {
+		if t != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	if s.work != nil && !s.machine.stalled {
+		soonest(s.work.Until)
+	}
+	p := &s.proc
+	if p.mode == cluster.ModeStopped || s.halted() {
+		return at
+	}
+	if !p.quitting || !s.machine.stuck || s.site.traps.NoKernelStuck {
+		soonest(p.due)
+	}
+	if p.mode == cluster.ModeStandby {
+		soonest(p.promoting)
+	}
+	if p.checkpoint != nil {
+		soonest(p.checkpoint.Until)
+	}
+	if p.mode == cluster.ModeStopping && p.due == 0 {
+		soonest(s.site.later(s.waitEnds()))
+	}
+	if len(s.sync.waiting) > 0 {
+		soonest(s.site.later(s.confirmDue()))
+	}
+	return at
+}
+
+// halt and resume keep what was under way from going on meanwhile.
+func (s *Server) halt(now cluster.Instant) {
+	if !s.halted() {
+		s.machine.haltedAt = now
+	}
+}
+
+func (s *Server) resume(now cluster.Instant) {
+	if s.halted() {
+		return
+	}
+	by := now.Sub(s.machine.haltedAt)
+	for _, t := range []*cluster.Instant{&s.proc.due, &s.proc.promoting, &s.proc.settles} {
+		if *t != 0 {
+			*t = t.Add(by)
+		}
+	}
+	if s.proc.checkpoint != nil {
+		s.proc.checkpoint.Until = s.proc.checkpoint.Until.Add(by)
+	}
+	s.runQueue(now)
+}
+
+// Freeze stops every process of the server (SIGSTOP), or lets them go on. What
+// clients asked meanwhile waits in the sockets and is done then.
+func (s *Server) Freeze(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	if on == s.machine.frozen || on && len(s.Scan()) == 0 {
+		return
+	}
+	if on {
+		s.halt(now)
+		s.machine.frozen = true
+		return
+	}
+	s.machine.frozen = false
+	s.resume(now)
+	if s.proc.leftover != 0 && !s.machine.busy && !s.machine.stuck {
+		s.proc.leftover, s.proc.writable = 0, false // it sees that its postmaster is gone
+		s.loseClients(now)
+	}
+	signals := s.pending
+	s.pending = nil
+	for _, sig := range signals {
+		_ = s.Signal(now, s.proc.pid, sig) // gone in the meantime: nothing to do
+	}
+}
+
+// StallDisk lets nothing become durable, or lets it go on.
+func (s *Server) StallDisk(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	if on == s.machine.stalled {
+		return
+	}
+	if on {
+		s.halt(now)
+		s.machine.stalled, s.workHeld = true, now
+		return
+	}
+	s.machine.stalled = false
+	if s.work != nil {
+		s.work.Until = s.work.Until.Add(now.Sub(max(s.workHeld, s.work.begun)))
+	}
+	s.resume(now)
+}
+
+// FillDisk leaves no space on the disk, or makes some.
+func (s *Server) FillDisk(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	s.machine.full = on
+}
+
+// Exhaust has clients take every connection: only one that was open before is
+// still answered (trap 18).
+func (s *Server) Exhaust(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	s.machine.exhausted, s.machine.exhaustedAt = on, now
+}
+
+// Busy has one backend busy in a query: it outlives SIGKILL of its postmaster,
+// and what it then commits is acknowledged.
+func (s *Server) Busy(on bool) {
+	s.machine.busy = on
+	if !on && s.proc.mode == cluster.ModeStopped && !s.machine.stuck {
+		s.proc.leftover, s.proc.writable = 0, false
+	}
+}
+
+// Stick has the kernel hold one backend in a call that no signal ends (trap 17).
+func (s *Server) Stick(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	s.machine.stuck = on
+	if !on && s.proc.mode == cluster.ModeStopped && !s.machine.busy {
+		s.proc.leftover, s.proc.writable = 0, false
+	}
+}
+
+// PauseReplay is pg_wal_replay_pause and pg_wal_replay_resume.
+func (s *Server) PauseReplay(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	s.proc.paused = on && s.proc.mode == cluster.ModeStandby
+}
+
+// CrashBackend is a backend that dies of a signal: the postmaster ends them all
+// and recovers, without ending itself.
+func (s *Server) CrashBackend(now cluster.Instant) {
+	s.site.Advance(now)
+	if !s.serves() || s.machine.frozen {
+		return
+	}
+	p := &s.proc
+	s.loseClients(now)
+	for _, st := range slices.Clone(p.senders) {
+		s.closeSender(st, now)
+	}
+	s.endReceiver(now)
+	if p.checkpoint != nil {
+		p.checkpoint.end(ErrNoServer)
+		p.checkpoint = nil
+	}
+	p.mode, p.promoting, p.writable = cluster.ModeStarting, 0, false
+	p.due = now.Add(s.site.draw(s.site.Costs.Recovery))
+	p.receive = 0
+}
