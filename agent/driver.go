@@ -9,6 +9,8 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/recorder"
 )
 
 // Runner runs one effect to its end and says how it ended; nil for effects that
@@ -31,6 +33,8 @@ type Driver struct {
 	status atomic.Pointer[cluster.Status]
 	// stepped is told after each step, for metrics; may be nil.
 	stepped func(*cluster.Status)
+	// recorder is given every step; may be nil.
+	recorder *recorder.Recorder
 
 	effects   sync.WaitGroup
 	cancelJob context.CancelFunc
@@ -46,6 +50,39 @@ func NewDriver(loop *Loop, runner Runner, stepped func(*cluster.Status), log *sl
 	return &Driver{
 		loop: loop, runner: runner, log: log, stepped: stepped, read: clock.Read,
 		events: make(chan Event, eventQueue), guard: make(chan Effect, eventQueue),
+	}
+}
+
+// RecordTo has every step recorded; call it before Run.
+func (d *Driver) RecordTo(to *recorder.Recorder) {
+	d.recorder = to
+	d.loop.OnDecision(func(r clock.Reading, o election.Observation, decision election.Decision) {
+		to.Record(recorder.Step{Wall: r.Wall, Observation: o, Decision: decision})
+	})
+}
+
+// recordPatience is how long the end of the loop waits for the last steps to be
+// written: a disk that hangs must not hold the agent up.
+const recordPatience = time.Second
+
+// writeRecording starts the recorder's writer, and returns what ends it.
+func (d *Driver) writeRecording() (end func()) {
+	if d.recorder == nil {
+		return func() {}
+	}
+	done, written := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(written)
+		d.recorder.Run(done)
+	}()
+	return func() {
+		close(done)
+		patience := clock.Timer(recordPatience)
+		defer patience.Stop()
+		select {
+		case <-written:
+		case <-patience.C:
+		}
 	}
 }
 
@@ -67,6 +104,7 @@ func (d *Driver) Run(ctx context.Context) {
 	defer d.effects.Wait()
 	defer cancel()
 	d.effects.Go(func() { d.runGuardLane(ctx) })
+	defer d.writeRecording()()
 	timer := clock.Timer(0)
 	defer timer.Stop()
 	for {

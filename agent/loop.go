@@ -36,6 +36,8 @@ type Loop struct {
 	decision election.Decision
 	since    cluster.Instant // of decision.Reason
 	logged   cluster.Reason
+	// decided is told every decision and what it rests on; it must not wait.
+	decided func(clock.Reading, election.Observation, election.Decision)
 
 	busy    map[Lane]bool
 	session session
@@ -142,10 +144,19 @@ func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 	effects := l.fold(r, e)
 	l.derive(r)
 	d := election.Decide(l.obs)
+	if l.decided != nil {
+		l.decided(r, l.obs, d) // before acting, which changes the observation
+	}
 	l.note(d)
 	effects = append(effects, l.act(d)...)
 	effects = append(effects, l.keep()...)
 	return effects
+}
+
+// OnDecision has f told every decision and what it rests on, within the step: f
+// must not wait, and changes neither.
+func (l *Loop) OnDecision(f func(clock.Reading, election.Observation, election.Decision)) {
+	l.decided = f
 }
 
 // note logs a decision when its reason changed: a quiet cluster logs nothing.

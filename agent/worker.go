@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/guard"
 	"github.com/pgkeeper/pgkeeper/postgres"
+	"github.com/pgkeeper/pgkeeper/recorder"
 	"github.com/pgkeeper/pgkeeper/supervisor"
 )
 
@@ -115,6 +117,8 @@ func (w *worker) build() error {
 	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
 		Persist: func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) }})
 	w.driver = NewDriver(loop, w.node, w.metrics.step, w.Log)
+	w.driver.RecordTo(recorder.New(recorder.Options{Dir: filepath.Join(c.Keeper.StateDir, recorder.Folder), Log: w.Log,
+		Head: recorder.Head{Version: w.Version, Scope: c.Scope, Member: c.Name}}))
 	w.metrics.status = w.driver.Status
 	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler()})
 	return err
