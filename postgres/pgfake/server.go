@@ -75,13 +75,12 @@ type recovery struct {
 
 // machine is what can go wrong below the server.
 type machine struct {
-	on                         bool
-	frozen, stalled            bool
-	haltedAt                   cluster.Instant
-	full, exhausted            bool
-	exhaustedAt                cluster.Instant
-	busy, stuck                bool
-	pendingBytes, pendingCount int
+	on              bool
+	frozen, stalled bool
+	haltedAt        cluster.Instant
+	full, exhausted bool
+	exhaustedAt     cluster.Instant
+	busy, stuck     bool
 }
 
 // Name is the member's.

@@ -2,7 +2,6 @@ package pgfake
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -192,6 +191,3 @@ func (s *Server) PowerOn(now cluster.Instant) {
 	s.site.Advance(now)
 	s.machine.on = true
 }
-
-// hasSender reports whether st is still one of the server's walsenders.
-func (s *Server) hasSender(st *stream) bool { return slices.Contains(s.proc.senders, st) }

@@ -1,6 +1,7 @@
 package pgfake
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 
@@ -88,50 +89,34 @@ func (b *branch) reach(end cluster.LSN) *branch {
 
 // until is how far the log on b's path was at t.
 func (b *branch) until(t cluster.Instant) cluster.LSN {
-	for ; ; b = b.parent {
-		if b.mirror != nil {
-			return max(b.from, b.mirror.until(t))
-		}
-		n := len(b.marks)
-		if n > 0 && b.marks[n-1].at <= t {
-			return b.marks[n-1].end
-		}
-		i := sort.Search(n, func(i int) bool { return b.marks[i].at > t })
-		if i > 0 {
-			return b.marks[i-1].end
-		}
-		if b.parent == nil {
-			return b.from
-		}
-		// What was there before the branch began may be younger than t too.
-		if up := b.parent.until(t); up < b.from {
-			return up
-		}
+	if b.mirror != nil {
+		return max(b.from, b.mirror.until(t))
+	}
+	n := len(b.marks)
+	if n > 0 && b.marks[n-1].at <= t {
+		return b.marks[n-1].end
+	}
+	i := sort.Search(n, func(i int) bool { return b.marks[i].at > t })
+	switch {
+	case i > 0:
+		return b.marks[i-1].end
+	case b.parent == nil:
 		return b.from
 	}
+	return min(b.from, b.parent.until(t)) // what was there before may be younger than t too
 }
 
 // boundary reports whether a record ends at lsn on b's path.
 func (b *branch) boundary(lsn cluster.LSN) bool {
-	for b = b.reach(lsn); b != nil; b = b.parent {
-		if lsn == b.from {
-			return true
-		}
-		if b.mirror != nil {
-			return b.mirror.boundary(lsn)
-		}
-		_, found := slices.BinarySearchFunc(b.marks, lsn, func(m mark, lsn cluster.LSN) int {
-			switch {
-			case m.end < lsn:
-				return -1
-			case m.end > lsn:
-				return 1
-			}
-			return 0
-		})
-		return found
+	b = b.reach(lsn)
+	if lsn == b.from {
+		return true
 	}
-	return false
+	if b.mirror != nil {
+		return b.mirror.boundary(lsn)
+	}
+	_, found := slices.BinarySearchFunc(b.marks, lsn, func(m mark, lsn cluster.LSN) int { return cmp.Compare(m.end, lsn) })
+	return found
 }
 
 // graft is the mixture of b up to end and of src from there on; src itself where
