@@ -66,9 +66,8 @@ func (s *Server) cloneArgs(source Source) ([]string, error) {
 }
 
 func (s *Server) basebackup(ctx context.Context, args []string, lock *os.File, progress func(done, total int64)) error {
-	_, err := s.run(ctx, job{
-		program: "pg_basebackup", args: args, files: []*os.File{lock},
-		env: []string{"PGAPPNAME=pgkeeper_clone_" + s.o.Name, "PGPASSWORD=" + s.o.Replication.Password},
+	_, err := s.copying(ctx, s.o.Replication, lock, job{
+		program: "pg_basebackup", args: args, env: []string{"PGAPPNAME=pgkeeper_clone_" + s.o.Name},
 		line: func(line string) {
 			if done, total, is := parseProgress(line); is && progress != nil {
 				progress(done, total)

@@ -92,13 +92,25 @@ func (c Credentials) tls() []keyword {
 }
 
 // sourceConninfo is for a program that connects to another server. The password
-// goes through the environment, never through the argument list; for a key's
-// password there is no such way, so keys of clones and rewinds have none.
+// goes through a file in memory (secretFile), never through the argument list or
+// the environment; for a key's password there is no such way, so keys of clones
+// and rewinds have none.
 func sourceConninfo(c Credentials, host, port, database string) string {
 	c.SSLPassword = ""
-	return conninfo(append([]keyword{
+	settings := []keyword{
 		{"dbname", database}, {"user", c.Username}, {"host", host}, {"port", port}, {"connect_timeout", "5"},
-	}, c.tls()...))
+	}
+	if c.Password != "" {
+		settings = append(settings, keyword{"passfile", passPath})
+	}
+	return conninfo(append(settings, c.tls()...))
+}
+
+// passLine is a login as a password file has it. One line serves every host: who
+// is connected to changes in a failover, the role's password does not.
+func passLine(c Credentials) []byte {
+	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace
+	return []byte("*:*:*:" + escape(c.Username) + ":" + escape(c.Password) + "\n")
 }
 
 // PrimaryConninfo is what this server's WAL receiver connects with: the password
@@ -123,8 +135,7 @@ func (s *Server) PrimaryConninfo(up Upstream) string {
 		keyword{"keepalives_idle", "2"}, keyword{"keepalives_interval", "1"}, keyword{"keepalives_count", "3"}))
 }
 
-// writePassfile writes the WAL receiver's password file. One line serves every
-// host: who is followed changes in a failover, the role's password does not.
+// writePassfile writes the WAL receiver's password file.
 func (s *Server) writePassfile() error {
 	c := s.o.Replication
 	if c.Password == "" {
@@ -133,8 +144,7 @@ func (s *Server) writePassfile() error {
 	if err := s.ensureState(); err != nil {
 		return err
 	}
-	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace
-	line := []byte("*:*:*:" + escape(c.Username) + ":" + escape(c.Password) + "\n")
+	line := passLine(c)
 	if s.owner.self {
 		return replaceFile(s.o.PgPass, line, 0o600, -1, -1)
 	}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // job is one child process: a program of PostgreSQL that runs as the server's
@@ -189,3 +191,49 @@ func (s *Server) secretPipe(text string) (*os.File, error) {
 	}
 	return r, nil
 }
+
+// secretFile hands credentials to a child as a password file in memory, which only
+// the server's user can open and which ends with its last descriptor. libpq takes
+// a regular file only, so a pipe does not do; an environment variable is there for
+// everybody of the same user to read in /proc, and is inherited by grandchildren.
+// Nil when there is no password.
+func (s *Server) secretFile(c Credentials) (*os.File, error) {
+	if c.Password == "" {
+		return nil, nil
+	}
+	fd, err := unix.MemfdCreate("pgkeeper-passfile", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("prepare a password file: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "pgkeeper-passfile")
+	_, err = f.Write(passLine(c))
+	if err == nil {
+		err = f.Chmod(0o600)
+	}
+	if err == nil && !s.owner.self {
+		err = f.Chown(int(s.owner.uid), int(s.owner.gid))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare a password file: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// copying runs pg_basebackup or pg_rewind: with the lock of the job, and with the
+// password of c where passPath says.
+func (s *Server) copying(ctx context.Context, c Credentials, lock *os.File, j job) (stdout string, err error) {
+	secret, err := s.secretFile(c)
+	if err != nil {
+		return "", err
+	}
+	j.files = []*os.File{lock}
+	if secret != nil {
+		defer secret.Close()
+		j.files = append(j.files, secret)
+	}
+	return s.run(ctx, j)
+}
+
+// passPath is where a child started by copying finds its password file: behind
+// the lock, its descriptor 3.
+const passPath = "/proc/self/fd/4"

@@ -50,9 +50,8 @@ func (s *Server) Rewind(ctx context.Context, source Source) (rewound bool, err e
 		touched = touched || strings.Contains(line, "need to copy") || strings.Contains(line, "Done!")
 		rewound = rewound && !strings.Contains(line, "no rewind required")
 	}
-	out, err := s.run(ctx, job{
-		program: "pg_rewind", args: s.rewindArgs(source), files: []*os.File{lock}, line: watch,
-		env: []string{"PGAPPNAME=pgkeeper_rewind_" + s.o.Name, "PGPASSWORD=" + s.o.Rewind.Password},
+	out, err := s.copying(ctx, s.o.Rewind, lock, job{
+		program: "pg_rewind", args: s.rewindArgs(source), line: watch, env: []string{"PGAPPNAME=pgkeeper_rewind_" + s.o.Name},
 	})
 	for line := range strings.Lines(out) {
 		watch(line)
