@@ -281,3 +281,21 @@ func TestNothingIsStartedUnderATermThatMayHaveBeenHandedOver(t *testing.T) {
 		t.Errorf("after the answer: guard told %v, term %d; want term 61 ended", ends, r.loop.Status(0).Term)
 	}
 }
+
+// The store gave the key: that the guard has no deadline yet makes it no less ours,
+// and the next renewal brings one.
+func TestAnAcquisitionThatTheGuardDidNotHearOfIsStillOurs(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	store := dcs.NewStore(memory.NewServer(clock.Now).Client("pg1"), "service", "s")
+	session, err := store.Open(t.Context(), "pg1", 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{log: quiet, clock: realClock{}, store: store, session: session}
+	n.link = newGuardLink(t.TempDir(), t.TempDir(), "1", func(Event) {}, func() time.Duration { return 5 * time.Second }, quiet)
+	settings, _ := parseTest(nil)
+	e, ok := n.onLease(t.Context(), OnLease{Action: election.Acquire{}, Settings: settings, Margin: time.Second}).(LeaseDone)
+	if !ok || e.Outcome != Succeeded || e.Term == 0 || e.Err == "" {
+		t.Errorf("an acquisition that the store granted counted as %+v", e)
+	}
+}

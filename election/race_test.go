@@ -128,7 +128,10 @@ func raceRules() []rule {
 			reason: ReasonAcquiring, do: take},
 		{name: "a member that never saw the primary's timeline does not race with check_timeline",
 			given: vacant(lsn, reports("c", lsn), view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn, Timeline: 4} }),
-				func(o *Observation) { o.Settings.CheckTimeline = true }),
+				func(o *Observation) {
+					o.Settings.CheckTimeline = true
+					o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour)
+				}),
 			reason: ReasonOldTimeline},
 		{name: "without it, it lets whoever has seen it come first",
 			given:  vacant(lsn, reports("c", lsn), view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn, Timeline: 4} })),

@@ -56,6 +56,21 @@ func TestAServerThatIgnoresSIGQUITIsKilledAfterAThirdOfTheMargin(t *testing.T) {
 	})
 }
 
+// The end of the guard asks for a stop of its own, with more patience.
+func TestAGuardThatLeavesDoesNotPutTheKillOff(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.procs.stubborn = true
+		c := w.worker(1)
+		w.arm(c, 5, time.Second) // margin 3 s
+		w.mustStart(c, true, 5)
+		fired := w.event(c, DeadlineFired)
+		close(w.quit)
+		if all := w.event(c, StoppedAll); all.At-fired.At > 1010*time.Millisecond {
+			t.Errorf("all stopped %v after the deadline, want 1 s and a look or two", all.At-fired.At)
+		}
+	})
+}
+
 func TestThePostmasterOfAKillIsHitBeforeItsBackends(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.worker(1)

@@ -20,7 +20,12 @@ type bubbleClock struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	lead  time.Duration // the machine slept this long
+	wakes int
+	spun  func() // the keeper does nothing but wake
 }
+
+// mostWakes is far more than an hour of looking for leftovers needs.
+const mostWakes = 100_000
 
 func (c *bubbleClock) Now() time.Duration {
 	c.mu.Lock()
@@ -37,8 +42,14 @@ func (c *bubbleClock) Wake(at time.Duration) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	if at > 0 {
+	if at <= 0 {
+		return
+	}
+	if c.wakes++; c.wakes < mostWakes {
 		c.timer = time.AfterFunc(at-now, func() { notify(c.ticks) })
+	}
+	if c.wakes == mostWakes {
+		c.spun()
 	}
 }
 
@@ -248,6 +259,7 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 			ended: make(chan struct{}),
 			done:  make(chan struct{}),
 		}
+		w.clock.spun = func() { t.Errorf("the guard woke %d times: it spins", mostWakes) }
 		w.k = newKeeper(w.clock, w.procs, w.disk, slog.New(slog.DiscardHandler), Status{Protocol: 1, PID: 1})
 		w.k.quit = w.quit
 		ctx, cancel := context.WithCancel(t.Context())
