@@ -84,10 +84,9 @@ func TestMutantsOfTheTraps(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| %d | `%s` | `trap_%s.txt` | %s | %s |\n", s.number, s.field, s.name, a, b)
 	}
-	fields := reflect.TypeFor[pgfake.Traps]()
-	for i := range fields.NumField() {
-		if name := fields.Field(i).Name; shown[name] == 0 {
-			t.Errorf("no transcript shows the trap that %s takes away", name)
+	for field := range reflect.TypeFor[pgfake.Traps]().Fields() {
+		if shown[field.Name] == 0 {
+			t.Errorf("no transcript shows the trap that %s takes away", field.Name)
 		}
 	}
 	goldenTrap(t, "traps.md", []byte(table.String()))
