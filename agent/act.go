@@ -66,7 +66,7 @@ func (l *Loop) actOn(a election.Action) []Effect {
 
 // onLease starts a call on the leader key.
 func (l *Loop) onLease(a election.Action) []Effect {
-	if l.busy[LaneLease] || l.session.lease == 0 {
+	if l.busy[LaneLease] || l.session.lease == 0 || l.session.opening {
 		return nil
 	}
 	o := &l.obs

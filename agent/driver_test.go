@@ -75,7 +75,7 @@ func (p *program) answer(do Do, at cluster.Instant, err error) Event {
 	case OpenSession:
 		return SessionOpened{LeaseID: 11, TTL: do.TTL}
 	case PutMember:
-		return MemberPut{}
+		return MemberPut{Lease: 11}
 	case OnLease:
 		e := LeaseDone{Action: do.Action, At: at, Term: do.Term, Outcome: Succeeded}
 		if err != nil {

@@ -60,8 +60,11 @@ type (
 		Gone bool
 		Err  string
 	}
-	// MemberPut: the member key was written, or not.
-	MemberPut struct{ Err string }
+	// MemberPut: the member key was written on Lease, or not.
+	MemberPut struct {
+		Lease int64
+		Err   string
+	}
 
 	// LeaseDone: a call on the leader key that left at At ended.
 	LeaseDone struct {

@@ -43,6 +43,9 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case MemberPut:
 		l.busy[LaneMember] = false
 		l.member.done(e.Err == "", r.Boot)
+		if e.Lease != l.session.lease { // written on a lease that was given up meanwhile
+			l.member.forget()
+		}
 	case LeaseDone:
 		return l.foldLease(e)
 	case KeysDone:
@@ -257,7 +260,7 @@ func (l *Loop) foldSession(e SessionOpened) {
 }
 
 func (l *Loop) foldKeptAlive(e KeptAlive) {
-	l.busy[LaneMember] = false
+	l.busy[LaneMember], l.session.opening = false, false
 	l.session.tried = e.At
 	switch {
 	case e.Gone:

@@ -58,7 +58,7 @@ func (l *Loop) keepSession() []Effect {
 		if l.obs.Now < l.session.tried.Add(lookPause) {
 			return nil
 		}
-		l.busy[LaneMember] = true
+		l.busy[LaneMember], l.session.opening = true, true
 		l.session.tried = l.obs.Now
 		return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: OpenSession{TTL: want, Resume: l.resumable(want)}}}
 	case l.session.ttl != want && l.obs.Lease.Busy == "" && !l.busy[LaneLease]:

@@ -64,6 +64,10 @@ type session struct {
 	// kept is just before the last keepalive that succeeded left, tried before
 	// the last attempt.
 	kept, tried cluster.Instant
+	// opening: another lease is being granted. No call on the leader key begins
+	// meanwhile: it would put the key on this one, and nobody would keep the other,
+	// with the member key on it, alive.
+	opening bool
 }
 
 // configState is the dynamic configuration.

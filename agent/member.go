@@ -32,6 +32,9 @@ func (l *Loop) keepMember() []Effect {
 	if l.busy[LaneMember] || l.session.lease == 0 || l.obs.Node.At.Never() || l.obs.Now < l.member.retryAt {
 		return nil
 	}
+	if l.overwritten() {
+		l.member.forget()
+	}
 	m := l.memberNow()
 	if l.member.wrote != nil && m.Equal(*l.member.wrote) {
 		return nil
@@ -45,6 +48,18 @@ func (l *Loop) keepMember() []Effect {
 	l.busy[LaneMember] = true
 	l.member.sent = &m
 	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{m}}}
+}
+
+// overwritten: the store shows the key gone, or on another lease than ours, well
+// after it was written. A write of an earlier session that came late does that: the
+// key would vanish with that session's lease, and nobody could follow this member.
+func (l *Loop) overwritten() bool {
+	view := l.obs.View
+	if l.member.wrote == nil || !view.Good() || view.At < l.member.at.Add(keysPause) {
+		return false
+	}
+	m, there := view.Value.Members[l.id.Name]
+	return !there || m.LeaseID != l.session.lease
 }
 
 func (l *Loop) nextPublish() cluster.Instant { return l.member.due }

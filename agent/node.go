@@ -54,7 +54,7 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 	case KeepAlive:
 		return n.keepAlive(ctx)
 	case PutMember:
-		return MemberPut{errText(n.withSession(func(s *dcs.Session) error { return s.PutMember(ctx, do.Member) }))}
+		return n.putMember(ctx, do.Member)
 	case OnLease:
 		return n.onLease(ctx, do)
 	case OnKeys:
@@ -128,6 +128,12 @@ func (n *Node) withSession(call func(*dcs.Session) error) error {
 		return dcs.ErrLeaseGone
 	}
 	return call(s)
+}
+
+func (n *Node) putMember(ctx context.Context, m cluster.Member) Event {
+	var e MemberPut
+	e.Err = errText(n.withSession(func(s *dcs.Session) error { e.Lease = s.ID(); return s.PutMember(ctx, m) }))
+	return e
 }
 
 func (n *Node) withLease(call func(*dcs.Lease) error) error {

@@ -95,7 +95,7 @@ func (r *rig) primary() {
 
 // settle ends every effect under way, well.
 func (r *rig) settle() {
-	ends := map[Lane]Event{LaneMember: MemberPut{}, LaneKeys: KeysDone{}, LaneServer: ServerDone{Action: election.Reload{}}, LanePersist: persisted{}}
+	ends := map[Lane]Event{LaneMember: MemberPut{Lease: 11}, LaneKeys: KeysDone{}, LaneServer: ServerDone{Action: election.Reload{}}, LanePersist: persisted{}}
 	for range 5 {
 		for lane, e := range ends {
 			if r.loop.busy[lane] {

@@ -33,13 +33,16 @@ type Machine interface {
 // Model is a guard without a process: the same rules, deadline, escalation and
 // proof, turned by its owner instead of by a goroutine. It is what the simulator
 // runs. Sockets, timerfd, parent-death signal and /proc are the machine's part.
-type Model struct{ k *keeper }
+type Model struct {
+	k     *keeper
+	peers map[*Client]*conn
+}
 
 // NewModel gives a guard that holds nothing yet.
 func NewModel(m Machine, log *slog.Logger) *Model {
 	k := newKeeper(modelClock{m}, modelProcesses{m}, modelFiles{m}, log, Status{Protocol: ProtocolVersion, PID: 1})
 	k.beside, k.newID = m.Beside, m.NewID
-	return &Model{k}
+	return &Model{k, map[*Client]*conn{}}
 }
 
 // Turn does what is due.
@@ -69,9 +72,9 @@ func (m *Model) Status() Status { return *m.k.status() }
 // called, and returns when answered is true, or ctx has ended with its error.
 type Carrier func(ctx context.Context, deliver func(), answered func() bool) error
 
-// Dial connects a worker, as the function Dial does. event takes what the guard
-// says unasked; hangUp is called when a newer worker took over.
-func (m *Model) Dial(ctx context.Context, session uint64, carry Carrier, event func(Event), hangUp func()) (*Client, Status, error) {
+// Connect opens a worker's connection. event takes what the guard says unasked;
+// hangUp is called when a newer worker took over.
+func (m *Model) Connect(carry Carrier, event func(Event), hangUp func()) *Client {
 	replies := map[uint64]*reply{}
 	peer := &conn{deliver: func(v any) {
 		switch v := v.(type) {
@@ -87,8 +90,7 @@ func (m *Model) Dial(ctx context.Context, session uint64, carry Carrier, event f
 			event(v)
 		}
 	}}
-	m.k.conns[peer] = struct{}{}
-	c := &Client{session: session, guard: 1}
+	c := &Client{guard: 1}
 	c.carry = func(ctx context.Context, r request) (reply, error) {
 		c.nextID++
 		r.ID = c.nextID
@@ -101,20 +103,20 @@ func (m *Model) Dial(ctx context.Context, session uint64, carry Carrier, event f
 		}
 		return *replies[id], nil
 	}
-	r, err := c.call(ctx, request{Op: "hello", V: ProtocolVersion})
-	if err != nil {
-		return nil, Status{}, err
-	}
-	return c, *r.Status, nil
+	m.k.conns[peer], m.peers[c] = struct{}{}, peer
+	return c
 }
 
-// Superseded is whether the client's session is not the guard's any more.
-func (m *Model) Superseded(c *Client) bool { return m.k.lease.session != c.session }
+// Hello makes the client the guard's worker, under a session number.
+func (m *Model) Hello(ctx context.Context, c *Client, session uint64) (Status, error) {
+	return c.hello(ctx, session, "model")
+}
 
-// HangUp ends a worker's connection, as the end of its process does.
-func (m *Model) HangUp() {
-	if m.k.worker != nil {
-		m.k.drop(m.k.worker)
+// HangUp ends a client's connection, as closing it or the end of its process do.
+func (m *Model) HangUp(c *Client) {
+	if peer, ok := m.peers[c]; ok {
+		delete(m.peers, c)
+		m.k.take(message{from: peer, gone: true})
 	}
 }
 
