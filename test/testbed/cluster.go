@@ -16,6 +16,8 @@ import (
 type Cluster struct {
 	Etcd  *Etcd
 	Nodes []*Node
+	// Keep leaves the cluster's folder behind at Close, as KeepVariable does.
+	Keep bool
 
 	options Options
 	place   place
@@ -185,7 +187,10 @@ func (c *Cluster) Close() error {
 	if left := processesOf(c.place.dir); len(left) > 0 {
 		all = errors.Join(all, fmt.Errorf("processes %v of %s are left", left, c.place.dir))
 	}
-	if os.Getenv(KeepVariable) != "" {
+	if c.options.Release != nil {
+		all = errors.Join(all, c.options.Release())
+	}
+	if c.Keep || os.Getenv(KeepVariable) != "" {
 		return all
 	}
 	return errors.Join(all, os.RemoveAll(c.place.dir))

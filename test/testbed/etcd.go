@@ -52,13 +52,13 @@ func startEtcd(ctx context.Context, dir string, o Options) (*Etcd, error) {
 	}
 	peers := map[string]string{}
 	for i := range o.EtcdMembers {
-		peers[etcdName(i)] = loopbackURL(all[2*i])
+		peers[etcdName(i)] = "http://" + o.host(etcdName(i)).address(all[2*i])
 	}
 	for i := range o.EtcdMembers {
-		e.client = append(e.client, address(all[2*i+1]))
+		e.client = append(e.client, o.host(etcdName(i)).address(all[2*i+1]))
 		member := embedded.Options{Dir: filepath.Join(dir, etcdName(i)), Name: etcdName(i),
-			PeerURL: loopbackURL(all[2*i]), ClientURL: loopbackURL(all[2*i+1]), Members: peers, UnsafeNoFsync: !o.Fsync}
-		m, err := newMember(member, o.EtcdBinary)
+			PeerURL: peers[etcdName(i)], ClientURL: "http://" + e.client[i], Members: peers, UnsafeNoFsync: !o.Fsync}
+		m, err := newMember(member, &o)
 		if err != nil {
 			return nil, err
 		}
@@ -67,9 +67,12 @@ func startEtcd(ctx context.Context, dir string, o Options) (*Etcd, error) {
 	return e, e.Start(ctx)
 }
 
-func newMember(o embedded.Options, binary bool) (EtcdMember, error) {
-	if binary {
-		return &etcdProcess{o: o}, nil
+func newMember(o embedded.Options, all *Options) (EtcdMember, error) {
+	if all.EtcdBinary {
+		if err := os.Mkdir(o.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make etcd's folder: %w", err)
+		}
+		return &etcdProcess{o: o, host: all.host(o.Name)}, all.prepare(o.Name, o.Dir)
 	}
 	m, err := embedded.New(o)
 	return embeddedMember{m}, err
@@ -128,8 +131,6 @@ func etcdName(i int) string { return "etcd" + strconv.Itoa(i+1) }
 
 func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
-func loopbackURL(port int) string { return "http://" + address(port) }
-
 // embeddedMember is a server in this process; killing it is stopping it.
 type embeddedMember struct{ *embedded.Member }
 
@@ -139,6 +140,7 @@ func (m embeddedMember) Kill() { m.Close() }
 // etcdProcess is the distribution's server.
 type etcdProcess struct {
 	o       embedded.Options
+	host    Host
 	process *os.Process
 	exited  chan struct{}
 }
@@ -161,7 +163,7 @@ func (m *etcdProcess) Start(ctx context.Context) error {
 		return fmt.Errorf("open etcd's log: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(program, "--name", m.o.Name, "--data-dir", m.o.Dir, //nolint:noctx // outlives the start
+	cmd := m.host.command(program, "--name", m.o.Name, "--data-dir", filepath.Join(m.o.Dir, "data"),
 		"--listen-client-urls", m.o.ClientURL, "--advertise-client-urls", m.o.ClientURL,
 		"--listen-peer-urls", m.o.PeerURL, "--initial-advertise-peer-urls", m.o.PeerURL,
 		"--initial-cluster", strings.Join(initial, ","), "--logger", "zap", "--log-level", "warn")

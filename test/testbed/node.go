@@ -19,6 +19,7 @@ type Node struct {
 	SQLPort, APIPort int
 
 	bed    *Cluster
+	host   Host
 	dir    string
 	relays []*relay
 	config map[string]any
@@ -44,7 +45,8 @@ func (n *Node) RuntimeDir() string { return filepath.Join(n.dir, "run") }
 func (n *Node) ConfigPath() string { return filepath.Join(n.dir, "pgkeeper.yml") }
 
 // LogPath is what the agent's processes and the server wrote.
-func (n *Node) LogPath() string { return filepath.Join(n.dir, "agent.log") }
+// It is beside the folder, which may be a file system that a test fills.
+func (n *Node) LogPath() string { return n.dir + ".log" }
 
 // Log is all that the agent's processes and the server wrote so far.
 func (n *Node) Log() string {
@@ -56,7 +58,7 @@ func (n *Node) Log() string {
 }
 
 func (c *Cluster) newNode(name string) (*Node, error) {
-	dir, err := c.place.folder(name)
+	dir, err := c.folder(name)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +66,9 @@ func (c *Cluster) newNode(name string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Name: name, SQLPort: found[0], APIPort: found[1], bed: c, dir: dir}
-	for _, target := range c.Etcd.Endpoints() {
-		r, err := newRelay(target)
-		if err != nil {
-			return nil, fmt.Errorf("make the path from %s to etcd: %w", name, err)
-		}
-		n.relays = append(n.relays, r)
+	n := &Node{Name: name, SQLPort: found[0], APIPort: found[1], bed: c, host: c.options.host(name), dir: dir}
+	if err := n.makeRelays(); err != nil {
+		return nil, err
 	}
 	if n.pipeRead, n.pipeWrite, err = os.Pipe(); err != nil {
 		return nil, fmt.Errorf("make the life pipe of %s: %w", name, err)
@@ -82,11 +80,49 @@ func (c *Cluster) newNode(name string) (*Node, error) {
 	return n, n.writeConfig()
 }
 
+// folder makes the folder of a node, which the servers' user owns.
+func (c *Cluster) folder(name string) (string, error) {
+	dir, err := c.place.folder(name)
+	if err == nil && c.options.Folder != nil {
+		if err = c.options.prepare(name, dir); err == nil {
+			_, err = c.place.folder(name) // what was mounted there belongs to root
+		}
+	}
+	return dir, err
+}
+
+// makeRelays makes the node's paths to etcd. In a namespace of its own it has real
+// ones, which are broken by other means.
+func (n *Node) makeRelays() error {
+	if n.host.Namespace != "" {
+		return nil
+	}
+	for _, target := range n.bed.Etcd.Endpoints() {
+		r, err := newRelay(target)
+		if err != nil {
+			return fmt.Errorf("make the path from %s to etcd: %w", n.Name, err)
+		}
+		n.relays = append(n.relays, r)
+	}
+	return nil
+}
+
+// SQLAddress is where the node's server listens, host:port.
+func (n *Node) SQLAddress() string { return n.host.address(n.SQLPort) }
+
+// APIAddress is where the node's REST API listens, host:port.
+func (n *Node) APIAddress() string { return n.host.address(n.APIPort) }
+
 // defaultConfig is an ordinary configuration, which Options.Configure may change.
 func (c *Cluster) defaultConfig(n *Node) map[string]any {
 	var hosts []any
 	for _, r := range n.relays {
 		hosts = append(hosts, r.address())
+	}
+	if n.host.Namespace != "" {
+		for _, endpoint := range c.Etcd.Endpoints() {
+			hosts = append(hosts, endpoint)
+		}
 	}
 	role := func(name, password string) map[string]any {
 		return map[string]any{"username": name, "password": password}
@@ -94,21 +130,21 @@ func (c *Cluster) defaultConfig(n *Node) map[string]any {
 	initdb := append([]any{map[string]any{"encoding": "UTF8"}, map[string]any{"locale": "C.UTF-8"}, "data-checksums"}, c.options.InitDB...)
 	return map[string]any{
 		"scope": Scope, "name": n.Name,
-		"restapi": map[string]any{"listen": address(n.APIPort), "connect_address": address(n.APIPort)},
+		"restapi": map[string]any{"listen": n.APIAddress(), "connect_address": n.APIAddress()},
 		"etcd3":   map[string]any{"hosts": hosts},
 		"bootstrap": map[string]any{
 			"dcs": c.options.dynamic(), "initdb": initdb,
 		},
 		"postgresql": map[string]any{
-			"listen": address(n.SQLPort), "connect_address": address(n.SQLPort), "data_dir": n.DataDir(),
+			"listen": n.SQLAddress(), "connect_address": n.SQLAddress(), "data_dir": n.DataDir(),
 			"authentication": map[string]any{
 				"superuser": role(superuser, superuserPassword), "replication": role("replicator", "rep-secret"),
 				"rewind": role("rewinder", "rewind-secret"),
 			},
 			"parameters": map[string]any{"unix_socket_directories": n.dir},
 			"pg_hba": []any{
-				"local all all scram-sha-256", "host all all 127.0.0.1/32 scram-sha-256",
-				"host replication all 127.0.0.1/32 scram-sha-256",
+				"local all all scram-sha-256", "host all all samenet scram-sha-256",
+				"host replication all samenet scram-sha-256",
 			},
 			"basebackup": []any{map[string]any{"checkpoint": "fast"}},
 		},
@@ -142,7 +178,7 @@ func (n *Node) Start() error {
 		return fmt.Errorf("open the log of %s: %w", n.Name, err)
 	}
 	defer log.Close()
-	n.command = exec.Command(n.bed.binary, "agent", "--config", n.ConfigPath(), "--until-parent-exits") //nolint:noctx // ends by its pipe
+	n.command = n.host.command(n.bed.binary, "agent", "--config", n.ConfigPath(), "--until-parent-exits")
 	n.command.Env = append(os.Environ(), n.bed.options.Environment...)
 	n.command.Stdout, n.command.Stderr = log, log
 	n.command.ExtraFiles = []*os.File{n.pipeRead}

@@ -1,7 +1,11 @@
 package testbed
 
 import (
+	"fmt"
 	"maps"
+	"net"
+	"os/exec"
+	"strconv"
 	"time"
 )
 
@@ -29,8 +33,64 @@ type Options struct {
 	Fsync bool
 	// Unstarted leaves the nodes down: the test starts them.
 	Unstarted bool
+	// Host places a node or an etcd member (by its name) on the network; nil: all are
+	// on the loopback address.
+	Host func(name string) Host
+	// Folder, when set, is called with each new folder of a node and of an etcd
+	// member (which is where its data goes) before anything runs there, to mount a
+	// file system on it.
+	Folder func(name, dir string) error
+	// Release, when set, is called by Close when all processes have ended, to undo
+	// what Folder did.
+	Release func() error
 	// Environment is added to that of every node.
 	Environment []string
+}
+
+// Host is a network namespace and its address. The zero value is this program's
+// own, and the loopback address.
+type Host struct {
+	// Address is that of the namespace, an IPv4 address in one subnet with all
+	// others and with this program.
+	Address string
+	// Namespace is the file that names it, such as /run/netns/pg1.
+	Namespace string
+}
+
+// address of a port of this host.
+func (h Host) address(port int) string {
+	if h.Address == "" {
+		return address(port)
+	}
+	return net.JoinHostPort(h.Address, strconv.Itoa(port))
+}
+
+// command runs a program on this host. nsenter executes it in its own place: the
+// process is the one that was started.
+func (h Host) command(program string, args ...string) *exec.Cmd {
+	if h.Namespace != "" {
+		program, args = "nsenter", append([]string{"--net=" + h.Namespace, "--", program}, args...)
+	}
+	return exec.Command(program, args...) //nolint:noctx // outlives the start; ends by its pipe or its signal
+}
+
+// host places a node or a member.
+func (o *Options) host(name string) Host {
+	if o.Host == nil {
+		return Host{}
+	}
+	return o.Host(name)
+}
+
+// prepare lets the caller mount a file system on a new folder.
+func (o *Options) prepare(name, dir string) error {
+	if o.Folder == nil {
+		return nil
+	}
+	if err := o.Folder(name, dir); err != nil {
+		return fmt.Errorf("prepare the folder of %s: %w", name, err)
+	}
+	return nil
 }
 
 func (o *Options) fill() {

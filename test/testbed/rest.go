@@ -47,7 +47,7 @@ var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 const restLimit = 2 * time.Second
 
 // URL is the address of a path of the node's REST API.
-func (n *Node) URL(path string) string { return "http://" + address(n.APIPort) + path }
+func (n *Node) URL(path string) string { return "http://" + n.APIAddress() + path }
 
 // Do sends a request and returns the answer's code and body.
 func (n *Node) Do(ctx context.Context, method, path, body string) (int, string, error) {

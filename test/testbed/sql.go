@@ -20,7 +20,7 @@ const (
 
 // DSN connects to this server as superuser, whatever its role.
 func (n *Node) DSN() string {
-	return fmt.Sprintf("postgres://%s:%s@%s/postgres?sslmode=disable", superuser, superuserPassword, address(n.SQLPort))
+	return fmt.Sprintf("postgres://%s:%s@%s/postgres?sslmode=disable", superuser, superuserPassword, n.SQLAddress())
 }
 
 // ProxyDSN connects through a load balancer at the address.
@@ -32,7 +32,7 @@ func ProxyDSN(address string) string {
 func (c *Cluster) DSN() string {
 	var hosts []string
 	for _, n := range c.Nodes {
-		hosts = append(hosts, address(n.SQLPort))
+		hosts = append(hosts, n.SQLAddress())
 	}
 	return fmt.Sprintf("postgres://%s:%s@%s/postgres?sslmode=disable&target_session_attrs=read-write", superuser, superuserPassword, strings.Join(hosts, ","))
 }
