@@ -38,7 +38,8 @@ func goldenTrap(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(want, got) {
-		t.Errorf("%s is out of date, run with -update; %s", path, diff(string(want), string(got)))
+		before, after, _ := firstDifference(string(want), string(got))
+		t.Errorf("%s is out of date, run with -update:\n- %s\n+ %s", path, before, after)
 	}
 }
 
@@ -122,7 +123,7 @@ func cell(line string) string {
 func TestTrapStoriesAreTheSameEveryTime(t *testing.T) {
 	for _, s := range trapStories {
 		if a, b := s.perform(t, pgfake.Traps{}), s.perform(t, pgfake.Traps{}); !bytes.Equal(a, b) {
-			t.Errorf("%s: %s", s.name, diff(string(a), string(b)))
+			t.Errorf("%s is told in two ways:\n%s\n%s", s.name, a, b)
 		}
 	}
 }
