@@ -44,6 +44,8 @@ type Options struct {
 type Sources struct {
 	// Status returns the newest status without waiting; nil before the first.
 	Status   func() *cluster.Status
+	// Explain explains the newest decision without waiting; nil before the first.
+	Explain  func() *cluster.Explanation
 	Operator *Operator
 	Metrics  http.Handler
 }
@@ -117,10 +119,12 @@ func (w *worker) build() error {
 	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
 		Persist: func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) }})
 	w.driver = NewDriver(loop, w.node, w.metrics.step, w.Log)
-	w.driver.RecordTo(recorder.New(recorder.Options{Dir: filepath.Join(c.Keeper.StateDir, recorder.Folder), Log: w.Log,
-		Head: recorder.Head{Version: w.Version, Scope: c.Scope, Member: c.Name}}))
+	steps := recorder.New(recorder.Options{Dir: filepath.Join(c.Keeper.StateDir, recorder.Folder), Log: w.Log,
+		Head: recorder.Head{Version: w.Version, Scope: c.Scope, Member: c.Name}})
+	w.driver.RecordTo(steps)
 	w.metrics.status = w.driver.Status
-	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler()})
+	explain := func() *cluster.Explanation { return steps.Explain(clock.Now()) }
+	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler()})
 	return err
 }
 

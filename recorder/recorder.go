@@ -31,6 +31,7 @@ type Recorder struct {
 	dropped atomic.Int64
 	latest  atomic.Pointer[Latest]
 	files   *files
+	scope   string
 	log     *slog.Logger
 }
 
@@ -43,7 +44,7 @@ func New(o Options) *Recorder {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Recorder{queue: make(chan *Latest, queued), log: o.Log}
+	r := &Recorder{queue: make(chan *Latest, queued), log: o.Log, scope: o.Head.Scope}
 	if o.Dir != "" {
 		r.files = newFiles(o)
 	}

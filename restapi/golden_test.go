@@ -57,7 +57,8 @@ func TestAnswersOfGet(t *testing.T) {
 		}), "/failsafe", 200},
 		{"metrics missing", primary(), "/metrics", 501},
 		{"events", primary(), "/events", 501},
-		{"own paths", primary(), "/pgkeeper/explain", 501},
+		{"own paths", primary(), "/pgkeeper/other", 501},
+		{"explain nothing yet", primary(), "/pgkeeper/explain", 503},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -92,6 +93,20 @@ func golden(t *testing.T, name string, got []byte) {
 	if diff := cmp.Diff(string(want), pretty.String()); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", file, diff)
 	}
+}
+
+func TestTheExplanationIsHandedOver(t *testing.T) {
+	n := newNode(t, primary(), func(o *Options) {
+		o.Explain = func() *cluster.Explanation {
+			return &cluster.Explanation{Scope: "batman", Member: "pg-1", Verdict: "primary", Reason: "leading", Why: "It leads.", Next: "Nothing to do.",
+				SinceMS: 1500, Observed: []cluster.Fact{{What: "server", Value: "primary on timeline 3"}}, ToFollow: []string{"it holds the lease itself"}}
+		}
+	})
+	w := n.ask(http.MethodGet, "/pgkeeper/explain", "")
+	if w.Code != 200 {
+		t.Errorf("GET /pgkeeper/explain: %d", w.Code)
+	}
+	golden(t, "explain", w.Body.Bytes())
 }
 
 func TestMetricsAreHandedOver(t *testing.T) {

@@ -42,6 +42,9 @@ type Operator interface {
 type Options struct {
 	// Status returns the newest status without waiting; nil before the first.
 	Status func() *cluster.Status
+	// Explain returns the newest decision in words without waiting; nil before the
+	// first, and a nil func when this process has none to give.
+	Explain func() *cluster.Explanation
 	// Now reads CLOCK_BOOTTIME; leases are compared with it.
 	Now func() cluster.Instant
 	// Wall reads the wall clock. It serves scheduled times and the deadline of

@@ -44,6 +44,17 @@ func (s *Server) failsafe(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, members)
 }
 
+// explain answers why the node does what it does, in words.
+func (s *Server) explain(w http.ResponseWriter, _ *http.Request) {
+	if s.options.Explain != nil {
+		if e := s.options.Explain(); e != nil {
+			writeJSON(w, http.StatusOK, e)
+			return
+		}
+	}
+	writeText(w, http.StatusServiceUnavailable, "the agent has decided nothing yet: it has just started")
+}
+
 // metrics hands over to the injected handler.
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	if s.options.Metrics == nil {

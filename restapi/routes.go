@@ -43,6 +43,8 @@ func (s *Server) reads() map[string]http.HandlerFunc {
 		"/config":   s.config,
 		"/failsafe": s.failsafe,
 		"/metrics":  s.metrics,
+
+		"/pgkeeper/explain": s.explain,
 	}
 }
 

@@ -27,7 +27,7 @@ type surface struct {
 func newSurface(log *slog.Logger) func(*config.Config, agent.Sources) (agent.Surface, error) {
 	return func(c *config.Config, s agent.Sources) (agent.Surface, error) {
 		server, err := restapi.New(restapi.Options{
-			Status: s.Status, Now: clock.Now, Wall: clock.Wall, Operator: operator{s.Operator}, Metrics: s.Metrics,
+			Status: s.Status, Explain: s.Explain, Now: clock.Now, Wall: clock.Wall, Operator: operator{s.Operator}, Metrics: s.Metrics,
 			Access: access(c.RESTAPI), ExtraHeaders: c.RESTAPI.HTTPExtraHeaders, ExtraHeadersTLS: c.RESTAPI.HTTPSExtraHeaders,
 			ServerTokens: c.RESTAPI.ServerTokens, Version: version, Log: log,
 		})
