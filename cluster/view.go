@@ -31,6 +31,9 @@ type View struct {
 	Problems    []string
 	HistoryRev  int64
 	FailoverRev int64
+	// PeerKeyRev is the mod_revision of the agents' common secret, 0 while there
+	// is none. The secret itself is in no view.
+	PeerKeyRev int64
 }
 
 // Initialize is the key `initialize`: empty while a member bootstraps, then the

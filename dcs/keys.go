@@ -24,6 +24,7 @@ const (
 	keyTimelines     = "pgkeeper/timelines"
 	keySwitchover    = "pgkeeper/switchover"
 	keyPausedPrimary = "pgkeeper/paused_primary"
+	keyPeerKey       = "pgkeeper/peer_key"
 	keyRequests      = "pgkeeper/requests/"
 	keyResults       = "pgkeeper/results/"
 )

@@ -101,7 +101,7 @@ func (s *Store) uninitialized() Compare {
 // FinishBootstrap ends a bootstrap in one transaction (S7): under the claim made
 // at rev, with nobody leading, it records systemID without a lease and makes this
 // member the holder. A configuration that is already stored stays; else config is
-// written, unless it is empty. ErrCompared means that the race is lost and the
+// written, unless it is empty. The cluster gets its peer key in the same breath. ErrCompared means that the race is lost and the
 // new data directory must be moved aside.
 func (s *Session) FinishBootstrap(ctx context.Context, rev int64, systemID string, config json.RawMessage, h cluster.Holder, ttl time.Duration) (*Lease, error) {
 	store := s.store
@@ -117,7 +117,11 @@ func (s *Session) FinishBootstrap(ctx context.Context, rev int64, systemID strin
 		// guard: bootstrap_config — an operator's configuration is not lost.
 		modIs(store.key(keyConfig), configRev),
 	}
-	ops := []Op{Put(store.key(keyInitialize), []byte(systemID), 0)}
+	peerKey, err := newPeerKey()
+	if err != nil {
+		return nil, fmt.Errorf("finish the bootstrap: %w", err)
+	}
+	ops := []Op{Put(store.key(keyInitialize), []byte(systemID), 0), Put(store.key(keyPeerKey), peerKey, 0)}
 	if configRev == 0 && len(config) > 0 {
 		value, err := compactObject(config)
 		if err != nil {

@@ -86,6 +86,8 @@ func (f *folder) setKeeper(key string, c Change) (err error) {
 		v.Timelines, err = decoded(c, decodeTimelines)
 	case keySwitchover:
 		v.Switchover, err = decoded(c, decodeSwitchover)
+	case keyPeerKey:
+		v.PeerKeyRev = present(c) // never the key: a view is shown and recorded
 	case keyPausedPrimary:
 		v.PausedAt, err = decoded(c, decodePaused)
 	}

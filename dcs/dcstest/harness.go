@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(*testing.T) Harness) {
 	suite("lease", leaseCases)
 	suite("handover", handoverCases)
 	suite("bootstrap", bootstrapCases)
+	suite("peer key", peerKeyCases)
 	suite("operator", operatorCases)
 }
 

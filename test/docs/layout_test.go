@@ -56,6 +56,7 @@ func TestTheExamplesOfTheLayoutAreReadWithoutAProblem(t *testing.T) {
 		"timelines":      v.Timelines.Highest() != 3,
 		"switchover":     v.Switchover == nil || v.Switchover.Phase != cluster.SwitchoverStopping,
 		"paused_primary": v.PausedAt == nil || v.PausedAt.Name == "",
+		"peer_key":       v.PeerKeyRev == 0,
 		"request":        len(v.Requests) != 1 || v.Requests[0].Kind != cluster.RequestRestart,
 		"result":         !v.Results["r-01"].Done,
 	} {
