@@ -64,6 +64,10 @@ bin/tools/golangci-lint: tools/go.mod tools/go.sum
 fuzz: ## fuzz every target for FUZZTIME each (default 30s)
 	@$(GO) run ./test/runner -parts fuzz -fuzztime $(or $(FUZZTIME),30s)
 
+.PHONY: mutants
+mutants: ## take every guard out, one at a time: a test must fail (ONLY='^wait_', SIM=1, WRITE=1)
+	@$(GO) run ./test/mutants $(if $(ONLY),-only '$(ONLY)') $(if $(SIM),-sim -sim-seeds $(or $(SEEDS),20000)) $(if $(WRITE),-write)
+
 .PHONY: cover
 cover: ## coverage of the unit tests, per package, and coverage.html
 	$(GO) test -coverprofile coverage.out -coverpkg ./... ./...

@@ -266,7 +266,8 @@ func accepted(v cluster.View) bool { return v.Beat != nil && ownBeat(v) }
 // namedLeader: the key names this node and this process holds no term.
 func namedLeader(o Observation) Decision {
 	v := o.View.Value
-	if handedOverTo(v, o.Self.Name) && !accepted(v) && v.Leader.LeaseID == o.Self.MemberLease { // guard: accept_own_lease — SAFETY 2
+	if handedOverTo(v, o.Self.Name) && !accepted(v) &&
+		v.Leader.LeaseID == o.Self.MemberLease { // guard: accept_own_lease — SAFETY 2
 		return acceptHandover(o)
 	}
 	if d, ok := inherit(o); ok {

@@ -1,0 +1,46 @@
+package mutant
+
+import (
+	"errors"
+	"testing"
+)
+
+// choose makes m the mutant for the rest of the test.
+func choose(t *testing.T, m string) {
+	t.Helper()
+	guard, what := chosen, change
+	chosen, change = parse(m)
+	t.Cleanup(func() { chosen, change = guard, what })
+}
+
+func TestWithoutAMutantNothingIsChanged(t *testing.T) {
+	for _, m := range []string{"", "other/never", "other/always", "other/without"} {
+		choose(t, m)
+		failed := errors.New("failed")
+		number, err := Two(3, failed).Zero("g")
+		if !Cond("g", true) || Cond("g", false) || Out("g") || Zero("g", 7) != 7 || number != 3 || !errors.Is(err, failed) {
+			t.Errorf("%q changes guard g", m)
+		}
+		if err := Call("g", func() error { return failed }); !errors.Is(err, failed) {
+			t.Errorf("%q keeps a call of guard g from being made", m)
+		}
+	}
+}
+
+func TestTheChosenGuardIsTakenOut(t *testing.T) {
+	choose(t, "g/never")
+	if Cond("g", true) {
+		t.Error("never leaves the condition true")
+	}
+	choose(t, "g/always")
+	if !Cond("g", false) {
+		t.Error("always leaves the condition false")
+	}
+	choose(t, "g/without")
+	called := false
+	err := Call("g", func() error { called = true; return errors.New("failed") })
+	number, failure := Two(3, errors.New("failed")).Zero("g")
+	if !Out("g") || Zero("g", 7) != 0 || called || err != nil || number != 0 || failure != nil {
+		t.Error("without leaves something in")
+	}
+}
