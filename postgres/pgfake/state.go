@@ -1,0 +1,42 @@
+package pgfake
+
+import "github.com/pgkeeper/pgkeeper/cluster"
+
+// What a judge may know of a server at any time, without asking it.
+
+// Mode is what the server is, even when it does not answer.
+func (s *Server) Mode() cluster.Mode { return s.proc.mode }
+
+// Frozen reports whether its processes are stopped.
+func (s *Server) Frozen() bool { return s.machine.frozen }
+
+// Upstream is the server it streams from as far as it knows, nil for none.
+func (s *Server) Upstream() *Server {
+	if s.proc.recv == nil {
+		return nil
+	}
+	return s.proc.recv.up
+}
+
+// SystemID is its data's; empty without data.
+func (s *Server) SystemID() string { return s.dir.systemID }
+
+// Log is where a server's durable log ends, and where its newest timeline left
+// the one before.
+type Log struct {
+	Timeline, Parent cluster.Timeline
+	Forked, End      cluster.LSN
+}
+
+// Log tells how far the durable log goes.
+func (s *Server) Log() Log {
+	b := s.dir.branch
+	if b == nil {
+		return Log{}
+	}
+	l := Log{Timeline: b.timeline, Forked: b.from, End: s.dir.end}
+	if b.parent != nil {
+		l.Parent = b.parent.timeline
+	}
+	return l
+}
