@@ -14,6 +14,7 @@ import (
 // fault is something that goes wrong, or that an operator asks for, and ends after
 // a while.
 type fault struct {
+	index     int // in the schedule as it was drawn
 	at, lasts time.Duration
 	kind      string
 	node, to  int
@@ -84,6 +85,7 @@ func draw(rng *rand.Rand, nodes int) []fault {
 	faults := make([]fault, 6+rng.IntN(7))
 	for i := range faults {
 		f := &faults[i]
+		f.index = i
 		f.kind = kinds[rng.IntN(len(kinds))]
 		f.at = 4*time.Second + time.Duration(rng.Int64N(int64(50*time.Second)))
 		f.node, f.to, f.n = rng.IntN(nodes), rng.IntN(nodes), 1+rng.IntN(50)

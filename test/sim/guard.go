@@ -87,7 +87,7 @@ func (n *Node) guardDies() {
 }
 
 // carry brings a worker's requests to the guard and waits for the answer.
-func (g *guardProcess) carry(*link) guard.Carrier {
+func (g *guardProcess) carry() guard.Carrier {
 	return func(ctx context.Context, deliver func(), answered func() bool) error {
 		r := g.w.current
 		g.w.after(socketDelay, func() {

@@ -22,7 +22,8 @@ type link struct {
 	g       *guardProcess
 	client  *guard.Client
 	last    guard.Status
-	ended   bool
+	open    *guard.Client
+	early   []guard.Event // said before the session was up
 	exits   map[string]chan struct{}
 	pulse   *bound
 }
@@ -109,9 +110,17 @@ func (l *link) hold() error {
 	dial := newBound(n.w.current)
 	dial.limit(dialPatience)
 	l.session++
-	l.ended = false
 	r := n.w.current
-	client, status, err := g.model.Dial(dial, l.session, g.carry(l), l.say, func() { l.hangUp(r) })
+	ended := false
+	hangUp := func() {
+		ended = true
+		r.poke()
+	}
+	client := g.model.Connect(g.carry(), l.say, hangUp)
+	l.open, l.g = client, g
+	l.early = nil
+	defer l.close()
+	status, err := g.model.Hello(dial, client, l.session)
 	if err != nil {
 		return err
 	}
@@ -120,21 +129,28 @@ func (l *link) hold() error {
 			return err
 		}
 	}
-	l.g, l.client, l.last = g, client, status
+	l.client, l.last = client, status
 	l.k.post(agent.GuardUp{Status: status})
-	g.peer = func() { l.hangUp(r) }
+	for _, e := range l.early {
+		l.heard(e)
+	}
+	l.early = nil
+	g.peer = hangUp
 	if g.frozen {
 		l.feel()
 	}
-	r.waitUntil(nil, func() bool { return l.ended || g.dead }, 0)
+	r.waitUntil(nil, func() bool { return ended || g.dead }, 0)
 	l.client, l.last = nil, guard.Status{}
 	l.unfeel()
 	return guard.ErrDisconnected
 }
 
-func (l *link) hangUp(r *routine) {
-	l.ended = true
-	r.poke()
+// close hangs up; a guard that is frozen hears of it later.
+func (l *link) close() {
+	if c, g := l.open, l.g; c != nil {
+		l.open = nil
+		g.run(func() { g.model.HangUp(c) })
+	}
 }
 
 // takeOver deals with a server that this guard did not spawn: dying with its
@@ -156,26 +172,34 @@ func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status
 	return client.Status(ctx)
 }
 
-// say brings an event of the guard to the worker.
+// say brings an event of the guard to the worker, which reads it once it has the
+// session.
 func (l *link) say(e guard.Event) {
-	k := l.k
-	k.n.w.after(socketDelay, func() {
-		k.run(func() {
-			if e.Kind == guard.Exited {
-				c := l.exit(e.Instance)
-				if !isClosed(c) {
-					close(c)
-				}
-				if s := l.last.Server; s != nil && s.Instance == e.Instance {
-					l.last.Server = nil
-				}
-				for _, r := range k.order {
-					r.poke()
-				}
+	l.k.n.w.after(socketDelay, func() {
+		l.k.run(func() {
+			if l.client == nil {
+				l.early = append(l.early, e)
+				return
 			}
-			k.step(agent.GuardSaid{Event: e})
+			l.heard(e)
 		})
 	})
+}
+
+func (l *link) heard(e guard.Event) {
+	if e.Kind == guard.Exited {
+		c := l.exit(e.Instance)
+		if !isClosed(c) {
+			close(c)
+		}
+		if s := l.last.Server; s != nil && s.Instance == e.Instance {
+			l.last.Server = nil
+		}
+		for _, r := range l.k.order {
+			r.poke()
+		}
+	}
+	l.k.post(agent.GuardSaid{Event: e})
 }
 
 // feel starts the heartbeat, which as long as the guard answers would change

@@ -137,9 +137,7 @@ func (n *Node) killWorker() {
 func (w *worker) end() {
 	w.kill()
 	w.n.w.unwatch(&w.process)
-	if g := w.n.guard; g != nil {
-		g.run(g.model.HangUp)
-	}
+	w.link.close()
 }
 
 var quiet = slog.New(slog.DiscardHandler)

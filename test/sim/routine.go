@@ -31,7 +31,7 @@ func (p *process) run(do func()) {
 
 func (p *process) freeze() { p.frozen = true }
 
-// thaw lets everything go on that came due meanwhile, in an order of the seed.
+// thaw lets everything go on that came due meanwhile, in its order.
 func (p *process) thaw() {
 	if !p.frozen {
 		return
@@ -39,8 +39,8 @@ func (p *process) thaw() {
 	p.frozen = false
 	held := p.held
 	p.held = nil
-	for _, do := range held {
-		p.w.after(p.w.jitter(200*time.Microsecond), func() { p.run(do) })
+	for i, do := range held {
+		p.w.after(time.Duration(i)*time.Microsecond, func() { p.run(do) })
 	}
 }
 

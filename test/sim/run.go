@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
@@ -37,7 +39,6 @@ func newSchedule(seed uint64) schedule {
 // result is what came of a run.
 type result struct {
 	violation string
-	detail    string
 	steps     int
 	excused   int
 	text      string
@@ -49,11 +50,9 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	w := newWorld(threads, s.seed, s.nodes, s.settings, told)
 	defer w.close()
 	defer func() {
-		if e := recover(); e != nil {
-			if !told {
-				panic(fmt.Sprintf("seed %d: %v", s.seed, e))
-			}
-			panic(e)
+		if e := recover(); e != nil { // the product, or the model: both must not
+			w.fail("panic", "%v\n%s", e, debug.Stack())
+			r = w.result()
 		}
 	}()
 	for _, n := range w.nodes {
@@ -69,7 +68,24 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	if w.violation == "" && !w.settled() {
 		w.fail("L1", "%s after the faults have healed: %s", patience, w.unsettled())
 	}
-	return result{violation: w.violation, steps: w.steps, excused: w.excused, text: string(w.text), took: w.now - length}
+	return w.result()
+}
+
+func (w *World) result() result {
+	return result{violation: w.violation, steps: w.steps, excused: w.excused, text: string(w.text), took: max(0, w.now-length)}
+}
+
+// minimised drops faults one by one, as long as the same invariant is violated.
+func (s schedule) minimised(threads *pool) schedule {
+	want := s.run(threads, false).violation
+	for i := len(s.faults) - 1; i >= 0; i-- {
+		fewer := s
+		fewer.faults = slices.Delete(slices.Clone(s.faults), i, i+1)
+		if fewer.run(threads, false).violation == want {
+			s = fewer
+		}
+	}
+	return s
 }
 
 // heal ends every fault that has not ended, as an operator would.
