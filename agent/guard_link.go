@@ -46,14 +46,14 @@ type guardLink struct {
 	mu    sync.Mutex
 	now   *guard.Client
 	last  guard.Status
-	exits map[string]chan struct{} // by instance; closed at its exit
+	exits Exits
 }
 
 func newGuardLink(runtimeDir, dataDir, version string, post func(Event), ttl func() time.Duration, log *slog.Logger) *guardLink {
 	return &guardLink{
 		socket: filepath.Join(runtimeDir, guard.SocketName), version: version, dataDir: dataDir,
 		session: uint64(clock.Now()),
-		post:    post, ttl: ttl, log: log, exits: map[string]chan struct{}{},
+		post:    post, ttl: ttl, log: log,
 	}
 }
 
@@ -85,28 +85,12 @@ func (g *guardLink) Started(s guard.Server) {
 }
 
 // Exited is closed when the instance has exited and none of it is left.
-func (g *guardLink) Exited(instance string) <-chan struct{} { return g.exit(instance) }
-
-func (g *guardLink) exit(instance string) chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	ch, ok := g.exits[instance]
-	if !ok {
-		ch = make(chan struct{})
-		g.exits[instance] = ch
-	}
-	return ch
-}
+func (g *guardLink) Exited(instance string) <-chan struct{} { return g.exits.Of(instance) }
 
 func (g *guardLink) markExited(instance string) {
-	ch := g.exit(instance)
+	g.exits.Mark(instance)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	select {
-	case <-ch:
-	default:
-		close(ch)
-	}
 	if g.last.Server != nil && g.last.Server.Instance == instance {
 		g.last.Server = nil
 	}
@@ -148,6 +132,7 @@ func (g *guardLink) hold(ctx context.Context) error {
 	g.mu.Lock()
 	g.now, g.last = client, status
 	g.mu.Unlock()
+	g.exits.Only(instanceOf(status))
 	defer func() {
 		g.mu.Lock()
 		g.now, g.last = nil, guard.Status{}
@@ -165,6 +150,14 @@ func (g *guardLink) hold(ctx context.Context) error {
 		g.post(GuardSaid{e})
 	}
 	return client.Err()
+}
+
+// instanceOf is the server the guard holds; empty when it has none.
+func instanceOf(st guard.Status) string {
+	if st.Server == nil {
+		return ""
+	}
+	return st.Server.Instance
 }
 
 // takeOver deals with processes in the data directory that this guard did not
