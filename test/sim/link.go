@@ -24,12 +24,12 @@ type link struct {
 	last    guard.Status
 	open    *guard.Client
 	early   []guard.Event // said before the session was up
-	exits   map[string]chan struct{}
+	exits   agent.Exits
 	pulse   *bound
 }
 
 func newLink(k *worker) *link {
-	return &link{k: k, session: uint64(k.n.instant()), exits: map[string]chan struct{}{}}
+	return &link{k: k, session: uint64(k.n.instant())}
 }
 
 // Guard implements agent.Link.
@@ -52,15 +52,13 @@ func (l *link) PID() int {
 func (l *link) Started(s guard.Server) { l.last.Server = &s }
 
 // Exited implements agent.Link.
-func (l *link) Exited(instance string) <-chan struct{} { return l.exit(instance) }
+func (l *link) Exited(instance string) <-chan struct{} { return l.exits.Of(instance) }
 
-func (l *link) exit(instance string) chan struct{} {
-	c, ok := l.exits[instance]
-	if !ok {
-		c = make(chan struct{})
-		l.exits[instance] = c
+// rouse has whoever waits look again.
+func (l *link) rouse() {
+	for _, r := range l.k.order {
+		r.poke()
 	}
-	return c
 }
 
 // Kill implements agent.Link.
@@ -130,6 +128,12 @@ func (l *link) hold() error {
 		}
 	}
 	l.client, l.last = client, status
+	instance := ""
+	if status.Server != nil {
+		instance = status.Server.Instance
+	}
+	l.exits.Only(instance)
+	l.rouse()
 	l.k.post(agent.GuardUp{Status: status})
 	for _, e := range l.early {
 		l.heard(e)
@@ -188,16 +192,11 @@ func (l *link) say(e guard.Event) {
 
 func (l *link) heard(e guard.Event) {
 	if e.Kind == guard.Exited {
-		c := l.exit(e.Instance)
-		if !isClosed(c) {
-			close(c)
-		}
+		l.exits.Mark(e.Instance)
 		if s := l.last.Server; s != nil && s.Instance == e.Instance {
 			l.last.Server = nil
 		}
-		for _, r := range l.k.order {
-			r.poke()
-		}
+		l.rouse()
 	}
 	l.k.post(agent.GuardSaid{Event: e})
 }

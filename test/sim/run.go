@@ -41,6 +41,7 @@ type result struct {
 	violation string
 	steps     int
 	excused   int
+	astray    bool
 	text      string
 	took      time.Duration // from the healing to order
 }
@@ -72,7 +73,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 }
 
 func (w *World) result() result {
-	return result{violation: w.violation, steps: w.steps, excused: w.excused, text: string(w.text), took: max(0, w.now-length)}
+	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, text: string(w.text), took: max(0, w.now-length)}
 }
 
 // minimised drops faults one by one, as long as the same invariant is violated.

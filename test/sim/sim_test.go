@@ -57,8 +57,8 @@ func TestSeeds(t *testing.T) {
 	}
 	h.run()
 	took := time.Since(h.began)
-	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception)\n",
-		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused)
+	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back\n",
+		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray)
 	if h.found == nil {
 		return
 	}
@@ -85,6 +85,7 @@ type hunt struct {
 	steps     int
 	faults    int
 	excused   int
+	astray    int
 	found     *schedule
 	violation string
 }
@@ -125,6 +126,9 @@ func (h *hunt) take(s schedule, r result) {
 	h.steps += r.steps
 	h.faults += len(s.faults)
 	h.excused += r.excused
+	if r.astray {
+		h.astray++
+	}
 	if h.show {
 		fmt.Print(r.text)
 	}

@@ -77,7 +77,7 @@ func (w *World) chance(percent int) bool { return percent > 0 && w.rng.IntN(100)
 
 // runUntil lets the world go on until a time, or the first violation.
 func (w *World) runUntil(until time.Duration) {
-	for w.violation == "" {
+	for w.violation == "" && !w.astray {
 		e, ok := w.next(until)
 		if !ok {
 			break
