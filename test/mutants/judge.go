@@ -24,15 +24,15 @@ type score struct {
 	named bool
 	// hung are the tests that were running when the time was up.
 	hung []string
-	// seeds is how many schedules the simulator ran until it was caught: 0 when it
-	// was not tried, negative when that many did not catch it.
-	seeds int
+	// sim is what the simulator made of it.
+	sim shown
 }
 
 func (s score) name() string { return s.guard + "/" + s.change }
 
-// caught: by a named test, or by a violated invariant of the simulator.
-func (s score) caught() bool { return len(s.by) > 0 || s.seeds > 0 }
+// caught: by a unit test that has a name. What the simulator finds is told apart:
+// it needs luck, and a case does not.
+func (s score) caught() bool { return len(s.by) > 0 }
 
 // judge runs mutants against the binaries.
 type judge struct {
@@ -40,6 +40,7 @@ type judge struct {
 	rows     map[string]row
 	binaries []testBinary
 	tests    map[string]map[string]bool // by the directory of the package
+	sim      *simulator                 // nil when it was not asked for
 }
 
 func newJudge(root string, rows map[string]row, binaries []testBinary) (*judge, error) {
@@ -68,9 +69,19 @@ func (j *judge) sound(ctx context.Context) error {
 	return nil
 }
 
-// try runs the tests that are named for the guard, then all of its package, then
-// all others, until one fails.
+// try is one mutant, by the tests and, when asked for, by the simulator.
 func (j *judge) try(ctx context.Context, m mark, change string) (score, error) {
+	s, err := j.test(ctx, m, change)
+	if err != nil || j.sim == nil {
+		return s, err
+	}
+	s.sim, err = j.sim.try(ctx, as(m.name, change))
+	return s, err
+}
+
+// test runs the tests that are named for the guard, then all of its package, then
+// all others, until one fails.
+func (j *judge) test(ctx context.Context, m mark, change string) (score, error) {
 	s := score{guard: m.name, change: change}
 	for _, b := range j.binaries {
 		names := j.namedIn(m.name, b.dir)

@@ -91,9 +91,19 @@ func measure(ctx context.Context, o options, marks []mark, rows map[string]row) 
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	binaries, err := build(ctx, o.root, tmp, marks, testedDirs(marks))
+	dirs := testedDirs(marks)
+	if o.sim {
+		dirs = append(dirs, simDir)
+	}
+	binaries, err := build(ctx, o.root, tmp, marks, dirs)
 	if err != nil {
 		return nil, err
+	}
+	var sim *simulator
+	if o.sim {
+		last := len(binaries) - 1
+		sim = &simulator{binary: binaries[last], root: o.root, seeds: o.simSeeds, limit: o.simTime}
+		binaries = binaries[:last]
 	}
 	j, err := newJudge(o.root, rows, binaries)
 	if err != nil {
@@ -101,6 +111,12 @@ func measure(ctx context.Context, o options, marks []mark, rows map[string]row) 
 	}
 	if err := j.sound(ctx); err != nil {
 		return nil, err
+	}
+	if j.sim = sim; sim != nil {
+		if err := sim.sound(ctx); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(o.out, "the simulator gives each mutant %d schedules, for %s\n", sim.seeds, sim.limit)
 	}
 	return j.all(ctx, o, marks)
 }
@@ -162,7 +178,7 @@ func (j *judge) tell(o options, s score) {
 	case !s.caught():
 		fmt.Fprintf(o.out, "UNCAUGHT  %s (%s)\n", s.name(), j.rows[s.guard].protects)
 	case o.verbose:
-		fmt.Fprintf(o.out, "caught    %s: %s\n", s.name(), strings.Join(s.by, ", "))
+		fmt.Fprintf(o.out, "caught    %s: %s; simulator: %s\n", s.name(), strings.Join(s.by, ", "), s.sim)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -42,8 +41,8 @@ its result, written by ` + "`make mutants WRITE=1`" + ` (` + "`SIM=1`" + ` for t
 
 *Change*: a condition is fixed to false (never) or true (always); a statement, a call or one comparison of a transaction is left out (without). One of the two ways
 to fix a condition is the danger, the other an outage; both must be noticed. *Caught by*: the unit tests that failed, the first two of them. *Schedules*: how many
-[simulated schedules](safety.md) it took until an invariant was violated; "more than" where that many did not show it, "-" where it was not tried. Not every guard can
-show in the simulator: some hold what it does not model (processes, sockets, users), and behind many stands a second one.
+simulated schedules it took until something was violated, and what (S1-S8, or L1 when the cluster does not come to order any more); "more than" where that many did not
+show it, "-" where it was not tried. Not every guard can show there: some hold what it does not model (processes, sockets, users), and behind many stands a second one.
 
 %s.
 
@@ -80,7 +79,7 @@ func writeTable(root string, marks []mark, rows map[string]row, scores []score) 
 			if r.caughtBy != uncaughtCell {
 				caught++
 			}
-			if _, err := strconv.Atoi(r.schedules); err == nil {
+			if strings.HasSuffix(r.schedules, ")") {
 				shown++
 			}
 			fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", r.guard, r.protects, r.change, r.caughtBy, r.schedules)
@@ -98,7 +97,7 @@ const (
 
 // row is the score as the table shows it.
 func (s score) row(protects string) tableRow {
-	r := tableRow{guard: s.guard, protects: protects, change: s.change, caughtBy: uncaughtCell, schedules: notTried}
+	r := tableRow{guard: s.guard, protects: protects, change: s.change, caughtBy: uncaughtCell, schedules: s.sim.String()}
 	switch {
 	case len(s.by) > 2:
 		r.caughtBy = fmt.Sprintf("%s and %d more", strings.Join(s.by[:2], ", "), len(s.by)-2)
@@ -106,11 +105,5 @@ func (s score) row(protects string) tableRow {
 		r.caughtBy = strings.Join(s.by, ", ")
 	}
 	r.caughtBy = strings.ReplaceAll(r.caughtBy, "|", "/")
-	switch {
-	case s.seeds > 0:
-		r.schedules = strconv.Itoa(s.seeds)
-	case s.seeds < 0:
-		r.schedules = "more than " + strconv.Itoa(-s.seeds)
-	}
 	return r
 }
