@@ -78,7 +78,7 @@ func explained(e cluster.Explanation) string {
 	} else if e.AgeMS > staleAfter.Milliseconds() {
 		line("  (the agent last looked %s ago: it may hang)", span(e.AgeMS))
 	}
-	line("\nReason: %s, for %s", e.Reason, span(e.SinceMS))
+	line("\nReason: %s, for %s", cmp.Or(string(e.Reason), "unknown"), span(e.SinceMS))
 	line("  %s", e.Why)
 	if e.Next != "" {
 		line("  %s", e.Next)
@@ -159,7 +159,11 @@ func (o *Operator) ExplainCluster(ctx context.Context, options ExplainOptions) e
 		width = max(width, len(e.Member))
 	}
 	for _, e := range all {
-		o.Console.Say("  %-*s  %s  [%s, for %s]", width, e.Member, e.Verdict, e.Reason, span(e.SinceMS))
+		since := ", for " + span(e.SinceMS)
+		if e.Source != "" {
+			since = ""
+		}
+		o.Console.Say("  %-*s  %s  [%s%s]", width, e.Member, e.Verdict, e.Reason, since)
 	}
 	for _, note := range overview.Notes {
 		o.Console.Say("  %s", note)
@@ -197,7 +201,8 @@ func (p ExplainOptions) explain(ctx context.Context, scope string, m Member) clu
 	}
 	said := "says " + m.State
 	if m.Reason != "" {
-		said = "said last: " + strings.TrimSuffix(p.Words(m.Reason), ".")
+		why, _, _ := strings.Cut(p.Words(m.Reason), ". ")
+		said = "said last: " + strings.TrimSuffix(why, ".")
 	}
 	e := cluster.Explanation{Scope: scope, Member: m.Name, Reason: m.Reason, Why: "The agent does not answer.", Verdict: "its agent does not answer; it " + said,
 		Next: "Look whether the agent runs, and at its log; pgkeeper explain on its own machine reads its recording.", Source: "its key in the store"}
@@ -214,18 +219,30 @@ func whyPrimary(overview Overview, all []cluster.Explanation) string {
 	}
 	for _, e := range all {
 		if e.Member == overview.Leader {
-			return primaryBy(e)
+			return primaryBy(e, all)
 		}
 	}
 	return fmt.Sprintf("%s holds the lease, but its agent has no key in the store: it died a moment ago, and the lease runs out within ttl", overview.Leader)
 }
 
-func primaryBy(e cluster.Explanation) string {
+func primaryBy(e cluster.Explanation, all []cluster.Explanation) string {
 	switch {
 	case strings.HasPrefix(e.Verdict, "primary"):
 		return e.Member + " is the primary"
 	case e.Source != "":
-		return e.Member + " holds the lease, and its agent does not answer: if it died, the lease runs out within ttl"
+		return e.Member + " holds the lease, and its agent does not answer: if it died, the lease runs out within ttl" + seenBy(all)
 	}
 	return fmt.Sprintf("no primary yet: %s %s", e.Member, e.Verdict)
+}
+
+// seenBy is how a member that answers sees the lease; empty when none does.
+func seenBy(all []cluster.Explanation) string {
+	for _, e := range all {
+		for _, f := range e.Observed {
+			if f.What == "lease" {
+				return "; " + e.Member + " sees it " + f.Value
+			}
+		}
+	}
+	return ""
 }

@@ -19,7 +19,7 @@ func candidate() cluster.Explanation {
 	return cluster.Explanation{
 		Scope: "batman", Member: "pg2", Verdict: "not a candidate: 48 MB behind, limit 1 MB", Reason: "not_a_candidate_behind", SinceMS: 3200,
 		Why: "Nobody leads, but this member is further behind than allowed.", Next: "Bring a member that has more.", Detail: "50331648 bytes behind",
-		Observed:  []cluster.Fact{{What: "etcd", Value: "seen 0.3 s ago at revision 500"}, {What: "server", Value: "standby on timeline 3 at 0/5000000"}},
+		Observed:  []cluster.Fact{{What: "lease", Value: "held by pg1"}, {What: "etcd", Value: "seen 0.3 s ago at revision 500"}, {What: "server", Value: "standby on timeline 3 at 0/5000000"}},
 		ToPromote: []string{"48 MB behind, limit 1 MB"}, ToFollow: []string{"somebody must lead, and nobody holds the lease"},
 	}
 }
@@ -87,8 +87,8 @@ func TestAClusterIsExplainedInOneLineEach(t *testing.T) {
 		{"a primary", "pg1", "batman: pg1 is the primary\n" +
 			"  pg1  primary: it holds the lease under term 5  [leading, for 3.2 s]\n" +
 			"  pg2  not a candidate: 48 MB behind, limit 1 MB  [not_a_candidate_behind, for 3.2 s]\n", nil},
-		{"its agent does not answer", "pg1", "batman: pg1 holds the lease, and its agent does not answer: if it died, the lease runs out within ttl\n" +
-			"  pg1  its agent does not answer; it said last: The reason is leading  [leading, for 0.0 s]\n", []string{"pg1"}},
+		{"its agent does not answer", "pg1", "batman: pg1 holds the lease, and its agent does not answer: if it died, the lease runs out within ttl; pg2 sees it held by pg1\n" +
+			"  pg1  its agent does not answer; it said last: The reason is leading  [leading]\n", []string{"pg1"}},
 		{"it is not primary yet", "pg2", "batman: no primary yet: pg2 not a candidate", nil},
 		{"it has no key", "pg9", "batman: pg9 holds the lease, but its agent has no key in the store", nil},
 		{"nobody", "", "batman: no primary: the lease has run out", nil},

@@ -40,6 +40,9 @@ func verdict(o Observation, d Decision, e cluster.Explanation) string {
 	case follows(o):
 		return followsInWords(o) + unlessStore(o)
 	}
+	if silent := silentHolder(o); silent != "" {
+		return silent
+	}
 	switch d.Reason {
 	case ReasonTooFarBehind, ReasonOldTimeline, ReasonNoFailover, ReasonNotHealthy:
 		if len(e.ToPromote) > 0 {
@@ -64,10 +67,27 @@ func unlessStore(o Observation) string {
 	return "; but etcd does not answer, and without it nobody elects: " + orUnknown(o.View.Err)
 }
 
+// silentHolder: a standby whose stream has ended with its primary. What it waits
+// for is the end of the lease.
+func silentHolder(o Observation) string {
+	v, until := o.View.Value, waitUntil(o)
+	quiet := o.Now.Sub(o.Beat.At)
+	if v.Leader == nil || v.Leader.Name == o.Self.Name || v.Beat == nil || !ownBeat(v) || o.Beat.Revision != v.Beat.ModRevision || !o.View.Good() ||
+		o.Node.Value.Mode != cluster.ModeStandby || quiet < 2*o.Settings.RenewEvery() || o.Now >= until {
+		return ""
+	}
+	return fmt.Sprintf("waiting: %s still holds the lease for %s, and has not renewed it for %s", v.Leader.Name, lasting(until.Sub(o.Now)), lasting(quiet))
+}
+
 // inWords is a sentence with the figures of the moment behind it.
 func inWords(why, detail string) string {
+	const longest = 160
+	detail = strings.Join(strings.Fields(detail), " ")
 	if detail == "" {
 		return lower(why)
+	}
+	if len(detail) > longest {
+		detail = strings.ToValidUTF8(detail[:longest], "") + "..."
 	}
 	return lower(strings.TrimSuffix(why, ".")) + " (" + detail + ")"
 }

@@ -29,6 +29,8 @@ func TestAccountSaysWhatWouldHaveToChange(t *testing.T) {
 			"somebody must lead, and nobody holds the lease"},
 		{"the last holder may be alive", vacant(lsn, beatAgo(7900*time.Millisecond)), "waiting: b still holds the lease for 2.1 s",
 			"b still holds the lease for 2.1 s", "somebody must lead, and nobody holds the lease"},
+		{"the holder has fallen silent", standby(lsn, beatAgo(7900*time.Millisecond), func(o *Observation) { o.Node.Value.Receiver = nil }),
+			"waiting: b still holds the lease for 2.1 s, and has not renewed it for 7.9 s", "b still holds the lease for 2.1 s, and longer if it renews", "it must receive WAL from b"},
 		{"tagged nofailover", vacant(lsn, func(o *Observation) { o.Self.Tags = cluster.Tags{"nofailover": true} }),
 			"not a candidate: it is tagged nofailover (or failover_priority 0): take the tag off",
 			"it is tagged nofailover (or failover_priority 0): take the tag off", "somebody must lead, and nobody holds the lease"},

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -34,6 +35,7 @@ func ExplainLast(dir string, wall time.Time) (cluster.Explanation, error) {
 	e := told(election.Account(o, d, o.Now, o.Now))
 	e.Scope, e.SinceMS = last.Head.Scope, max(0, last.Wall.Sub(since.Wall).Milliseconds())
 	e.AgeMS = max(0, wall.Sub(last.Wall).Milliseconds())
+	e.Verdict = fmt.Sprintf("its agent is down; at its last step, %s ago: %s", wall.Sub(last.Wall).Round(time.Second), e.Verdict)
 	e.Source = fmt.Sprintf("the recording in %s, whose last step was at %s: this is how it was then", dir, last.Wall.Format(time.RFC3339))
 	return e, nil
 }
@@ -57,8 +59,9 @@ func told(e cluster.Explanation) cluster.Explanation {
 	return e
 }
 
+// bounded is s as one line of a bounded length.
 func bounded(s string) string {
-	if s = clean(s); len(s) <= longestText {
+	if s = strings.Join(strings.Fields(clean(s)), " "); len(s) <= longestText {
 		return s
 	}
 	end := longestText

@@ -46,7 +46,7 @@ func TestAnAgentThatIsDownIsExplainedFromItsRecording(t *testing.T) {
 	}
 	runThrough(t, recorderAt(dir), steps...)
 	e, err := ExplainLast(dir, began.Add(time.Minute))
-	if err != nil || e.Reason != election.ReasonTooFarBehind || e.Detail != "as it was" || e.SinceMS != 2000 || e.AgeMS != 58_000 || !strings.Contains(e.Source, "2026-01-01T12:00:02Z") {
+	if err != nil || e.Reason != election.ReasonTooFarBehind || e.Detail != "as it was" || e.SinceMS != 2000 || e.AgeMS != 58_000 || !strings.HasPrefix(e.Verdict, "its agent is down; at its last step, 58s ago: ") || !strings.Contains(e.Source, "2026-01-01T12:00:02Z") {
 		t.Errorf("%v: %+v", err, e)
 	}
 	if _, err := ExplainLast(t.TempDir(), began); err == nil {
