@@ -71,10 +71,12 @@ type (
 		Action election.Action
 		At     cluster.Instant
 		Term   cluster.Term
-		// Revision is the claim's, for ClaimInitialize.
-		Revision int64
-		Outcome  Outcome
-		Err      string
+		// Revision is the claim's, for ClaimInitialize; Timelines is the list after
+		// a Reserve.
+		Revision  int64
+		Timelines *cluster.Timelines
+		Outcome   Outcome
+		Err       string
 	}
 	// KeysDone: a guarded key was written, or not.
 	KeysDone struct {

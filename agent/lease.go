@@ -27,6 +27,12 @@ func (l *Loop) foldLease(e LeaseDone) []Effect {
 		return l.foldGiven(e)
 	case election.Settle:
 		return l.foldSettled(e)
+	case election.Reserve:
+		// The view shows it in a moment; a promotion need not wait for that, nor
+		// the number be reserved twice.
+		if shown := o.View.Value.Timelines; e.Timelines != nil && (shown == nil || shown.ModRevision < e.Timelines.ModRevision) {
+			o.View.Value.Timelines = e.Timelines
+		}
 	case election.ClaimInitialize:
 		if e.Outcome == Succeeded {
 			o.Self.InitRevision = e.Revision

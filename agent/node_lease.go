@@ -18,8 +18,8 @@ import (
 func (n *Node) onLease(ctx context.Context, do OnLease) Event {
 	at := n.clock.Now()
 	e := LeaseDone{Action: do.Action, At: at, Term: do.Term}
-	lease, revision, err := n.callLease(ctx, do)
-	e.Outcome, e.Err, e.Revision = outcome(err), errText(err), revision
+	lease, err := n.callLease(ctx, do, &e)
+	e.Outcome, e.Err = outcome(err), errText(err)
 	if err != nil {
 		return e
 	}
@@ -77,12 +77,13 @@ func outcome(err error) Outcome {
 	return Failed
 }
 
-// callLease is the table from actions to the protocol.
-func (n *Node) callLease(ctx context.Context, do OnLease) (taken *dcs.Lease, revision int64, err error) {
+// callLease is the table from actions to the protocol. What an action yields beside
+// a lease it puts into e.
+func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *dcs.Lease, err error) {
 	ttl := do.Settings.TTL
 	switch a := do.Action.(type) {
 	case election.ClaimInitialize:
-		err = n.withSession(func(s *dcs.Session) (err error) { revision, err = s.ClaimInitialize(ctx); return err })
+		err = n.withSession(func(s *dcs.Session) (err error) { e.Revision, err = s.ClaimInitialize(ctx); return err })
 	case election.AbandonInitialize:
 		err = n.withSession(func(s *dcs.Session) error { return s.AbandonInitialize(ctx, a.Revision) })
 	case election.PutInitialize:
@@ -106,7 +107,10 @@ func (n *Node) callLease(ctx context.Context, do OnLease) (taken *dcs.Lease, rev
 		err = n.withLease(func(l *dcs.Lease) error { return l.Renew(ctx, ttl) })
 	case election.Reserve:
 		err = n.withLease(func(l *dcs.Lease) error {
-			_, err := l.Reserve(ctx, do.Timelines, a.Above+1)
+			next, err := l.Reserve(ctx, do.Timelines, a.Above+1)
+			if err == nil {
+				e.Timelines = &next
+			}
 			return err
 		})
 	case election.Settle:
@@ -122,7 +126,7 @@ func (n *Node) callLease(ctx context.Context, do OnLease) (taken *dcs.Lease, rev
 	default:
 		err = fmt.Errorf("no such call on the leader key: %s", actionName(a))
 	}
-	return taken, revision, err
+	return taken, err
 }
 
 func (n *Node) putInitialize(ctx context.Context, term cluster.Term, systemID string) error {
