@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
@@ -19,11 +20,15 @@ type fault struct {
 	kind      string
 	node, to  int
 	n         int
+	exact     bool // not moved to the primary
 }
 
 // String is the fault in words.
 func (f fault) String() string {
-	return fmt.Sprintf("%s pg%d %d %d for %s", f.kind, f.node+1, f.to+1, f.n, f.lasts.Round(time.Millisecond))
+	if f.lasts == 0 {
+		return strings.ToUpper(f.kind)
+	}
+	return fmt.Sprintf("%s for %s", strings.ToUpper(f.kind), f.lasts.Round(time.Millisecond))
 }
 
 // deed does a fault and returns what ends it; nil when nothing does.
@@ -109,7 +114,7 @@ func (w *World) plan(faults []fault) {
 	for _, f := range faults {
 		w.at(f.at, func() {
 			n := w.nodes[f.node%len(w.nodes)]
-			if f.to%3 == 0 { // the primary is where most goes wrong
+			if f.to%3 == 0 && !f.exact { // the primary is where most goes wrong
 				for _, other := range w.nodes {
 					if other.holds() {
 						n = other
@@ -119,7 +124,7 @@ func (w *World) plan(faults []fault) {
 			w.tell(n, "=> %s", f)
 			if undo := deeds[f.kind](w, n, f); undo != nil {
 				w.after(f.lasts, func() {
-					w.tell(n, "<= %s is over", f.kind)
+					w.tell(n, "<= %s is over", strings.ToUpper(f.kind))
 					undo()
 				})
 			}

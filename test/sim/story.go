@@ -33,17 +33,33 @@ func (s storyteller) Enabled(_ context.Context, l slog.Level) bool { return l >=
 
 // Handle implements slog.Handler.
 func (s storyteller) Handle(_ context.Context, r slog.Record) error {
+	said := map[string]string{}
 	var b strings.Builder
-	b.WriteString(r.Message)
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key != "member" || a.Value.String() != s.n.name {
-			if v := a.Value.String(); v != "" && v != "0" && a.Key != "mode" {
-				fmt.Fprintf(&b, " %s=%s", a.Key, v)
-			}
+		v := a.Value.String()
+		said[a.Key] = v
+		if v != "" && v != "0" && v != s.n.name {
+			fmt.Fprintf(&b, " %s=%s", a.Key, v)
 		}
 		return true
 	})
-	s.n.w.line(s.n.name, b.String())
+	what := r.Message + b.String()
+	switch r.Message {
+	case "decided":
+		what = "* " + strings.ReplaceAll(said["reason"], "_", " ")
+		if said["detail"] != "" {
+			what += ": " + said["detail"]
+		}
+	case "job started":
+		what = said["action"] + " begins"
+	case "job done":
+		what = said["action"] + " is done"
+	case "job failed":
+		what = said["action"] + " failed: " + said["error"]
+	case "lease taken": // the judge has said so
+		return nil
+	}
+	s.n.w.line(s.n.name, what)
 	return nil
 }
 

@@ -1,0 +1,163 @@
+package sim
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the transcripts anew")
+
+// story is a situation an operator would ask about.
+type story struct {
+	name     string
+	nodes    int
+	settings string
+	faults   []fault
+	until    time.Duration
+	// stuck: only an operator can go on from the end.
+	stuck bool
+	// seed is of a schedule that violated an invariant once; 0 for none.
+	seed uint64
+}
+
+const s = time.Second
+
+// lead is a fault that hits the primary, on one that hits a member.
+func lead(at time.Duration, kind string, lasts time.Duration, n int) fault {
+	return fault{at: at, kind: kind, lasts: lasts, n: n, to: 3, node: 0}
+}
+
+func on(node int, at time.Duration, kind string, lasts time.Duration, n int) fault {
+	return fault{at: at, kind: kind, lasts: lasts, n: n, to: 4, node: node - 1}
+}
+
+func toward(node int, at time.Duration, kind string) fault {
+	return fault{at: at, kind: kind, to: node - 1, exact: true}
+}
+
+// stories: in all of them pg1 is the primary at 10 s, with T = 5 s.
+var stories = []story{
+	{name: "primary_loses_power", faults: []fault{lead(10*s, "power off", 15*s, 0)}},
+	{name: "primary_server_killed", faults: []fault{lead(10*s, "kill server", 0, 0)}},
+	{name: "primary_loses_etcd", faults: []fault{lead(10*s, "cut from etcd", 15*s, 0)}},
+	{name: "primary_isolated", faults: []fault{lead(10*s, "isolated", 15*s, 0)}},
+	{name: "worker_killed", faults: []fault{lead(10*s, "kill worker", 0, 0)}},
+	{name: "worker_frozen_for_a_minute", faults: []fault{lead(10*s, "freeze worker", 60*s, 0)}, until: 80 * s},
+	{name: "guard_killed", faults: []fault{lead(10*s, "kill guard", 0, 0)}},
+	{name: "guard_frozen", faults: []fault{lead(10*s, "freeze guard", 20*s, 0)}},
+	{name: "agent_killed", faults: []fault{lead(10*s, "kill agent", 15*s, 0)}},
+	{name: "agent_frozen_for_a_minute", faults: []fault{lead(10*s, "freeze agent", 60*s, 0)}, until: 80 * s},
+	{name: "machine_suspended", faults: []fault{lead(10*s, "suspend machine", 20*s, 0)}},
+	{name: "server_frozen", faults: []fault{lead(10*s, "freeze server", 20*s, 0)}},
+	{name: "etcd_without_leader", faults: []fault{lead(10*s, "etcd without leader", 3*s, 0)}},
+	{name: "etcd_gone_for_long", faults: []fault{lead(10*s, "etcd without leader", 20*s, 0)}},
+	{name: "etcd_leader_changes", faults: []fault{lead(10*s, "etcd leader change", 0, 0)}},
+	{name: "etcd_leader_stuck_on_its_disk", faults: []fault{lead(10*s, "stale etcd leader", 15*s, 0)}},
+	{name: "etcd_restored_from_a_backup", faults: []fault{on(1, 10*s, "etcd restored", 15*s, 1), on(1, 12*s, "power off", 60*s, 0)}, until: 40 * s, stuck: true},
+	{name: "etcd_answers_get_lost", faults: []fault{lead(10*s, "lossy wire", 10*s, 60)}},
+	{name: "standby_lags", faults: []fault{on(2, 10*s, "receiver stuck", 30*s, 0), on(3, 10*s, "receiver stuck", 30*s, 0), lead(20*s, "power off", 25*s, 0)}, until: 70 * s,
+		settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":2048}`},
+	{name: "switchover", faults: []fault{toward(2, 10*s, "switchover")}},
+	{name: "switchover_while_the_candidate_dies", faults: []fault{toward(2, 10*s, "switchover"), on(2, 10*s+20*time.Millisecond, "power off", 20*s, 0)}, until: 60 * s},
+	{name: "switchover_while_the_primary_dies", faults: []fault{toward(2, 10*s, "switchover"), lead(10*s+40*time.Millisecond, "power off", 20*s, 0)}, until: 50 * s},
+	{name: "switchover_while_answers_get_lost", faults: []fault{on(1, 10*s, "answers lost", 2*s, 0), toward(2, 9*s+990*time.Millisecond, "switchover")}},
+	{name: "failover_named", faults: []fault{lead(10*s, "power off", 20*s, 0), toward(3, 11*s, "failover")}, until: 50 * s},
+	{name: "pause_then_the_primary_dies", faults: []fault{lead(10*s, "pause", 20*s, 0), lead(14*s, "power off", 25*s, 0)}, until: 70 * s},
+	{name: "pause_while_etcd_is_gone", faults: []fault{lead(10*s, "pause", 25*s, 0), lead(14*s, "etcd without leader", 12*s, 0)}, until: 50 * s},
+	{name: "agent_stopped", faults: []fault{lead(10*s, "agent stopped", 10*s, 0)}},
+	{name: "restart_asked_for", faults: []fault{on(1, 10*s, "restart", 0, 0)}},
+	{name: "reinitialize_asked_for", faults: []fault{on(2, 10*s, "reinitialize", 0, 0)}},
+	{name: "ttl_changed", faults: []fault{lead(10*s, "ttl changed", 0, 7)}},
+	{name: "disk_stalls", faults: []fault{lead(10*s, "disk stalls", 15*s, 40)}},
+	{name: "guard_killed_while_the_server_starts", faults: []fault{lead(10*s, "kill server", 0, 0), lead(10*s+20*time.Millisecond, "kill guard", 0, 0)}},
+	{name: "two_bootstrap_at_once", nodes: 2, until: 5 * s},
+	{name: "bootstrap_winner_dies", faults: []fault{lead(100*time.Millisecond, "power off", 20*s, 0)}, until: 40 * s},
+	{name: "found_1613_member_key_on_a_lease_nobody_keeps", seed: 1613, until: 60 * s,
+		settings: `{"ttl":10,"loop_wait":5,"retry_timeout":3,"maximum_lag_on_failover":4096}`, faults: []fault{
+			{at: 20692170336, lasts: 745322715, kind: "freeze guard", node: 0, to: 2, n: 27},
+			{at: 6941567717, lasts: 21732364062, kind: "slow wire", node: 0, to: 0, n: 44},
+			{at: 22037485260, lasts: 6078744384, kind: "ttl changed", node: 0, to: 2, n: 49},
+			{at: 22263079854, lasts: 745545033, kind: "etcd without leader", node: 0, to: 1, n: 13},
+			{at: 24952458739, lasts: 8139437476, kind: "kill guard", node: 1, to: 0, n: 13}}},
+	{name: "found_4476_start_that_nobody_ends", seed: 4476, nodes: 4, until: 60 * s,
+		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
+			{at: 11010532187, lasts: 560858325, kind: "stale etcd leader", node: 1, to: 0, n: 3},
+			{at: 5988127894, lasts: 70509568, kind: "repeated requests", node: 0, to: 3, n: 41},
+			{at: 11019646042, lasts: 6011145958, kind: "freeze server", node: 2, to: 1, n: 16},
+			{at: 13097993709, lasts: 2946973600, kind: "failover", node: 0, to: 3, n: 20},
+			{at: 13180772233, lasts: 571435730, kind: "switchover", node: 0, to: 1, n: 10},
+			{at: 15419657325, lasts: 72836915, kind: "kill guard", node: 1, to: 3, n: 49}}},
+	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
+}
+
+// TestStories compares what happens with what is written in testdata.
+func TestStories(t *testing.T) {
+	for _, c := range stories {
+		t.Run(c.name, func(t *testing.T) {
+			got := c.tell(t)
+			path := filepath.Join("testdata", c.name+".txt")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(want) != got {
+				t.Errorf("%s tells another story (go test ./test/sim -update writes it anew): %s", path, diff(string(want), got))
+			}
+		})
+	}
+}
+
+func (c story) tell(t *testing.T) string {
+	t.Helper()
+	if c.nodes == 0 {
+		c.nodes = 3
+	}
+	if c.settings == "" {
+		c.settings = `{"ttl":5,"loop_wait":2,"retry_timeout":3}`
+	}
+	if c.until == 0 {
+		c.until = 40 * s
+	}
+	threads := &pool{}
+	defer threads.close()
+	w := newWorld(threads, max(c.seed, 1), c.nodes, c.settings, true)
+	defer w.close()
+	for i, n := range w.nodes {
+		start := time.Duration(i) * time.Millisecond
+		if c.seed != 0 { // as schedule.run has it
+			start = w.jitter(300 * time.Millisecond)
+		}
+		w.after(start, n.power)
+	}
+	w.clients()
+	w.plan(c.faults)
+	title := strings.ReplaceAll(c.name, "_", " ") + "; " + c.settings
+	if len(c.faults) == 0 || c.faults[0].at < 9*s || c.seed != 0 {
+		w.line("", title)
+	} else {
+		w.runUntil(9900 * time.Millisecond)
+		if !w.nodes[0].holds() || !w.settled() {
+			t.Fatalf("at the beginning: %s", w.unsettled())
+		}
+		w.text = w.text[:0]
+		w.line("", title)
+		w.line("pg1", "leads, everybody follows, clients write all the time")
+	}
+	w.runUntil(c.until)
+	if w.violation == "" && w.settled() == c.stuck || w.astray {
+		t.Errorf("no order at the end: %s", w.unsettled())
+	}
+	if w.violation != "" {
+		t.Errorf("%s is violated", w.violation)
+	}
+	return string(w.text)
+}
