@@ -74,7 +74,7 @@ func (r Recorded) line() string {
 		text += fmt.Sprintf(", term %d", o.Lease.Term)
 	}
 	if d := r.Detail(); d != "" && !counting[r.Reason()] {
-		text += ": " + d
+		text += ": " + strings.Join(strings.Fields(d), " ")
 	}
 	actions := slices.DeleteFunc(r.Actions(), func(a string) bool { return a == "Renew" || strings.HasPrefix(a, "PutStatus") })
 	if len(actions) > 0 {

@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// promotee is a standby whose promotion ends on a timeline of its own choice, and
+// the guard and link around it; what is not needed is not there.
+type promotee struct {
+	Server
+	Guard
+	lands    cluster.Timeline
+	promoted bool
+	ended    []int64
+	exited   chan struct{}
+}
+
+func (p *promotee) HistoryFiles(_, _ cluster.Timeline) (map[string]string, error) { return nil, nil }
+
+func (p *promotee) LookFast(context.Context) (postgres.Fast, error) {
+	if !p.promoted {
+		return postgres.Fast{InRecovery: true, Timeline: 1}, nil
+	}
+	return postgres.Fast{Timeline: p.lands}, nil
+}
+
+func (p *promotee) Promote(context.Context, int64, string, map[string]string) error {
+	p.promoted = true
+	return nil
+}
+
+func (p *promotee) EndTerm(_ context.Context, term int64) error {
+	p.ended = append(p.ended, term)
+	return nil
+}
+
+// promoteeLink is the session with that guard.
+type promoteeLink struct {
+	Link
+	p *promotee
+}
+
+func (l promoteeLink) Guard() Guard { return l.p }
+
+func (l promoteeLink) Exited(string) <-chan struct{} { return l.p.exited }
+
+// TestAServerPromotedOntoAnotherTimelineIsStopped: a number is used by one term
+// only (S8), so a server that writes on any but the reserved one must not go on.
+func TestAServerPromotedOntoAnotherTimelineIsStopped(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lands cluster.Timeline
+		want  error
+		ended []int64
+	}{
+		{"the reserved one", 7, nil, nil},
+		{"a lower one", 2, errTimeline, []int64{61}},
+		{"a higher one", 8, errTimeline, []int64{61}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := &promotee{lands: c.lands, exited: make(chan struct{})}
+			n := NewNode(Parts{Server: p, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+			done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7}, Term: 61, Instance: "i1", Node: cluster.NodeState{Timeline: 1}}).(JobDone)
+			if (c.want == nil) != (done.Err == "") || !slices.Equal(p.ended, c.ended) {
+				t.Errorf("%+v, terms ended %v; want %v and %v", done, p.ended, c.want, c.ended)
+			}
+		})
+	}
+}
+
+// TestAServerThatDiesDuringItsPromotionIsNotWaitedFor.
+func TestAServerThatDiesDuringItsPromotionIsNotWaitedFor(t *testing.T) {
+	p := &promotee{exited: make(chan struct{})}
+	close(p.exited)
+	n := NewNode(Parts{Server: stuckPromotee{p}, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+	done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7}, Term: 61, Instance: "i1"}).(JobDone)
+	if done.Err == "" || len(p.ended) != 0 {
+		t.Errorf("%+v, terms ended %v", done, p.ended)
+	}
+}
+
+// stuckPromotee answers nothing any more.
+type stuckPromotee struct{ *promotee }
+
+func (stuckPromotee) LookFast(context.Context) (postgres.Fast, error) {
+	return postgres.Fast{}, errors.New("connection refused")
+}
