@@ -197,6 +197,9 @@ func passing(r cluster.Reason) bool {
 // Done reports whether the agent may exit.
 func (l *Loop) Done() bool { return l.decision.Done && !l.busy[LaneLease] && !l.busy[LaneJob] }
 
+// Term is held, or 0.
+func (l *Loop) Term() cluster.Term { return l.obs.Lease.Term }
+
 // derive fills in what follows from the folded state and the clocks.
 func (l *Loop) derive(r clock.Reading) {
 	o := &l.obs

@@ -46,7 +46,8 @@ func (l *Loop) keepMember() []Effect {
 		}
 	}
 	l.busy[LaneMember] = true
-	l.member.sent = &m
+	sent := m // m itself stays on the stack of every step that writes nothing
+	l.member.sent = &sent
 	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{m}}}
 }
 

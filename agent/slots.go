@@ -10,25 +10,32 @@ import (
 // moment ago, and of those the last primary said it retains. Slots of any other
 // origin are never noted, and so never dropped.
 func (l *Loop) foldMembers(v cluster.View) {
-	former := map[string]bool{}
+	for name := range v.Members {
+		delete(l.left, cluster.SlotName(name))
+	}
 	for name := range l.obs.View.Value.Members {
-		former[cluster.SlotName(name)] = true
+		if _, stays := v.Members[name]; !stays {
+			l.leave(v, cluster.SlotName(name))
+		}
 	}
 	if v.Status != nil {
 		for _, slot := range v.Status.Retain {
-			former[slot] = true
+			l.leave(v, slot)
 		}
 	}
-	present := map[string]bool{cluster.SlotName(l.id.Name): true}
+}
+
+// leave notes a slot as nobody's, unless it is still somebody's.
+func (l *Loop) leave(v cluster.View, slot string) {
+	if _, noted := l.left[slot]; noted || slot == cluster.SlotName(l.id.Name) {
+		return
+	}
 	for name := range v.Members {
-		present[cluster.SlotName(name)] = true
-		delete(l.left, cluster.SlotName(name))
-	}
-	for slot := range former {
-		if _, noted := l.left[slot]; !noted && !present[slot] {
-			l.left[slot] = l.obs.Now
+		if cluster.SlotName(name) == slot {
+			return
 		}
 	}
+	l.left[slot] = l.obs.Now
 }
 
 // leftSlots are the slots on this server that former members left, and those of
