@@ -68,7 +68,7 @@ func (w *World) look() {
 			writing++
 			excuse = excuse || n.blind()
 		}
-		if k := n.worker; k != nil && !k.frozen && !k.dead && k.status.Writable(n.instant()) {
+		if k := n.worker; k != nil && !k.frozen && !k.dead && k.loop.Term() != 0 && k.state().Writable(n.instant()) {
 			primaries++
 			if n.pg.phase != primary && n.pg.phase != dying && n.pg.phase != stopping && n.pg.phase != absent {
 				w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
@@ -169,10 +169,10 @@ func (w *World) loss(n *Node) {
 }
 
 func (n *Node) settings() cluster.Settings {
-	if n.worker == nil || n.worker.status == nil {
+	if n.worker == nil || n.worker.state() == nil {
 		return cluster.Settings{}
 	}
-	return n.worker.status.Settings
+	return n.worker.state().Settings
 }
 
 // noteEffect sees what a node's loop is about to do.
@@ -187,7 +187,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 
 // untouched is S6: in pause nothing touches a server that no operator named.
 func (n *Node) untouched(do agent.OnJob) {
-	s, v := n.worker.status, n.w.view
+	s, v := n.worker.state(), n.w.view
 	if s == nil || !s.Settings.Pause || !do.Settings.Pause || !s.View.Good() || !v.Failover.Empty() || v.Switchover != nil || len(v.Requests) > 0 {
 		return
 	}
@@ -251,7 +251,7 @@ func (w *World) settled() bool {
 	}
 	var lead *Node
 	for _, n := range w.nodes {
-		if n.pg.accepts() && n.worker != nil && n.worker.status.Writable(n.instant()) {
+		if n.pg.accepts() && n.worker != nil && n.worker.state().Writable(n.instant()) {
 			if lead != nil {
 				return false
 			}

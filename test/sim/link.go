@@ -226,4 +226,4 @@ func (l *link) unfeel() {
 	}
 }
 
-func (l *link) ttl() time.Duration { return l.k.status.Settings.TTL }
+func (l *link) ttl() time.Duration { return l.k.state().Settings.TTL }

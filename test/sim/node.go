@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
@@ -54,10 +53,10 @@ type worker struct {
 	guardQ []agent.Effect
 	busy   bool // the guard lane runs
 	jobCtx *bound
-	status *cluster.Status
+	status *cluster.Status // of the last step, when somebody has asked for it
 	over   bool
 	// stepping: what ends at once waits until the step has ended.
-	stepping bool
+	stepping, stepped bool
 }
 
 // instant is the node's CLOCK_BOOTTIME.
@@ -177,9 +176,9 @@ func (k *worker) step(e agent.Event) {
 	w := k.n.w
 	w.steps++
 	k.n.noteEvent(e)
-	k.stepping = true
+	k.stepping, k.stepped = true, true
 	effects := k.loop.Step(k.n.reading(), e)
-	k.status = k.loop.Status(0)
+	k.status = nil
 	for i := range effects {
 		k.begin(effects[i])
 	}
@@ -189,6 +188,14 @@ func (k *worker) step(e agent.Event) {
 		return
 	}
 	k.plan()
+}
+
+// state is the loop's status after its last step; nil before the first.
+func (k *worker) state() *cluster.Status {
+	if k.status == nil && k.stepped {
+		k.status = k.loop.Status(0)
+	}
+	return k.status
 }
 
 // plan has the loop woken when it asked to be.
@@ -336,17 +343,13 @@ func (n *Node) disk() {
 	}
 }
 
-var never = time.Duration(math.MaxInt64)
-
 // holds reports whether the node's own loop believes it holds the lease.
-func (n *Node) holds() bool {
-	return n.worker != nil && n.worker.status != nil && n.worker.status.Term != 0
-}
+func (n *Node) holds() bool { return n.worker != nil && n.worker.loop.Term() != 0 }
 
 // reason is what the node's loop decided last.
 func (n *Node) reason() cluster.Reason {
-	if n.worker == nil || n.worker.status == nil {
+	if n.worker == nil || n.worker.state() == nil {
 		return ""
 	}
-	return n.worker.status.Reason
+	return n.worker.state().Reason
 }
