@@ -171,7 +171,8 @@ func (s *Server) Exhaust(now cluster.Instant, on bool) {
 
 // Busy has one backend busy in a query: it outlives SIGKILL of its postmaster,
 // and what it then commits is acknowledged.
-func (s *Server) Busy(on bool) {
+func (s *Server) Busy(now cluster.Instant, on bool) {
+	s.site.Advance(now)
 	s.machine.busy = on
 	if !on && s.proc.mode == cluster.ModeStopped && !s.machine.stuck {
 		s.proc.leftover, s.proc.writable = 0, false

@@ -312,7 +312,7 @@ func TestAFrozenServerAnswersNothingAndDoesWhatWasAskedWhenItThaws(t *testing.T)
 
 func TestABackendThatIsBusyOutlivesItsPostmasterAndStillAcknowledges(t *testing.T) {
 	r, one, _ := pair(t, Traps{})
-	one.Busy(true)
+	one.Busy(r.now, true)
 	r.must(one.Signal(r.now, one.proc.pid, syscall.SIGKILL))
 	if len(one.Scan()) != 1 {
 		t.Fatalf("processes %v", one.Scan())
