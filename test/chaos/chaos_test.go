@@ -1,0 +1,178 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+)
+
+// settleLimit is the bound of L1: all faults are mended, and the cluster must be
+// whole. It allows for clones on a busy machine.
+const settleLimit = 60 * time.Second
+
+// TestMain runs the tests in namespaces of their own; without root, they skip.
+func TestMain(m *testing.M) {
+	code, err := 0, error(nil)
+	switch stage := os.Getenv(stageVariable); {
+	case stage == stageInit:
+		code, err = reap()
+	case stage == stageRun || os.Geteuid() != 0:
+		code = m.Run()
+	default:
+		code, err = called()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// called builds the program first: inside there is no network to fetch anything.
+func called() (int, error) {
+	path, err := testbed.Binary(context.Background())
+	if err != nil {
+		return 1, err
+	}
+	if err := os.Setenv(testbed.BinaryVariable, path); err != nil {
+		return 1, err
+	}
+	code, err := callIsolated()
+	if removed := testbed.RemoveBinary(); err == nil {
+		err = removed
+	}
+	return code, err
+}
+
+// number reads a setting of the run from the environment.
+func number(t *testing.T, name string, preset uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return preset
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%s: %v; want a whole number", name, text, err)
+	}
+	return n
+}
+
+// TestChaos plays schedules until the time is up: CHAOS_MINUTES, or CHAOS_SCHEDULES
+// of them; the first has CHAOS_SEED, each further one the next number. CHAOS_FAULTS
+// names the faults to draw from, in place of all.
+func TestChaos(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for network namespaces and file systems of its own: run it as root")
+	}
+	minutes := number(t, "CHAOS_MINUTES", 6)
+	count := number(t, "CHAOS_SCHEDULES", 0)
+	seed := number(t, "CHAOS_SEED", rand.Uint64N(1_000_000)*1000)
+	faults, err := faultsNamed(strings.Fields(os.Getenv("CHAOS_FAULTS")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := makeNetwork(); err != nil {
+		t.Fatal(err)
+	}
+	all := total{began: time.Now()}
+	until := all.began.Add(time.Duration(minutes) * time.Minute)
+	for i := uint64(0); ctx.Err() == nil && !t.Failed() && (i < count || count == 0 && time.Now().Before(until)); i++ {
+		v := playOne(ctx, t, seed+i, faults)
+		all.schedules = append(all.schedules, v)
+	}
+	if ctx.Err() != nil {
+		t.Error("interrupted")
+	}
+	var text strings.Builder
+	all.write(&text)
+	t.Log(text.String())
+}
+
+// playOne plays the schedule of one seed on a cluster of its own and judges it.
+func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault) verdict {
+	s, dice := draw(seed, faults)
+	fmt.Printf("== schedule of seed %d: ttl %v, maximum_lag_on_failover %d, %d faults\n", seed, s.Settings.TTL, s.Settings.MaxLag, len(s.Events))
+	say := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+	w, err := newWorld(ctx, s.Settings, dice, say)
+	v := verdict{seed: seed}
+	if err == nil {
+		v, err = playAndJudge(ctx, w, s)
+	}
+	if err != nil {
+		v.violations = append(v.violations, err.Error())
+	}
+	for _, violation := range v.violations {
+		t.Errorf("seed %d: %s", seed, violation)
+	}
+	failed := len(v.violations) > 0
+	if failed && w.c != nil {
+		t.Errorf("seed %d: logs, histories and recordings are in %s; the same faults again: make chaos SEED=%d SCHEDULES=1", seed, w.c.Dir(), seed)
+		if err := w.h.save(filepath.Join(w.c.Dir(), "history.jsonl")); err != nil {
+			t.Error(err)
+		}
+		if err := os.WriteFile(filepath.Join(w.c.Dir(), "schedule.json"), []byte(s.String()+"\n"+strings.Join(v.violations, "\n")+"\n"), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.close(failed); err != nil {
+		t.Errorf("seed %d: close the cluster: %v", seed, err)
+	}
+	return v
+}
+
+// playAndJudge returns an error for what could not be done, also L1.
+func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
+	v := verdict{seed: s.Seed}
+	if err := w.play(ctx, s); err != nil {
+		return v, err
+	}
+	w.switching.Wait()
+	var err error
+	if v.settled, err = w.settle(ctx, settleLimit); err != nil {
+		return v, err
+	}
+	v.strikes = w.measure(w.h.now())
+	w.stopClients()
+	final, err := w.c.Healthy(ctx, settleLimit)
+	if err != nil {
+		return v, err
+	}
+	v.acks, v.switched = len(w.h.acks()), w.switched
+	eras, err := survivors(ctx, final, w.h)
+	if err != nil {
+		return v, err
+	}
+	kept, err := readRecords(ctx, w.c)
+	if err != nil {
+		return v, err
+	}
+	v.order = judgeOrder(w.h, v.strikes)
+	j := lossJudge{h: w.h, eras: eras, records: kept, maxLag: s.Settings.MaxLag, excepted: v.order.excepted}
+	v.losses = j.judge()
+	v.linear = judgeObjects(w.h, v.order.excepted)
+	for _, n := range w.c.Nodes {
+		count, err := replay(n)
+		v.decisions += count
+		if err != nil {
+			v.violations = append(v.violations, n.Name+": "+err.Error())
+		}
+	}
+	v.violations = append(append(append(v.violations, v.order.violations...), j.violations...), v.linear.violations...)
+	w.say("%8v  %d writes acknowledged, timelines %v, %d late, %d excepted, lost %+v, whole after %v", w.h.now().Round(time.Millisecond), v.acks, eras, v.order.late, len(v.order.excepted), v.losses, v.settled.Round(time.Millisecond))
+	return v, nil
+}
