@@ -232,7 +232,7 @@ func primaryBy(e cluster.Explanation, all []cluster.Explanation) string {
 	case e.Source != "":
 		return e.Member + " holds the lease, and its agent does not answer: if it died, the lease runs out within ttl" + seenBy(all)
 	}
-	return fmt.Sprintf("no primary yet: %s %s", e.Member, e.Verdict)
+	return fmt.Sprintf("no primary (the leader key names %s): %s", e.Member, e.Verdict)
 }
 
 // seenBy is how a member that answers sees the lease; empty when none does.

@@ -89,7 +89,7 @@ func TestAClusterIsExplainedInOneLineEach(t *testing.T) {
 			"  pg2  not a candidate: 48 MB behind, limit 1 MB  [not_a_candidate_behind, for 3.2 s]\n", nil},
 		{"its agent does not answer", "pg1", "batman: pg1 holds the lease, and its agent does not answer: if it died, the lease runs out within ttl; pg2 sees it held by pg1\n" +
 			"  pg1  its agent does not answer; it said last: The reason is leading  [leading]\n", []string{"pg1"}},
-		{"it is not primary yet", "pg2", "batman: no primary yet: pg2 not a candidate", nil},
+		{"it is not primary yet", "pg2", "batman: no primary (the leader key names pg2): not a candidate", nil},
 		{"it has no key", "pg9", "batman: pg9 holds the lease, but its agent has no key in the store", nil},
 		{"nobody", "", "batman: no primary: the lease has run out", nil},
 	}

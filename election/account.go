@@ -52,13 +52,19 @@ func verdict(o Observation, d Decision, e cluster.Explanation) string {
 		if len(e.ToPromote) > 0 {
 			return "waiting: " + e.ToPromote[0]
 		}
+	case ReasonAcquiring:
+		if o.Lease.Busy != "" {
+			return fmt.Sprintf("waiting: it is its turn, and etcd must answer its call for the lease; etcd was last seen %s ago", lasting(o.Now.Sub(o.View.At)))
+		}
 	}
 	return inWords(e.Why, d.Detail)
 }
 
 // unlessStore warns of a store that cannot be relied on.
 func unlessStore(o Observation) string {
-	switch {
+	switch late := o.Now.Sub(o.Lease.Renewed); {
+	case o.View.Good() && o.Lease.Term != 0 && !o.Guard.Paused && late > 2*o.Settings.RenewEvery() && o.Guard.Deadline > o.Now:
+		return "; but it could not renew the lease for " + lasting(late) + ", and without that the server is stopped in " + lasting(o.Guard.Deadline.Sub(o.Now))
 	case o.View.Good():
 		return ""
 	case o.Lease.Term != 0 && o.Guard.Writable && !o.Guard.Paused && o.Guard.Deadline > o.Now:

@@ -79,6 +79,8 @@ func lacksForTheLease(o Observation) (lacks []string) {
 	}
 	best, missing, coming := field(o, mine)
 	switch {
+	case o.Lease.Busy != "":
+		lacks = append(lacks, "etcd must answer its call for the lease")
 	case len(missing) > 0:
 		lacks = append(lacks, "no report yet from "+strings.Join(missing, ", "))
 	case len(coming) > 0:
