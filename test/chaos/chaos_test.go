@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -70,13 +71,28 @@ func number(t *testing.T, name string, preset uint64) uint64 {
 	return n
 }
 
+var network struct {
+	sync.Once
+	err error
+}
+
+// needNetwork makes the network, once in the life of this program.
+func needNetwork(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for network namespaces and file systems of its own: run it as root")
+	}
+	network.Do(func() { network.err = makeNetwork() })
+	if network.err != nil {
+		t.Fatal(network.err)
+	}
+}
+
 // TestChaos plays schedules until the time is up: CHAOS_MINUTES, or CHAOS_SCHEDULES
 // of them; the first has CHAOS_SEED, each further one the next number. CHAOS_FAULTS
 // names the faults to draw from, in place of all.
 func TestChaos(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, for network namespaces and file systems of its own: run it as root")
-	}
+	needNetwork(t)
 	minutes := number(t, "CHAOS_MINUTES", 6)
 	count := number(t, "CHAOS_SCHEDULES", 0)
 	seed := number(t, "CHAOS_SEED", rand.Uint64N(1_000_000)*1000)
@@ -84,11 +100,8 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := makeNetwork(); err != nil {
-		t.Fatal(err)
-	}
 	all := total{began: time.Now()}
 	until := all.began.Add(time.Duration(minutes) * time.Minute)
 	for i := uint64(0); ctx.Err() == nil && !t.Failed() && (i < count || count == 0 && time.Now().Before(until)); i++ {

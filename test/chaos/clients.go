@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// answerLimit is a client's patience with one statement; connectLimit, with one host.
+	// answerLimit is a client's patience with one statement; connectLimit, with one
+	// host: a slow link takes several ways there and back for a session.
 	answerLimit  = time.Second
-	connectLimit = 500 * time.Millisecond
+	connectLimit = 2 * time.Second
 	watchEvery   = 10 * time.Millisecond
 	clientEvery  = 20 * time.Millisecond
 	// perRegister and perList bound the history of one key, which is checked whole.

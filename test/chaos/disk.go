@@ -56,7 +56,7 @@ func mountImage(dir string) error {
 	return errors.Join(command("mount", "-o", "loop", image, dir), os.Remove(image), os.Chmod(dir, 0o700))
 }
 
-// freeze lets no write to a file system through.
+// freezeDisk lets no write to a file system through.
 func freezeDisk(dir string) (heal func() error, err error) {
 	if err := command("fsfreeze", "--freeze", dir); err != nil {
 		return nil, err
@@ -79,7 +79,12 @@ func fillDisk(dir string) (heal func() error, err error) {
 	if !errors.Is(err, unix.ENOSPC) {
 		return nil, errors.Join(err, os.Remove(path))
 	}
-	return func() error { return os.Remove(path) }, nil
+	return func() error {
+		if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) { // two such faults may meet
+			return err
+		}
+		return nil
+	}, nil
 }
 
 // unmount ends all file systems; what was on them is gone.

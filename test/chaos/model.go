@@ -42,14 +42,14 @@ func objectModel(appends bool) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return object{} },
 		Step: func(state, input, output any) (bool, any) {
-			return step(state.(object), input.(request), output, appends)
+			return step(as[object](state), as[request](input), output, appends)
 		},
 		Equal: func(a, b any) bool {
-			x, y := a.(object), b.(object)
+			x, y := as[object](a), as[object](b)
 			return x.tl == y.tl && x.forked == y.forked && slices.Equal(x.live, y.live) && slices.Equal(x.durable, y.durable)
 		},
 		DescribeOperation: func(input, output any) string {
-			in := input.(request)
+			in := as[request](input)
 			if in.read {
 				return fmt.Sprintf("read on %d: %v", in.tl, output)
 			}
@@ -59,6 +59,16 @@ func objectModel(appends bool) porcupine.Model {
 	}
 }
 
+// as gives a value the type it always has here; porcupine passes values of any.
+func as[T any](value any) T {
+	typed, ok := value.(T)
+	if !ok {
+		panic(fmt.Sprintf("the model was given a %T", value))
+	}
+	return typed
+}
+
+// step is one operation on an object: possible or not, and what it leaves.
 func step(s object, in request, output any, appends bool) (bool, object) {
 	if in.tl < s.tl {
 		return false, s
@@ -67,7 +77,7 @@ func step(s object, in request, output any, appends bool) (bool, object) {
 		s = object{tl: in.tl, live: s.durable, durable: s.durable}
 	}
 	if in.read {
-		return slices.Equal(s.live, output.([]int64)), s
+		return slices.Equal(s.live, as[[]int64](output)), s
 	}
 	written := func(old []int64) []int64 {
 		if appends {
