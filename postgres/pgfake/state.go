@@ -40,3 +40,7 @@ func (s *Server) Log() Log {
 	}
 	return l
 }
+
+// Postmaster is the pid that postmaster.pid names while the server runs; 0 for
+// none, whatever backends are left.
+func (s *Server) Postmaster() int { return s.proc.pid }
