@@ -132,7 +132,7 @@ func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault) ver
 	for _, violation := range v.violations {
 		t.Errorf("seed %d: %s", seed, violation)
 	}
-	failed := len(v.violations) > 0
+	failed := len(v.violations) > 0 && ctx.Err() == nil
 	if failed && w.c != nil {
 		t.Errorf("seed %d: logs, histories and recordings are in %s; the same faults again: make chaos SEED=%d SCHEDULES=1", seed, w.c.Dir(), seed)
 		if err := w.h.save(filepath.Join(w.c.Dir(), "history.jsonl")); err != nil {
