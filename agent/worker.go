@@ -37,17 +37,20 @@ type Options struct {
 	OpenStore func(c config.Etcd, observe func(op string, d time.Duration, err error)) (dcs.KV, error)
 	// Surface makes what answers HTTP, from what there is to answer with.
 	Surface func(c *config.Config, s Sources) (Surface, error)
-	Log     *slog.Logger
+	// PeerTransport carries calls to other agents; it verifies their certificates.
+	PeerTransport func(c *config.Config) (http.RoundTripper, error)
+	Log           *slog.Logger
 }
 
 // Sources are what a surface answers from.
 type Sources struct {
 	// Status returns the newest status without waiting; nil before the first.
-	Status   func() *cluster.Status
+	Status func() *cluster.Status
 	// Explain explains the newest decision without waiting; nil before the first.
 	Explain  func() *cluster.Explanation
 	Operator *Operator
 	Metrics  http.Handler
+	Peers    *Peers
 }
 
 // Surface is where others ask and order: the REST API.
@@ -67,6 +70,7 @@ type worker struct {
 	driver  *Driver
 	store   *dcs.Store
 	surface Surface
+	peers   *Peers
 	metrics *metrics
 	cancel  context.CancelCauseFunc
 }
@@ -118,13 +122,18 @@ func (w *worker) build() error {
 	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseConfig, w.Log, clock.Now())
 	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
 		Persist: func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) }})
+	transport, err := w.PeerTransport(c)
+	if err != nil {
+		return err
+	}
+	w.peers = newPeers(c.Name, w.store, w.node, transport, w.Log)
 	w.driver = NewDriver(loop, w.node, w.metrics.step, w.Log)
 	steps := recorder.New(recorder.Options{Dir: filepath.Join(c.Keeper.StateDir, recorder.Folder), Log: w.Log,
 		Head: recorder.Head{Version: w.Version, Scope: c.Scope, Member: c.Name}})
 	w.driver.RecordTo(steps)
 	w.metrics.status = w.driver.Status
 	explain := func() *cluster.Explanation { return steps.Explain(clock.Now()) }
-	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler()})
+	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers})
 	return err
 }
 
@@ -180,6 +189,7 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 		return err
 	}
 	part(func() error { return link.run(ctx) })
+	part(func() error { w.peers.keep(ctx); return nil })
 	part(func() error { w.watch(ctx); return nil })
 	part(func() error { w.obey(ctx, signals); return nil })
 	if err := supervisor.NotifyReady(); err != nil {
@@ -230,6 +240,7 @@ func (w *worker) watchOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.peers.see(view)
 	w.node.post(ViewSeen{view})
 	watchCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -237,6 +248,7 @@ func (w *worker) watchOnce(ctx context.Context) error {
 		if update.Err != nil {
 			return update.Err
 		}
+		w.peers.see(update.View)
 		w.node.post(ViewSeen{update.View})
 	}
 	return errors.New("the watch ended")

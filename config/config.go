@@ -235,6 +235,8 @@ type Keeper struct {
 	// are absolute.
 	RuntimeDir string
 	StateDir   string
+	// RESTConnections bounds the open connections of the REST API.
+	RESTConnections int
 	// UntilParentExits stops the server when whoever started the agent is gone
 	// (demo, tests).
 	UntilParentExits bool

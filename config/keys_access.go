@@ -9,9 +9,9 @@ func restKeys() []Key {
 		{Path: "restapi.authentication.password", Type: Secret, Meaning: "Password for unsafe methods.", into: func(d *draft) any { return &d.RESTAPI.Authentication.Password }},
 		{Path: "restapi.certfile", Type: Text, Meaning: "Certificate in PEM; switches to HTTPS.", into: func(d *draft) any { return &d.RESTAPI.CertFile }},
 		{Path: "restapi.keyfile", Type: Text, Meaning: "Key in PEM. Default: in `certfile`.", into: func(d *draft) any { return &d.RESTAPI.KeyFile }},
-		{Path: "restapi.keyfile_password", Type: Secret, Status: Pending, Note: "use a key without password, readable by the agent alone", Meaning: "Password of the key.", into: func(d *draft) any { return &d.RESTAPI.KeyFilePassword }},
+		{Path: "restapi.keyfile_password", Type: Secret, Meaning: "Password of the key (PKCS #8 with PBES2, or OpenSSL's older form).", into: func(d *draft) any { return &d.RESTAPI.KeyFilePassword }},
 		{Path: "restapi.cafile", Type: Text, Meaning: "Certificates that client certificates are checked against.", into: func(d *draft) any { return &d.RESTAPI.CAFile }},
-		{Path: "restapi.ciphers", Type: Text, Status: Pending, Note: "Go's own choice of ciphers holds", Meaning: "OpenSSL's list of ciphers.", into: func(d *draft) any { return &d.RESTAPI.Ciphers }},
+		{Path: "restapi.ciphers", Type: Text, Meaning: "Suites of TLS 1.2 by OpenSSL's names, with colons between. Words for groups (`HIGH`) and suites that Go lacks or holds for unsafe are left out, with a warning; when none is left, Go chooses.", into: func(d *draft) any { return &d.RESTAPI.Ciphers }},
 		{Path: "restapi.verify_client", Type: Text, Default: "none", Values: []string{"none", "optional", "required"}, Meaning: "Client certificates: `optional` asks for them on unsafe methods, `required` on all.", into: func(d *draft) any { return &d.RESTAPI.VerifyClient }},
 		{Path: "restapi.allowlist", Type: Names, Meaning: "Addresses, networks and host names that may use unsafe methods.", into: func(d *draft) any { return &d.RESTAPI.Allowlist }},
 		{Path: "restapi.allowlist_include_members", Type: Boolean, Default: "false", Meaning: "Whether the cluster's members may use unsafe methods.", into: func(d *draft) any { return &d.RESTAPI.AllowlistIncludeMembers }},
@@ -27,7 +27,7 @@ func restKeys() []Key {
 		{Path: "ctl.cacert", Type: Text, Meaning: "Certificates members are checked against. Default: `restapi.cafile`.", into: func(d *draft) any { return &d.Ctl.CACert }},
 		{Path: "ctl.certfile", Type: Text, Meaning: "Client certificate. Default: `restapi.certfile`.", into: func(d *draft) any { return &d.Ctl.CertFile }},
 		{Path: "ctl.keyfile", Type: Text, Meaning: "Its key. Default: `restapi.keyfile`.", into: func(d *draft) any { return &d.Ctl.KeyFile }},
-		{Path: "ctl.keyfile_password", Type: Secret, Status: Pending, Note: "use a key without password, readable by you alone", Meaning: "Password of that key.", into: func(d *draft) any { return &d.Ctl.KeyFilePassword }},
+		{Path: "ctl.keyfile_password", Type: Secret, Meaning: "Password of that key.", into: func(d *draft) any { return &d.Ctl.KeyFilePassword }},
 	}
 }
 

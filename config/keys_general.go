@@ -38,6 +38,7 @@ func keeperKeys() []Key {
 		{Path: "pgkeeper.runtime_dir", Type: Text, Meaning: "Folder for sockets, lost on reboot. Default: `/run/pgkeeper/<scope>-<name>` as root, else `$XDG_RUNTIME_DIR/pgkeeper/<scope>-<name>`, else a folder under the temporary directory.", into: func(d *draft) any { return &d.Keeper.RuntimeDir }},
 		{Path: "pgkeeper.state_dir", Type: Text, Meaning: "Folder for what must survive a reboot. Default: `<data_dir>.pgkeeper`, beside the data directory.", into: func(d *draft) any { return &d.Keeper.StateDir }},
 		{Path: "pgkeeper.os_user", Type: Text, Meaning: "Operating system user PostgreSQL runs as when the agent runs as root. Default: `postgres` as root, else whoever runs the agent.", into: func(d *draft) any { return &d.PostgreSQL.User }},
+		{Path: "pgkeeper.rest_connections", Type: Whole, Default: "16384", Meaning: "Connections to the REST API that may be open at once. Past it the one that has been idle longest is closed. Never more than the limit of open files allows.", into: func(d *draft) any { return &d.Keeper.RESTConnections }},
 		{Path: "pgkeeper.until_parent_exits", Type: Boolean, Default: "false", Meaning: "Stop the server when the process that started the agent is gone. For demos and tests.", into: func(d *draft) any { return &d.Keeper.UntilParentExits }},
 	}
 }

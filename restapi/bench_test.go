@@ -124,7 +124,7 @@ func serveTLS(tb testing.TB, handler http.Handler, config *tls.Config) string {
 func serveOn(tb testing.TB, listener net.Listener, handler http.Handler) string {
 	ctx, cancel := context.WithCancel(tb.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, listener, handler, nil) }()
+	go func() { ended <- Serve(ctx, listener, handler, ServeOptions{}) }()
 	tb.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -24,15 +24,12 @@ const (
 	bodyRequired bodyRule = iota
 	// bodyOptional: nothing and an empty body mean the same.
 	bodyOptional
-	// bodyIgnored: not even read.
+	// bodyIgnored: read, within the bounds, and not looked at.
 	bodyIgnored
 )
 
 // readBody reads a bounded body within a bounded time.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule bodyRule) ([]byte, *answer) {
-	if rule == bodyIgnored {
-		return nil, nil
-	}
 	if rule == bodyRequired && r.ContentLength == 0 && r.Header.Get("Content-Length") == "" {
 		return nil, &answer{code: http.StatusLengthRequired, text: "the request has no Content-Length and no body: send a JSON object"}
 	}
@@ -40,12 +37,19 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule bodyRule)
 	// A transport without deadlines (a test's recorder) reads without one.
 	_ = control.SetReadDeadline(s.options.Wall().Add(bodyTime))
 	body, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit+1))
-	_ = control.SetReadDeadline(time.Time{})
+	if err == nil && len(body) <= bodyLimit {
+		// Only now: what is left of a body that failed is read to its end by
+		// net/http, which must not wait for it either.
+		_ = control.SetReadDeadline(time.Time{})
+	}
 	switch {
 	case err != nil:
 		return nil, &answer{code: http.StatusBadRequest, text: "read the request body: " + err.Error()}
 	case len(body) > bodyLimit:
 		return nil, &answer{code: http.StatusRequestEntityTooLarge, text: "the request body is larger than " + strconv.Itoa(bodyLimit) + " bytes"}
+	}
+	if rule == bodyIgnored {
+		return nil, nil
 	}
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 && rule == bodyRequired {
@@ -73,6 +77,10 @@ func parseFields(body []byte) *fields {
 		f.fail("the request body is not JSON: %v", err)
 		return f
 	}
+	if depth(body) > deepest {
+		f.fail("the request body nests deeper than %d levels", deepest)
+		return f
+	}
 	if body[0] != '{' {
 		f.fail("the request body is %s: want a JSON object", clip(body))
 		return f
@@ -81,6 +89,29 @@ func parseFields(body []byte) *fields {
 		f.fail("the request body is not a JSON object: %v", err)
 	}
 	return f
+}
+
+// deepest is how far a body may nest. A dynamic configuration needs five levels.
+const deepest = 32
+
+// depth is how far valid JSON nests.
+func depth(body []byte) int {
+	now, most, inText := 0, 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inText && c == '\\':
+			i++
+		case c == '"':
+			inText = !inText
+		case inText:
+		case c == '{' || c == '[':
+			now++
+			most = max(most, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return most
 }
 
 func (f *fields) fail(format string, args ...any) {

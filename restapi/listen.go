@@ -57,16 +57,20 @@ const (
 // Serve answers on listener until ctx ends, then lets requests under way finish
 // for at most two seconds, and returns nil. It returns early, with an error, only
 // when the listener fails. With TLS, wrap the listener by tls.NewListener.
-func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+func Serve(ctx context.Context, listener net.Listener, handler http.Handler, o ServeOptions) error {
+	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	open := newConnections(o.Connections, log)
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       bodyTime,
 		IdleTimeout:       idleTime,
 		WriteTimeout:      writeTime,
 		MaxHeaderBytes:    headerBytes,
+		ConnState:         open.state,
 		ErrorLog:          slog.NewLogLogger(quiet{log.Handler()}, slog.LevelDebug),
 	}
 	failed := make(chan error, 1)

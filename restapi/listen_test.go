@@ -138,7 +138,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, listener, handler, nil) }()
+	go func() { ended <- Serve(ctx, listener, handler, ServeOptions{}) }()
 	cut := make(chan error, 1)
 	go func() {
 		r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+listener.Addr().String()+"/reload", nil)
@@ -171,7 +171,7 @@ func TestABrokenListenerEndsServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	listener.Close()
-	if err := Serve(t.Context(), listener, newNode(t, primary()), nil); err == nil {
+	if err := Serve(t.Context(), listener, newNode(t, primary()), ServeOptions{}); err == nil {
 		t.Error("serving on a closed listener: no error")
 	}
 }
@@ -185,7 +185,9 @@ func TestAPanicShowsNoStackTrace(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, listener, panics, slog.New(slog.NewTextHandler(&log, nil))) }()
+	go func() {
+		ended <- Serve(ctx, listener, panics, ServeOptions{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	}()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

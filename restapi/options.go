@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/peer"
 )
 
 // What an Operator may wrap in its errors. Any other error means that the store
@@ -56,6 +57,10 @@ type Options struct {
 	Metrics http.Handler
 	// Access says who may use the unsafe methods.
 	Access Access
+	// Peers knows calls of the cluster's other agents; nil answers them with 503.
+	Peers *peer.Verifier
+	// Reach calls every other agent and says which of them answer; may be nil.
+	Reach func(ctx context.Context) []cluster.Reach
 	// ExtraHeaders are added to every answer (restapi.http_extra_headers), and
 	// ExtraHeadersTLS to answers over TLS, where they win.
 	ExtraHeaders    map[string]string

@@ -67,6 +67,9 @@ func (s *Server) routes() chi.Router {
 	for _, operation := range s.writes() {
 		router.MethodFunc(operation.method, operation.path, s.guarded(operation))
 	}
+	for _, c := range s.peerCalls() {
+		router.Post(c.path, s.betweenAgents(c))
+	}
 	for _, path := range unbuilt {
 		for _, method := range append([]string{http.MethodPost}, readMethods...) {
 			router.MethodFunc(method, path, func(w http.ResponseWriter, r *http.Request) {

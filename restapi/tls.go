@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/certs"
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
@@ -17,6 +19,11 @@ import (
 type TLSOptions struct {
 	// CertFile holds the certificate chain and, where KeyFile is empty, its key.
 	CertFile, KeyFile string
+	// KeyFilePassword is for a key that has one.
+	KeyFilePassword string
+	// Ciphers are the suites of TLS 1.2 in OpenSSL's names, with colons between;
+	// empty leaves the choice to Go. TLS 1.3 has no choice.
+	Ciphers string
 	// CAFile holds the authorities that sign client certificates.
 	CAFile string
 	// VerifyClient is "", none, optional or required.
@@ -27,58 +34,105 @@ type TLSOptions struct {
 	Log *slog.Logger
 }
 
-// certificates keeps the TLS configuration of the files as they last were good.
-type certificates struct {
+// Certificates keeps the TLS configuration of the files as they last were good.
+type Certificates struct {
 	options TLSOptions
 	log     *slog.Logger
 
 	mu      sync.Mutex
 	looked  cluster.Instant
-	stamps  [3]stamp
+	stamps  [3]certs.Stamp
 	current *tls.Config
 }
 
-// stamp tells one content of a file from another.
-type stamp struct {
-	modified time.Time
-	size     int64
-}
-
-// TLSConfig reads the certificates and returns a configuration that reads them
-// again when a file changes, so that a renewed certificate needs no reload. A
-// changed file that is no good leaves the last good one in force and is logged
-// once. The error names the file and what to do.
-func TLSConfig(options TLSOptions) (*tls.Config, error) {
+// NewCertificates reads the certificates; its Config reads them again when a file
+// changes, so that a renewed certificate needs no reload. A changed file that is no
+// good leaves the last good one in force and is logged once. The error names the
+// file and what to do.
+func NewCertificates(options TLSOptions) (*Certificates, error) {
 	if options.Now == nil {
 		return nil, errors.New("make tls configuration: Now must be given")
 	}
+	c := &Certificates{}
+	return c, c.Reload(options)
+}
+
+// Reload takes other files, or other rules. On an error nothing changes.
+func (c *Certificates) Reload(options TLSOptions) error {
 	if options.KeyFile == "" {
 		options.KeyFile = options.CertFile
 	}
-	c := &certificates{options: options, log: options.Log}
-	if c.log == nil {
-		c.log = slog.New(slog.DiscardHandler)
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
 	}
-	c.stamps = c.stat()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stamps := (&Certificates{options: options}).stat()
 	config, err := options.load()
+	if err != nil {
+		return err
+	}
+	c.options, c.log, c.current, c.stamps, c.looked = options, options.Log, config, stamps, options.Now()
+	return nil
+}
+
+// Config is a configuration for a listener, which follows the files.
+func (c *Certificates) Config() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	outer := c.current.Clone()
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.fresh(), nil }
+	return outer
+}
+
+// TLSConfig is the Config of NewCertificates.
+func TLSConfig(options TLSOptions) (*tls.Config, error) {
+	c, err := NewCertificates(options)
 	if err != nil {
 		return nil, err
 	}
-	c.current, c.looked = config, options.Now()
-	outer := config.Clone()
-	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.fresh(), nil }
-	return outer, nil
+	return c.Config(), nil
+}
+
+// cipherSuites finds suites by OpenSSL's names, as far as Go has them and holds
+// them for safe; what it does not find is given back.
+func cipherSuites(list string) (suites []uint16, unknown []string) {
+	known := map[string]uint16{}
+	for _, suite := range tls.CipherSuites() {
+		known[opensslName(suite.Name)] = suite.ID
+	}
+	for name := range strings.FieldsFuncSeq(list, func(r rune) bool { return strings.ContainsRune(": ,", r) }) {
+		if id, found := known[strings.ToUpper(name)]; found {
+			suites = append(suites, id)
+		} else {
+			unknown = append(unknown, name)
+		}
+	}
+	return suites, unknown
+}
+
+// opensslName turns TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 into
+// ECDHE-RSA-AES128-GCM-SHA256.
+func opensslName(name string) string {
+	name = strings.TrimPrefix(name, "TLS_")
+	return strings.NewReplacer("_WITH_", "-", "AES_128", "AES128", "AES_256", "AES256",
+		"CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305", "_", "-").Replace(name)
 }
 
 // load builds the configuration from the files.
 func (o TLSOptions) load() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	pair, err := certs.Pair(o.CertFile, o.KeyFile, o.KeyFilePassword)
 	if err != nil {
 		return nil, fmt.Errorf("load restapi.certfile %s and restapi.keyfile %s: %w: "+
-			"want PEM files of one pair, the key without a password", o.CertFile, o.KeyFile, err)
+			"want PEM files of one pair, and restapi.keyfile_password when the key has a password", o.CertFile, o.KeyFile, err)
+	}
+	suites, unknown := cipherSuites(o.Ciphers)
+	if len(unknown) > 0 && o.Log != nil {
+		o.Log.Warn("ciphers left out", "ciphers", strings.Join(unknown, ":"), "reason", "restapi.ciphers takes names of suites that Go has for TLS 1.2, such as ECDHE-RSA-AES128-GCM-SHA256")
 	}
 	config := &tls.Config{
 		Certificates: []tls.Certificate{pair},
+		CipherSuites: suites,
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"http/1.1"},
 	}
@@ -118,7 +172,7 @@ const lookEvery = time.Second
 
 // fresh returns the configuration in force, after a look at the files when the
 // last one is a second ago.
-func (c *certificates) fresh() *tls.Config {
+func (c *Certificates) fresh() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.options.Now()
@@ -143,12 +197,7 @@ func (c *certificates) fresh() *tls.Config {
 }
 
 // stat looks at the files; one that cannot be looked at has the zero stamp.
-func (c *certificates) stat() [3]stamp {
-	var out [3]stamp
-	for i, name := range []string{c.options.CertFile, c.options.KeyFile, c.options.CAFile} {
-		if info, err := os.Stat(name); err == nil {
-			out[i] = stamp{info.ModTime(), info.Size()}
-		}
-	}
-	return out
+func (c *Certificates) stat() [3]certs.Stamp {
+	o := c.options
+	return [3]certs.Stamp{certs.StampOf(o.CertFile), certs.StampOf(o.KeyFile), certs.StampOf(o.CAFile)}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pgkeeper/pgkeeper/certs"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/ctl"
 	"github.com/pgkeeper/pgkeeper/dcs"
@@ -197,7 +198,7 @@ func (a *app) client(c *config.Config) (*http.Client, error) {
 			}
 		}
 		if c.Ctl.CertFile != "" {
-			pair, err := tls.LoadX509KeyPair(c.Ctl.CertFile, cmp.Or(c.Ctl.KeyFile, c.Ctl.CertFile))
+			pair, err := certs.Pair(c.Ctl.CertFile, c.Ctl.KeyFile, cmp.Or(c.Ctl.KeyFilePassword, c.RESTAPI.KeyFilePassword))
 			if err != nil {
 				return nil, fmt.Errorf("read ctl.certfile and ctl.keyfile: %w", err)
 			}

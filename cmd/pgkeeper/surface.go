@@ -22,16 +22,27 @@ type surface struct {
 	server   *restapi.Server
 	log      *slog.Logger
 	listener net.Listener
+	// certificates is nil without TLS.
+	certificates *restapi.Certificates
+	connections  int
 }
 
 func newSurface(log *slog.Logger) func(*config.Config, agent.Sources) (agent.Surface, error) {
 	return func(c *config.Config, s agent.Sources) (agent.Surface, error) {
 		server, err := restapi.New(restapi.Options{
+			Peers: s.Peers.Verifier(),
+			Reach: func(ctx context.Context) []cluster.Reach {
+				status := s.Status()
+				if status == nil {
+					return nil
+				}
+				return s.Peers.Reach(ctx, status.View.Value)
+			},
 			Status: s.Status, Explain: s.Explain, Now: clock.Now, Wall: clock.Wall, Operator: operator{s.Operator}, Metrics: s.Metrics,
 			Access: access(c.RESTAPI), ExtraHeaders: c.RESTAPI.HTTPExtraHeaders, ExtraHeadersTLS: c.RESTAPI.HTTPSExtraHeaders,
 			ServerTokens: c.RESTAPI.ServerTokens, Version: version, Log: log,
 		})
-		return &surface{config: c.RESTAPI, server: server, log: log}, err
+		return &surface{config: c.RESTAPI, server: server, log: log, connections: c.Keeper.RESTConnections}, err
 	}
 }
 
@@ -44,20 +55,35 @@ func (s *surface) Listen(ctx context.Context) (err error) {
 	if s.listener, err = restapi.Listen(ctx, s.config.Listen); err != nil || s.config.CertFile == "" {
 		return err
 	}
-	tlsConfig, err := restapi.TLSConfig(restapi.TLSOptions{CertFile: s.config.CertFile, KeyFile: s.config.KeyFile,
-		CAFile: s.config.CAFile, VerifyClient: s.config.VerifyClient, Now: clock.Now, Log: s.log})
-	if err != nil {
+	if s.certificates, err = restapi.NewCertificates(s.tlsOptions()); err != nil {
 		return err
 	}
-	s.listener = tls.NewListener(s.listener, tlsConfig)
+	s.listener = tls.NewListener(s.listener, s.certificates.Config())
 	return nil
 }
 
-func (s *surface) Serve(ctx context.Context) error {
-	return restapi.Serve(ctx, s.listener, s.server, s.log)
+func (s *surface) tlsOptions() restapi.TLSOptions {
+	c := s.config
+	return restapi.TLSOptions{CertFile: c.CertFile, KeyFile: c.KeyFile, KeyFilePassword: c.KeyFilePassword, Ciphers: c.Ciphers,
+		CAFile: c.CAFile, VerifyClient: c.VerifyClient, Now: clock.Now, Log: s.log}
 }
 
-func (s *surface) Reload(c *config.Config) error { return s.server.SetAccess(access(c.RESTAPI)) }
+func (s *surface) Serve(ctx context.Context) error {
+	return restapi.Serve(ctx, s.listener, s.server, restapi.ServeOptions{Connections: s.connections, Log: s.log})
+}
+
+// Reload takes over who may do what, and certificates. Whether there is TLS at all
+// changes at the next start.
+func (s *surface) Reload(c *config.Config) error {
+	if err := s.server.SetAccess(access(c.RESTAPI)); err != nil {
+		return err
+	}
+	s.config = c.RESTAPI
+	if s.certificates == nil || c.RESTAPI.CertFile == "" {
+		return nil
+	}
+	return s.certificates.Reload(s.tlsOptions())
+}
 
 // operator gives the agent's errors the names REST answers by.
 type operator struct{ agent *agent.Operator }

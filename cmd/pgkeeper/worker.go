@@ -1,15 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/certs"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/dcs/etcd"
@@ -36,8 +40,9 @@ func (a *app) runWorker(ctx context.Context) error {
 		log.Warn("configuration", "error", p.String())
 	}
 	err = agent.RunWorker(ctx, agent.Options{
-		Config: c, Version: version, Log: log, OpenStore: openObserved, Surface: newSurface(log),
-		Reload: func() (*config.Config, error) { return a.loadAgent(path) },
+		Config: c, Version: version, Log: log, OpenStore: openObserved(log), Surface: newSurface(log),
+		PeerTransport: func(c *config.Config) (http.RoundTripper, error) { return peerTransport(c, log) },
+		Reload:        func() (*config.Config, error) { return a.loadAgent(path) },
 	})
 	if errors.Is(err, agent.ErrRefused) {
 		return a.refuse(err)
@@ -52,11 +57,31 @@ func (a *app) refuse(err error) error {
 }
 
 // openObserved connects to etcd and reports every request to the metrics.
-func openObserved(c config.Etcd, observe func(op string, d time.Duration, err error)) (dcs.KV, error) {
-	options, err := etcdOptions(c)
+func openObserved(log *slog.Logger) func(c config.Etcd, observe func(op string, d time.Duration, err error)) (dcs.KV, error) {
+	return func(c config.Etcd, observe func(op string, d time.Duration, err error)) (dcs.KV, error) {
+		options, err := etcdOptions(c, log)
+		if err != nil {
+			return nil, err
+		}
+		options.Now, options.Observe = clock.Now, observe
+		return etcd.New(options)
+	}
+}
+
+// peerTransport carries calls to other agents. Their certificates are checked
+// against ctl.cacert, restapi.cafile or the system's authorities, whatever
+// ctl.insecure says; where restapi has a certificate it is shown.
+func peerTransport(c *config.Config, log *slog.Logger) (http.RoundTripper, error) {
+	client, err := certs.NewClient(certs.Files{
+		CA: cmp.Or(c.Ctl.CACert, c.RESTAPI.CAFile), CAKey: "ctl.cacert or restapi.cafile",
+		Cert: c.RESTAPI.CertFile, Key: c.RESTAPI.KeyFile, Password: c.RESTAPI.KeyFilePassword, CertKey: "restapi.certfile",
+	}, log)
 	if err != nil {
 		return nil, err
 	}
-	options.Now, options.Observe = clock.Now, observe
-	return etcd.New(options)
+	return &http.Transport{
+		DialTLSContext:  client.Dial,
+		MaxIdleConns:    16,
+		IdleConnTimeout: time.Minute,
+	}, nil
 }

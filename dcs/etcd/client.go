@@ -21,8 +21,9 @@ import (
 type Options struct {
 	// Endpoints are host:port or URLs of etcd's client ports; at least one.
 	Endpoints []string
-	// TLS is nil for plain connections. Endpoints without a scheme use it.
-	TLS *tls.Config
+	// TLS gives the settings of each new connection, so that renewed certificates
+	// need no restart; nil for plain connections. Endpoints without a scheme use it.
+	TLS func() *tls.Config
 	// Username and Password are empty where etcd asks for none.
 	Username, Password string
 	// DialTimeout bounds the first login; 0 means 2 s.
@@ -71,7 +72,7 @@ func New(o Options) (*KV, error) {
 	closed, cancel := context.WithCancel(context.Background())
 	k := &KV{options: o, closed: closed, close: cancel}
 	k.config = clientv3.Config{
-		Context: closed, Endpoints: withScheme(o.Endpoints, o.TLS != nil), TLS: o.TLS,
+		Context: closed, Endpoints: withScheme(o.Endpoints, o.TLS != nil),
 		Username: o.Username, Password: o.Password, DialTimeout: o.DialTimeout,
 		DialKeepAliveTime: pingEvery, DialKeepAliveTimeout: pingTimeout,
 		// Our own resending knows better which requests may be repeated; two
@@ -83,6 +84,10 @@ func New(o Options) (*KV, error) {
 			grpc.WithConnectParams(reconnect()),
 			grpc.WithChainUnaryInterceptor(unsentUnary), grpc.WithChainStreamInterceptor(unsentStream),
 		},
+	}
+	if o.TLS != nil {
+		k.config.TLS = o.TLS()
+		k.config.DialOptions = append(k.config.DialOptions, grpc.WithTransportCredentials(fresh{k.config.TLS, o.TLS}))
 	}
 	if o.Username == "" {
 		if _, err := k.connect(); err != nil {
