@@ -18,6 +18,10 @@
 //     when they do not catch it although another test does;
 //   - without a mutant every binary passes, or nothing is judged at all.
 //
+// With -parts each operand of a condition is forgotten instead, one at a time: what
+// is then uncaught is a case worth writing, or an operand that another one implies.
+// That is a tool for whoever works on a guard and no part of `make test`.
+//
 // With -sim each mutant is also given to the simulator (test/sim), for at most
 // -sim-seeds schedules and -sim-time, and the schedules until it is caught are
 // counted. With -write the result becomes docs/mutants.md.

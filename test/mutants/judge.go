@@ -63,7 +63,7 @@ func (j *judge) sound(ctx context.Context) error {
 			return err
 		}
 		if !r.ok {
-			return fmt.Errorf("the tests of %s fail with no guard taken out (%s); mend that first:\n%s", b.dir, strings.Join(append(r.failed, r.hung...), ", "), r.out)
+			return fmt.Errorf("the tests of %s fail with no guard taken out (%s); mend that first:\n%s", b.dir, strings.Join(append(r.failed, r.hung...), ", "), r.telling())
 		}
 	}
 	return nil

@@ -22,6 +22,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.root, "root", ".", "the folder of the module")
 	flag.StringVar(&o.only, "only", "", "a regular expression: only these mutants (guard/change)")
+	flag.BoolVar(&o.parts, "parts", false, "forget the operands of each condition, one at a time, instead of the whole")
 	flag.BoolVar(&o.write, "write", false, "write docs/mutants.md")
 	flag.BoolVar(&o.sim, "sim", false, "give every mutant to the simulator too")
 	flag.IntVar(&o.simSeeds, "sim-seeds", 20000, "with -sim: schedules for each mutant")
@@ -40,6 +41,7 @@ func main() {
 type options struct {
 	root     string
 	only     string
+	parts    bool
 	write    bool
 	sim      bool
 	simSeeds int
@@ -70,12 +72,12 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Fprintf(o.out, "%d guards, %s, in %.0f s\n", len(marks), count(scores), time.Since(began).Seconds())
-	if o.write {
+	if o.write && !o.parts {
 		if err := writeTable(o.root, marks, rows, scores); err != nil {
 			return err
 		}
 	}
-	if missing := unproved(scores); len(missing) > 0 {
+	if missing := unproved(o, scores); len(missing) > 0 {
 		for _, line := range missing {
 			fmt.Fprintln(o.out, line)
 		}
@@ -144,7 +146,11 @@ func (j *judge) all(ctx context.Context, o options, marks []mark) ([]score, erro
 	var scores []score
 	var of []mark
 	for _, m := range marks {
-		for _, change := range m.changes {
+		changes := m.changes
+		if o.parts {
+			changes = m.parts
+		}
+		for _, change := range changes {
 			if only.MatchString(m.name + "/" + change) {
 				scores, of = append(scores, score{guard: m.name, change: change}), append(of, m)
 			}
@@ -185,7 +191,7 @@ func (j *judge) tell(o options, s score) {
 // unproved says what is wrong with the scores: every mutant has to be caught, and
 // one of each guard's by a case that docs/safety.md names for it. The other way to
 // fix the same condition is an outage, which any test may notice.
-func unproved(scores []score) []string {
+func unproved(o options, scores []score) []string {
 	var lines []string
 	named := map[string]bool{}
 	for _, s := range scores {
@@ -195,7 +201,7 @@ func unproved(scores []score) []string {
 		}
 	}
 	for _, s := range scores {
-		if !named[s.guard] && s.caught() {
+		if !named[s.guard] && s.caught() && !o.parts {
 			named[s.guard] = true
 			lines = append(lines, s.guard+" is caught by "+strings.Join(s.by, ", ")+", which its row in docs/safety.md does not name")
 		}

@@ -20,7 +20,9 @@ type mark struct {
 	line int    // of the comment
 	// changes are the mutants of this guard, one word each.
 	changes []string
-	edits   []edit
+	// parts are further mutants: one operand of a condition is forgotten.
+	parts []string
+	edits []edit
 }
 
 // dir is the folder of the package that holds the mark.

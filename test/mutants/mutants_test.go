@@ -36,7 +36,7 @@ func TestAGuardThatNobodyTestsIsFound(t *testing.T) {
 	if !slices.Equal(caught, []string{"odd_is_refused/never", "odd_is_refused/always", "negative_is_refused/always"}) || !slices.Equal(not, []string{"negative_is_refused/never"}) {
 		t.Errorf("caught %v, not %v", caught, not)
 	}
-	if lines := unproved(scores); len(lines) != 1 || !strings.HasPrefix(lines[0], "negative_is_refused/never is not caught") {
+	if lines := unproved(options{}, scores); len(lines) != 1 || !strings.HasPrefix(lines[0], "negative_is_refused/never is not caught") {
 		t.Errorf("reported %q, want the one guard that is not tested", lines)
 	}
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"slices"
 	"strconv"
+
+	"github.com/pgkeeper/pgkeeper/test/mutants/mutant"
 )
 
 // edit puts text at an offset of the original file. No edit holds a line end, so
@@ -18,16 +21,60 @@ type edit struct {
 
 const mutantPackage = "github.com/pgkeeper/pgkeeper/test/mutants/mutant"
 
-// condition lets a switch fix what the expressions, any of which suffices, say.
-func (s source) condition(m *mark, parts ...ast.Expr) {
+// condition lets a switch fix what the expressions, any of which suffices, say:
+// all of it, or one part, as if that part had been forgotten.
+func (s source) condition(m *mark, list ...ast.Expr) {
 	m.changes = conditionChanges
-	m.edits = append(m.edits, edit{s.at(parts[0].Pos()), "mutant.Cond(" + quoted(m.name) + ", ("})
-	for i := range parts[1:] {
-		// The comma between two becomes a part of the condition: "a), (b" would be
-		// two arguments.
-		m.edits = append(m.edits, edit{s.at(parts[i].End()), ") ||" + omitComma}, edit{s.at(parts[i+1].Pos()), "("})
+	parts := 0
+	for _, e := range list {
+		parts += len(operands(e, token.LOR))
 	}
-	m.edits = append(m.edits, edit{s.at(parts[len(parts)-1].End()), "))"})
+	put := func(at token.Pos, text string) { m.edits = append(m.edits, edit{s.at(at), text}) }
+	put(list[0].Pos(), "mutant.Cond("+quoted(m.name)+", (")
+	for i, e := range list {
+		if i > 0 {
+			put(e.Pos(), "(")
+		}
+		for _, o := range operands(e, token.LOR) {
+			if parts == 1 {
+				break
+			}
+			change := mutant.Part + strconv.Itoa(len(m.parts)+1)
+			m.parts = append(m.parts, change)
+			before := "(!mutant.Forgets(%q, %q) && ("
+			if o.inAnd {
+				before = "(mutant.Forgets(%q, %q) || ("
+			}
+			put(o.expr.Pos(), fmt.Sprintf(before, m.name, change))
+			put(o.expr.End(), "))")
+		}
+		if i < len(list)-1 {
+			// The comma between two becomes a part of the condition: "a), (b" would be
+			// two arguments.
+			put(e.End(), ") ||"+omitComma)
+		}
+	}
+	put(list[len(list)-1].End(), "))")
+}
+
+// operandOf is one part of a condition. Without it the others decide: it is taken
+// as true among those joined by &&, as false among those joined by ||.
+type operandOf struct {
+	expr  ast.Expr
+	inAnd bool
+}
+
+// operands are the parts of e, which is itself one of those joined by outer.
+func operands(e ast.Expr, outer token.Token) []operandOf {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return operands(e.X, outer)
+	case *ast.BinaryExpr:
+		if e.Op == token.LAND || e.Op == token.LOR {
+			return append(operands(e.X, e.Op), operands(e.Y, e.Op)...)
+		}
+	}
+	return []operandOf{{e, outer == token.LAND}}
 }
 
 // omitComma ends an edit after which the next comma of the file is left out.

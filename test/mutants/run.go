@@ -100,6 +100,17 @@ func read(out string) result {
 	return r
 }
 
+// telling is the output without the tests that passed.
+func (r result) telling() string {
+	var text strings.Builder
+	for line := range strings.Lines(r.out) {
+		if !strings.HasPrefix(line, "=== ") && !strings.Contains(line, "--- PASS: ") {
+			text.WriteString(line)
+		}
+	}
+	return text.String()
+}
+
 // leaves drops the names that are parents of others.
 func leaves(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {

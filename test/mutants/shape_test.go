@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,26 +24,34 @@ func absolute(t *testing.T) string {
 // TestEveryShapeIsRewritten shows what becomes of each thing a mark can stand on.
 func TestEveryShapeIsRewritten(t *testing.T) {
 	condition, without := []string{mutant.Never, mutant.Always}, []string{mutant.Without}
+	parts := func(n int) []string {
+		list := slices.Clone(condition) // and then the parts
+		for i := range n {
+			list = append(list, fmt.Sprintf("%s%d", mutant.Part, i+1))
+		}
+		return list
+	}
 	for name, c := range map[string]struct {
 		body, want string
 		changes    []string
 	}{
 		"an if": {changes: condition,
 			body: "if a { // guard: g\n}", want: `if mutant.Cond("g", (a)) { // guard: g` + "\n}"},
-		"an if below its mark": {changes: condition,
-			body: "// guard: g — a reason\n// in two lines.\nif a || b {\n}", want: "// guard: g — a reason\n// in two lines.\n" + `if mutant.Cond("g", (a || b)) {` + "\n}"},
+		"an if below its mark": {changes: parts(2),
+			body: "// guard: g — a reason\n// in two lines.\nif a || b {\n}", want: "// guard: g — a reason\n// in two lines.\n" + `if mutant.Cond("g", ((!mutant.Forgets("g", "part1") && (a)) || (!mutant.Forgets("g", "part2") && (b)))) {` + "\n}"},
 		"an if that makes a variable": {changes: condition,
 			body: "if x := f(); x != nil { // guard: g\n}", want: `if x := f(); mutant.Cond("g", (x != nil)) { // guard: g` + "\n}"},
 		"a checked call": {changes: without,
 			body: "if err := f(); err != nil { // guard: g\n}", want: `if err := mutant.Call("g", func() error { return f() }); err != nil { // guard: g` + "\n}"},
 		"a case": {changes: condition,
 			body: "switch {\ncase a: // guard: g\n}", want: "switch {\n" + `case mutant.Cond("g", (a)): // guard: g` + "\n}"},
-		"a case of several conditions": {changes: condition,
-			body: "switch {\ncase a, b == 1, c: // guard: g\n}", want: "switch {\n" + `case mutant.Cond("g", (a) || (b == 1) || (c)): // guard: g` + "\n}"},
+		"a case of several conditions": {changes: parts(3),
+			body: "switch {\ncase a, b == 1, c: // guard: g\n}", want: "switch {\n" + `case mutant.Cond("g", ((!mutant.Forgets("g", "part1") && (a))) || ((!mutant.Forgets("g", "part2") && (b == 1))) || ((!mutant.Forgets("g", "part3") && (c)))): // guard: g` + "\n}"},
 		"an operand on its line": {changes: condition,
 			body: "x = a &&\nb && // guard: g\nc", want: "x = a &&\n" + `mutant.Cond("g", (b)) && // guard: g` + "\nc"},
-		"a returned condition": {changes: condition,
-			body: "return a && !b // guard: g", want: `return mutant.Cond("g", (a && !b)) // guard: g`},
+		"a returned condition": {changes: parts(4),
+			body: "return a && !(b || c) && (d || e) // guard: g",
+			want: `return mutant.Cond("g", ((mutant.Forgets("g", "part1") || (a)) && (mutant.Forgets("g", "part2") || (!(b || c))) && ((!mutant.Forgets("g", "part3") && (d)) || (!mutant.Forgets("g", "part4") && (e))))) // guard: g`},
 		"a returned value": {changes: without,
 			body: "return f(a) // guard: g", want: `return mutant.Zero("g", f(a)) // guard: g`},
 		"a statement": {changes: without,
@@ -63,7 +72,7 @@ func TestEveryShapeIsRewritten(t *testing.T) {
 		head := "package p\n\nfunc f() {\n"
 		m, text := rewriteBody(t, head+c.body+"\n}\n")
 		want := strings.Replace(head, "package p", `package p; import mutant "`+mutantPackage+`"`, 1) + c.want + "\n}\n"
-		if text != want || !slices.Equal(m.changes, c.changes) {
+		if text != want || !slices.Equal(append(slices.Clone(m.changes), m.parts...), c.changes) {
 			t.Errorf("%s: %v\n%swant %v\n%s", name, m.changes, text, c.changes, want)
 		}
 	}

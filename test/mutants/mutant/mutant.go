@@ -16,6 +16,8 @@ const (
 	Always = "always"
 	// Without leaves a statement or a call out, or replaces a value by its zero.
 	Without = "without"
+	// Part and a number leave one operand of a condition out.
+	Part = "part"
 )
 
 // chosen and change are one mutant; both empty when there is none.
@@ -29,11 +31,15 @@ func parse(text string) (guard, what string) {
 // Cond is the condition c of guard, unless the mutant fixes it. c was evaluated,
 // so what it does besides is done either way.
 func Cond(guard string, c bool) bool {
-	if guard != chosen {
+	if guard != chosen || change != Always && change != Never {
 		return c
 	}
 	return change == Always
 }
+
+// Forgets says whether the mutant is the one named part of guard, whose operand is
+// then not even evaluated.
+func Forgets(guard, part string) bool { return guard == chosen && part == change }
 
 // Out says whether guard is taken out: its statement is then skipped.
 func Out(guard string) bool { return guard == chosen }

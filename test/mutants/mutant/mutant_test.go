@@ -36,6 +36,10 @@ func TestTheChosenGuardIsTakenOut(t *testing.T) {
 	if !Cond("g", false) {
 		t.Error("always leaves the condition false")
 	}
+	choose(t, "g/part2")
+	if !Cond("g", true) || Cond("g", false) || Forgets("g", "part1") || Forgets("h", "part2") || !Forgets("g", "part2") {
+		t.Error("a part changes the whole or another part, or not itself")
+	}
 	choose(t, "g/without")
 	called := false
 	err := Call("g", func() error { called = true; return errors.New("failed") })
