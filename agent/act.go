@@ -57,8 +57,13 @@ func (l *Loop) actOn(a election.Action) []Effect {
 	case election.Fence:
 		return l.onFence()
 	case election.Answer:
+		if a.Request.Kind == cluster.RequestReload && a.Result.Done {
+			return l.answerReload(a)
+		}
 		return l.answer(a)
-	case election.Follow, election.EnsureSlots, election.Checkpoint, election.Reload:
+	case election.Reload:
+		return nil // begun with its answer, which needs to know how it ends
+	case election.Follow, election.EnsureSlots, election.Checkpoint:
 		return l.onServer(a, nil)
 	}
 	return l.onJob(a)

@@ -21,6 +21,7 @@ const (
 	LaneGuard   Lane = "guard"
 	LaneFence   Lane = "fence"
 	LanePersist Lane = "persist"
+	LaneReread  Lane = "reread"
 )
 
 // Effect is one thing the driver must start. It ends by itself within Limit.
@@ -89,6 +90,8 @@ type (
 	}
 	// OnFence kills the server past a guard that hangs.
 	OnFence struct{}
+	// Reread reads the local configuration again, as an operator asked.
+	Reread struct{}
 	// CancelJob ends the running job early.
 	CancelJob struct{}
 	// GuardEnd ends a term at the guard.
@@ -112,6 +115,7 @@ func (OnKeys) do()      {}
 func (OnServer) do()    {}
 func (OnJob) do()       {}
 func (OnFence) do()     {}
+func (Reread) do()      {}
 func (CancelJob) do()   {}
 func (GuardEnd) do()    {}
 func (GuardPause) do()  {}

@@ -110,6 +110,10 @@ type (
 	}
 )
 
+// RereadDone: the local configuration was read again; Err says why the old one
+// stays in force.
+type RereadDone struct{ Err string }
+
 // persisted: the memory was written, or it will be next time.
 type persisted struct{}
 
@@ -147,4 +151,5 @@ func (ServerStarted) event() {}
 func (JobProgress) event()   {}
 func (StopWanted) event()    {}
 func (Reloaded) event()      {}
+func (RereadDone) event()    {}
 func (persisted) event()     {}

@@ -58,6 +58,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.foldFence(e)
 	case ServerStarted:
 		l.foldStarted(e.Server)
+	case RereadDone:
+		l.foldReread(e)
 	case persisted:
 		l.busy[LanePersist] = false
 	case JobProgress:

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -92,14 +93,14 @@ func TestAReloadAskedForReadsTheFileAndWritesNoConfigurationWithoutItsUpstream(t
 	r := newRig(t)
 	r.primary()
 	r.view.Requests = []cluster.Request{{ID: "q1", Member: "pg1", Kind: cluster.RequestReload}}
-	effects := find[OnServer](r.see())
-	if len(effects) != 1 || effects[0].Upstream != nil {
-		t.Fatalf("got %+v, want one reload without an upstream", effects)
+	effects := r.see()
+	if rereads, configured := find[Reread](effects), find[OnServer](effects); len(rereads) != 1 || len(configured) != 0 {
+		t.Fatalf("got %+v, want the file read and nothing else", effects)
 	}
 	reread := 0
-	n := &Node{reread: func() error { reread++; return nil }} // no server: configuring it would panic
-	if err := n.onServer(t.Context(), effects[0]); err != nil || reread != 1 {
-		t.Errorf("read %d times, error %v; want the local file read once", reread, err)
+	n := &Node{reread: func() error { reread++; return errors.New("line 3") }} // no server: configuring it would panic
+	if done, _ := n.Run(t.Context(), Reread{}).(RereadDone); done.Err != "line 3" || reread != 1 {
+		t.Errorf("read %d times, %+v; want the local file read once", reread, done)
 	}
 }
 

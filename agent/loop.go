@@ -113,6 +113,8 @@ type serverState struct {
 	progress string
 	// restarting is the request the running restart answers.
 	restarting *cluster.Request
+	// reloading is the answer that the reload under way will give if it ends well.
+	reloading *election.Answer
 	// restarted is the answer that waits for the first look after it.
 	restarted  *election.Answer
 	scheduled  *cluster.RestartArgs

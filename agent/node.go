@@ -63,6 +63,8 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 		return ServerDone{do.Action, errText(n.onServer(ctx, do))}
 	case OnJob:
 		return n.onJob(ctx, do)
+	case Reread:
+		return RereadDone{errText(n.reread())}
 	case OnFence:
 		return FenceDone{errText(n.fence())}
 	case GuardEnd:

@@ -34,9 +34,6 @@ func (n *Node) onServer(ctx context.Context, do OnServer) error {
 	case election.Checkpoint:
 		return n.checkpoint(ctx, a)
 	case election.Reload:
-		if do.Upstream == nil { // an operator's wish: the local file first; the loop configures the server then
-			return n.reread()
-		}
 		return n.configure(ctx, do.Settings, do.Upstream, true)
 	}
 	return fmt.Errorf("no such server action: %s", actionName(do.Action))

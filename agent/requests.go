@@ -107,3 +107,35 @@ func olderThan(number int, version string) bool {
 	n, _ := strconv.Atoi(minor)
 	return number < m*10000+n
 }
+
+// rereadLimit bounds reading the local configuration.
+const rereadLimit = 10 * time.Second
+
+// answerReload has the local configuration read again; the answer waits for how
+// that ends: a file that was refused must not be answered as if it were in force.
+func (l *Loop) answerReload(a election.Answer) []Effect {
+	if l.busy[LaneReread] {
+		return l.answer(election.Answer{Request: a.Request, Result: cluster.Result{ID: a.Request.ID, Member: l.id.Name, Refused: true,
+			Message: "another reload is under way"}})
+	}
+	l.keys.screened[a.Request.ID] = true
+	l.obs.Wish.Request = nil
+	l.busy[LaneReread], l.server.reloading = true, &a
+	return []Effect{{Lane: LaneReread, Limit: rereadLimit, Do: Reread{}}}
+}
+
+// foldReread answers the reload that has ended. The server is configured next, as
+// after every change of the configuration.
+func (l *Loop) foldReread(e RereadDone) {
+	l.busy[LaneReread] = false
+	a := l.server.reloading
+	if a == nil {
+		return
+	}
+	l.server.reloading = nil
+	if e.Err != "" {
+		l.log.Warn("configuration not reloaded", "member", l.id.Name, "error", e.Err)
+		a.Result = cluster.Result{ID: a.Request.ID, Member: l.id.Name, Refused: true, Message: e.Err}
+	}
+	l.keys.answers = append(l.keys.answers, *a)
+}

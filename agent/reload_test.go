@@ -1,0 +1,65 @@
+package agent
+
+import (
+	"testing"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// answers are the answers on their way to the store.
+func answers(effects []Effect) []cluster.Result {
+	var results []cluster.Result
+	for _, do := range find[OnKeys](effects) {
+		if a, ok := do.Action.(election.Answer); ok {
+			results = append(results, a.Result)
+		}
+	}
+	return results
+}
+
+// TestAReloadIsAnsweredByHowItEnds: a refused file is not answered as if it were
+// in force.
+func TestAReloadIsAnsweredByHowItEnds(t *testing.T) {
+	for _, c := range []struct {
+		name, failure string
+		done          bool
+		message       string
+	}{
+		{"a good file", "", true, "reload scheduled"},
+		{"a bad file", "the old configuration stays in force: line 3: not a map", false, "the old configuration stays in force: line 3: not a map"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.primary()
+			r.view.Requests = []cluster.Request{{ID: "r1", Member: "pg1", Kind: cluster.RequestReload}}
+			effects := r.see()
+			if n := len(find[Reread](effects)); n != 1 || len(answers(effects)) != 0 {
+				t.Fatalf("the file is read %d times, and answered %v before it was read", n, answers(effects))
+			}
+			if effects := r.see(); len(find[Reread](effects)) != 0 || r.loop.decision.Reason != election.ReasonLeading {
+				t.Errorf("while the file is read: %v, %s; want the loop to go on", effects, r.loop.decision.Reason)
+			}
+			r.settle()
+			got := answers(r.step(RereadDone{Err: c.failure}))
+			if len(got) != 1 || got[0].ID != "r1" || got[0].Done != c.done || got[0].Refused == c.done || got[0].Message != c.message {
+				t.Errorf("%+v", got)
+			}
+			if got := answers(r.step(RereadDone{})); len(got) != 0 {
+				t.Errorf("answered twice: %+v", got)
+			}
+		})
+	}
+}
+
+// TestASecondReloadDoesNotWait: a file that cannot be read at all, on a dead file
+// system, must not hold decisions up.
+func TestASecondReloadDoesNotWait(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Requests = []cluster.Request{{ID: "r1", Member: "pg1", Kind: cluster.RequestReload}, {ID: "r2", Member: "pg1", Kind: cluster.RequestReload}}
+	got := answers(append(r.see(), r.see()...))
+	if len(got) != 1 || got[0].ID != "r2" || !got[0].Refused {
+		t.Errorf("%+v", got)
+	}
+}
