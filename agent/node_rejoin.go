@@ -105,14 +105,14 @@ func (n *Node) rewind(ctx context.Context, do OnJob, up election.Upstream) error
 // dropped only with the next one (S5).
 func (n *Node) clone(ctx context.Context, do OnJob, up election.Upstream) error {
 	src := n.source(up, do.Settings)
-	info, err := n.pg.SourceInfo(ctx, src)
-	if err != nil {
+	if err := n.mayReplace(ctx, do, up, src); err != nil {
 		return err
 	}
-	if why := election.MayReplace(do.Node, sourceOf(info)); why != "" {
-		return fmt.Errorf("not cloned from %s: %s; nothing was touched", up.Member, why)
-	}
 	if err := n.stop(ctx, guard.Fast); err != nil {
+		return err
+	}
+	// The stop may have taken long, and the source may not be what it was.
+	if err := n.mayReplace(ctx, do, up, src); err != nil {
 		return err
 	}
 	if do.Node.Data != cluster.DataEmpty {
@@ -120,12 +120,24 @@ func (n *Node) clone(ctx context.Context, do OnJob, up election.Upstream) error 
 			return err
 		}
 	}
-	err = n.pg.Clone(ctx, src, func(done, total int64) { n.post(JobProgress{cloneProgress(up.Member, done, total)}) })
+	err := n.pg.Clone(ctx, src, func(done, total int64) { n.post(JobProgress{cloneProgress(up.Member, done, total)}) })
 	if err != nil {
 		return err
 	}
 	n.configured.Store(false)
 	return n.start(ctx, do, false, &up)
+}
+
+// mayReplace asks the source for the proof that S5 wants before a clone.
+func (n *Node) mayReplace(ctx context.Context, do OnJob, up election.Upstream, src postgres.Source) error {
+	info, err := n.pg.SourceInfo(ctx, src)
+	if err != nil {
+		return err
+	}
+	if why := election.MayReplace(do.Node, sourceOf(info)); why != "" {
+		return fmt.Errorf("not cloned from %s: %s; nothing was touched", up.Member, why)
+	}
+	return nil
 }
 
 func cloneProgress(from string, done, total int64) string {
