@@ -118,6 +118,9 @@ func withRenewal(o Observation, d Decision) Decision {
 	if o.Lease.Term == 0 || touchesLeader(d.Actions) {
 		return d
 	}
+	if !DeadlineLifted(o) {
+		d.wakeAt(leaseDeadline(o)) // a renewal that hangs must not let it pass unseen
+	}
 	due := max(o.Lease.Renewed.Add(o.Settings.RenewEvery()), o.Lease.Tried.Add(o.Settings.RenewEvery()/4))
 	switch {
 	case o.Now < due:

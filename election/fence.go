@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -40,9 +41,9 @@ func loseLease(o Observation) (Decision, bool) {
 		(v.Leader == nil || v.Leader.Term != o.Lease.Term) // guard: term_in_view — SAFETY 2
 	switch {
 	case replaced:
-		return Decision{Reason: ReasonLeaseLost, Actions: []Action{LoseLease{}}, Detail: leaseLostDetail(o)}, true
+		return Decision{Reason: ReasonLeaseLost, Actions: []Action{LoseLease{}}, Detail: leaseLostDetail(o), Wake: o.Now.Add(time.Millisecond)}, true
 	case !DeadlineLifted(o) && o.Now >= leaseDeadline(o): // guard: worker_deadline — SAFETY 2
-		return Decision{Reason: ReasonDeadlinePassed, Actions: []Action{LoseLease{}},
+		return Decision{Reason: ReasonDeadlinePassed, Actions: []Action{LoseLease{}}, Wake: o.Now.Add(time.Millisecond),
 			Detail: fmt.Sprintf("no renewal counted for %s", o.Now.Sub(o.Lease.Renewed).Round(1e7))}, true
 	}
 	return Decision{}, false
@@ -156,6 +157,9 @@ func writableWithoutLease(o Observation) (Decision, bool) {
 	if !seenWriting && !(o.Guard.Running && o.Guard.Writable) || o.Lease.Term != 0 || o.Settings.Pause {
 		return Decision{}, false
 	}
+	if d, ok := overdue(o); ok {
+		return d, true
+	}
 	if o.View.At.Never() || !o.View.Good() && o.Guard.Connected && o.Now < o.Guard.Deadline {
 		return noStore(o, "a writable server runs under its guard's deadline; the store cannot be read"), true
 	}
@@ -171,11 +175,31 @@ func writableWithoutLease(o Observation) (Decision, bool) {
 		return d, true
 	}
 	d := wait(ReasonFenceNoLease, "a writable server without a term must not run")
+	if !o.Guard.Deadline.Never() {
+		d.wakeAt(o.Guard.Deadline.Add(o.Settings.Margin(o.Guard.LastKill) / 2))
+	}
 	if o.Guard.Running || !o.Guard.Connected { // guard: fence_without_lease — S1
 		d.urgently(o, StopServer{Mode: StopImmediate})
 	} else { // started behind the guard's back: the guard has nothing to stop
 		d.fence(o)
 	}
+	return d, true
+}
+
+// overdue: the guard should have killed the server a moment ago, and has not said
+// that it is gone. It may have been frozen just before its deadline, too late for
+// its heartbeats to tell: the rest of the margin is what is left to do it past it.
+func overdue(o Observation) (Decision, bool) {
+	g := o.Guard
+	if !g.Connected || !g.Running || !g.Writable || g.Paused || g.Deadline.Never() {
+		return Decision{}, false
+	}
+	margin := o.Settings.Margin(g.LastKill)
+	if o.Now < g.Deadline.Add(margin/2) {
+		return Decision{}, false
+	}
+	d := wait(ReasonGuardFrozen, "the guard has not stopped the server at its deadline")
+	d.fence(o) // guard: overdue_guard — S1
 	return d, true
 }
 

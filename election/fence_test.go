@@ -86,6 +86,14 @@ func fenceRules() []rule {
 		{name: "a server the guard started to write is stopped without a term even if it cannot be seen",
 			given:  primary(noTerm, led("b"), func(o *Observation) { o.Node = o.Node.Failed("timeout", now) }),
 			reason: ReasonFenceNoLease, do: acts(StopServer{Mode: StopImmediate})},
+		{name: "a server that the guard has not stopped at its deadline is killed past it",
+			given: primary(noTerm, led("b"), storeDown, func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
+			}), reason: ReasonGuardFrozen, do: acts(Fence{})},
+		{name: "a guard whose deadline has just passed is given half of the margin",
+			given: primary(noTerm, led("b"), storeDown, func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0)/2 - time.Millisecond)
+			}), reason: ReasonFenceNoLease, do: acts(StopServer{Mode: StopImmediate})},
 		{name: "a primary started behind the guard's back is killed without it",
 			given: primary(noTerm, led("b"), func(o *Observation) { o.Guard.Running = false }), reason: ReasonFenceNoLease, do: acts(Fence{})},
 		{name: "an old sight of a primary is no primary once the guard says it is gone",
