@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -163,16 +164,19 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	}
 	w.switching.Wait()
 	var err error
-	if v.settled, err = w.settle(ctx, settleLimit); err != nil {
-		return v, err
-	}
+	v.settled, err = w.settle(ctx, settleLimit)
 	v.strikes = w.measure(w.h.now())
 	w.stopClients()
+	v.order = judgeOrder(w.h, v.strikes)
+	v.violations = v.order.violations
+	v.acks, v.switched = len(w.h.acks()), w.switched
+	if err != nil {
+		return v, err
+	}
 	final, err := w.c.Healthy(ctx, settleLimit)
 	if err != nil {
 		return v, err
 	}
-	v.acks, v.switched = len(w.h.acks()), w.switched
 	eras, err := survivors(ctx, final, w.h)
 	if err != nil {
 		return v, err
@@ -181,7 +185,6 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	if err != nil {
 		return v, err
 	}
-	v.order = judgeOrder(w.h, v.strikes)
 	j := lossJudge{h: w.h, eras: eras, records: kept, maxLag: s.Settings.MaxLag, excepted: v.order.excepted}
 	v.losses = j.judge()
 	v.linear = judgeObjects(w.h, v.order.excepted)
@@ -192,7 +195,7 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 			v.violations = append(v.violations, n.Name+": "+err.Error())
 		}
 	}
-	v.violations = append(append(append(v.violations, v.order.violations...), j.violations...), v.linear.violations...)
+	v.violations = slices.Concat(v.violations, j.violations, v.linear.violations)
 	w.say("%8v  %d writes acknowledged, timelines %v, %d late, %d excepted, lost %+v, whole after %v", w.h.now().Round(time.Millisecond), v.acks, eras, v.order.late, len(v.order.excepted), v.losses, v.settled.Round(time.Millisecond))
 	return v, nil
 }

@@ -73,6 +73,7 @@ func (t *total) writeFaults(out io.Writer) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "fault\tn\tmeasured\tmedian gap\tmax gap")
 	for _, row := range slices.Sorted(maps.Keys(count)) {
+		// The median of an even number is the greater one of the middle.
 		all := slices.Sorted(slices.Values(gaps[row]))
 		if len(all) == 0 {
 			fmt.Fprintf(table, "%s\t%d\t0\t\t\n", row, count[row])
