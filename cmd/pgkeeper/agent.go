@@ -111,6 +111,28 @@ func (a *app) loadAgent(path string) (*config.Config, error) {
 	return nil, fmt.Errorf("%d problems in the configuration %s: nothing was started", len(bad), filepath.Clean(path))
 }
 
+// reloadAgent reads the configuration of a process that runs already. Who asked for
+// it may be far from the log: the error has the first problems.
+func (a *app) reloadAgent(path string) (*config.Config, error) {
+	const shown = 3
+	c, problems, err := a.load(path)
+	bad := problems.Errors()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	case len(bad) == 0 && c != nil:
+		return c, nil
+	}
+	var lines []string
+	for _, p := range bad[:min(shown, len(bad))] {
+		lines = append(lines, p.String())
+	}
+	if len(bad) > shown {
+		lines = append(lines, fmt.Sprintf("and %d more: pgkeeper validate %s", len(bad)-shown, filepath.Clean(path)))
+	}
+	return nil, errors.New(strings.Join(lines, "; "))
+}
+
 // load reads the configuration without what the supervisor tells its worker
 // through the environment: that is no setting.
 func (a *app) load(path string) (*config.Config, config.Problems, error) {

@@ -83,7 +83,9 @@ func TestExplainAsksTheAgentAndThenItsRecording(t *testing.T) {
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	explain := func(args ...string) outcome { return try{args: append([]string{"explain", "-c", file}, args...)}.run(t) }
+	explain := func(args ...string) outcome {
+		return try{args: append([]string{"explain", "-c", file}, args...)}.run(t)
+	}
 	for _, args := range [][]string{nil, {"pg1"}} {
 		if got := explain(args...); got.code != 0 || !strings.HasPrefix(got.out, "pg1: primary: all is well\n") {
 			t.Errorf("explain %v: %+v", args, got)
