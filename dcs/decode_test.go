@@ -254,3 +254,10 @@ func TestTimelineNumbersAreNeverReused(t *testing.T) {
 		t.Errorf("got %+v, want 10", next)
 	}
 }
+
+// No key at all is revision 0 and an empty list, which is readable.
+func TestTheFirstTimelineNumberIsReservedFromAnEmptyList(t *testing.T) {
+	if next, err := NextTimelines(&cluster.Timelines{}, 7, 2); err != nil || next.Of(7) != 2 {
+		t.Errorf("reserved %+v, %v, want number 2 for term 7", next, err)
+	}
+}

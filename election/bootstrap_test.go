@@ -35,6 +35,8 @@ func bootstrapRules() []rule {
 			given: fresh(claimedBy(4)), reason: ReasonWaitingBootstrap},
 		{name: "the winner runs initdb",
 			given: fresh(claimedBy(4), mine), reason: ReasonInitDB, do: acts(InitDB{})},
+		{name: "also over what an interrupted one left",
+			given: fresh(claimedBy(4), mine, node(func(n *cluster.NodeState) { n.Data = cluster.DataTombstone })), reason: ReasonInitDB, do: acts(InitDB{})},
 		{name: "initdb never runs into data",
 			given: fresh(claimedBy(4), mine, made), reason: ReasonAbandoning, do: acts(AbandonInitialize{Revision: 4})},
 		{name: "the winner ends the bootstrap in one transaction",

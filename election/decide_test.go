@@ -22,6 +22,8 @@ func decideRules() []rule {
 			reason: ReasonServerUnknown},
 		{name: "a holder without its guard does not renew",
 			given: primary(renewDue, func(o *Observation) { o.Guard.Connected = false }), reason: ReasonWaitingForGuard},
+		{name: "nor while nobody knows what became of its hand-over",
+			given: primary(renewDue, func(o *Observation) { o.Lease.Unsettled = true }), reason: ReasonSettling, do: acts(Settle{})},
 		{name: "a holder whose guard is frozen does not renew, it fences",
 			given: primary(renewDue, func(o *Observation) { o.Guard.Frozen = true }), reason: ReasonGuardFrozen, do: acts(Fence{})},
 		{name: "a renewal under way is not doubled",

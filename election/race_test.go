@@ -133,6 +133,8 @@ func raceRules() []rule {
 					o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour)
 				}),
 			reason: ReasonOldTimeline},
+		{name: "check_timeline keeps nobody away who has seen it",
+			given: vacant(lsn, reports("c", lsn), func(o *Observation) { o.Settings.CheckTimeline = true }), reason: ReasonAcquiring, do: take},
 		{name: "without it, it lets whoever has seen it come first",
 			given:  vacant(lsn, reports("c", lsn), view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn, Timeline: 4} })),
 			reason: ReasonOldTimeline, also: func(t *testing.T, d Decision) {
@@ -175,6 +177,8 @@ func raceRules() []rule {
 		{name: "a stopped server is started all the same",
 			given:  cold("b", mark("b"), view(func(v *cluster.View) { v.Leader = nil })),
 			reason: ReasonStartToRace, do: acts(StartServer{})},
+		{name: "who was primary in the pause itself may be elected again",
+			given: vacant(lsn, reports("c", lsn), mark("a")), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, PausedRevision: 300}, PutPausedPrimary{Revision: 300})},
 		{name: "the operator's word that it is dead passes the mark by",
 			given: vacant(lsn, reports("c", lsn), mark("b"), wish("", "a"), view(func(v *cluster.View) {
 				f := *v.Failover
@@ -191,6 +195,8 @@ func raceRules() []rule {
 			given: vacant(lsn-2<<20, wish("", "a")), reason: ReasonAcquiring, do: take},
 		{name: "a switchover whose primary died is no licence to lose data",
 			given: vacant(lsn-2<<20, wish("b", "a")), reason: ReasonTooFarBehind},
+		{name: "its candidate goes when it has everything",
+			given: vacant(lsn, wish("b", "a")), reason: ReasonAcquiring, do: take},
 		{name: "others give the named candidate the first try",
 			given: vacant(lsn, reports("c", lsn), wish("", "c")), reason: ReasonNamedCandidate, also: wakes(now.Add(4900 * time.Millisecond))},
 		{name: "a named candidate that sleeps is not waited for for ever",
@@ -217,6 +223,9 @@ func TestVacant(t *testing.T) {
 		{"a cluster without leader key is vacant", vacant(lsn), true},
 		{"a cluster whose leader is silent for T is vacant", silent, true},
 		{"a silent leader is not called vacant by itself", primary(func(o *Observation) { o.Beat.At = ago(time.Minute) }), false},
+		{"a release left over spares no wait while somebody holds the key", standby(lsn, func(o *Observation) { o.Beat.At = ago(time.Second) }, view(func(v *cluster.View) {
+			v.Release = &cluster.Release{By: "c", Term: 50, BeatRevision: v.Beat.ModRevision}
+		})), false},
 		{"before the first view nothing is known", Observation{Now: now}, false},
 		{"a beat that a hand-over left behind proves nothing", with(silent, view(func(v *cluster.View) {
 			v.Leader = &cluster.Leader{Name: "c", Term: 130}

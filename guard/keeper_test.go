@@ -71,6 +71,21 @@ func TestAGuardThatLeavesDoesNotPutTheKillOff(t *testing.T) {
 	})
 }
 
+// And a deadline that fires while the guard leaves with patience brings it forward.
+func TestADeadlineBringsTheKillForward(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.procs.stubborn = true
+		c := w.worker(1)
+		w.arm(c, 5, 500*time.Millisecond) // margin 3 s
+		w.mustStart(c, true, 5)
+		close(w.quit)
+		fired := w.event(c, DeadlineFired)
+		if all := w.event(c, StoppedAll); all.At-fired.At > 1010*time.Millisecond {
+			t.Errorf("all stopped %v after the deadline, want 1 s and a look or two", all.At-fired.At)
+		}
+	})
+}
+
 func TestThePostmasterOfAKillIsHitBeforeItsBackends(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.worker(1)

@@ -188,6 +188,19 @@ func TestEndingATermStopsTheServerThatMayWriteAtOnce(t *testing.T) {
 	})
 }
 
+func TestEndingATermThatPassedStopsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := w.worker(1)
+		w.arm(c, 5, time.Minute)
+		w.mustStart(c, true, 5)
+		noErr(t, c.EndTerm(t.Context(), 4))
+		w.pass(time.Second)
+		if got := w.procs.signals(); len(got) != 0 {
+			t.Errorf("the server of term 5 got %q when term 4 was ended", got)
+		}
+	})
+}
+
 func TestADeadlineIsBoundedToTenMinutes(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.worker(1)
