@@ -189,7 +189,7 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	v.losses = j.judge()
 	v.linear = judgeObjects(w.h, v.order.excepted)
 	for _, n := range w.c.Nodes {
-		count, err := replay(n)
+		count, err := replay(ctx, w.c, n)
 		v.decisions += count
 		if err != nil {
 			v.violations = append(v.violations, n.Name+": "+err.Error())

@@ -1,34 +1,27 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
-	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pgkeeper/pgkeeper/recorder"
 	"github.com/pgkeeper/pgkeeper/test/testbed"
 )
 
-// replay feeds what an agent recorded through Decide again.
-func replay(n *testbed.Node) (checked int, err error) {
-	paths, err := recorder.Files(filepath.Join(n.StateDir(), recorder.Folder))
-	if err != nil {
+// replay feeds what an agent recorded through Decide again: that of the program that
+// ran, since this test may have been built from other code.
+func replay(ctx context.Context, c *testbed.Cluster, n *testbed.Node) (checked int, err error) {
+	r, err := c.Run(ctx, "", "replay", filepath.Join(n.StateDir(), recorder.Folder))
+	switch {
+	case err != nil:
 		return 0, err
+	case r.Code != 0:
+		return 0, fmt.Errorf("replay what was recorded: %s", strings.TrimSpace(r.Out+r.Err))
 	}
-	for _, path := range paths {
-		f, err := os.Open(path)
-		if err != nil {
-			return checked, err
-		}
-		count, first, err := recorder.Replay(f)
-		_ = f.Close() // it was only read
-		checked += count
-		switch {
-		case err != nil:
-			return checked, fmt.Errorf("%s: %w", path, err)
-		case first != nil:
-			return checked, fmt.Errorf("%s: Decide does not decide as recorded: %v", path, first)
-		}
+	if _, err := fmt.Sscan(r.Out, &checked); err != nil {
+		return 0, fmt.Errorf("replay what was recorded: no number in %q", r.Out)
 	}
 	return checked, nil
 }
