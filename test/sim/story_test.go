@@ -83,6 +83,8 @@ var stories = []story{
 			{at: 22037485260, lasts: 6078744384, kind: "ttl changed", node: 0, to: 2, n: 49},
 			{at: 22263079854, lasts: 745545033, kind: "etcd without leader", node: 0, to: 1, n: 13},
 			{at: 24952458739, lasts: 8139437476, kind: "kill guard", node: 1, to: 0, n: 13}}},
+	{name: "found_2376_guard_frozen_just_before_its_deadline", faults: []fault{
+		lead(10*s, "isolated", 14*s, 0), lead(13*s+700*time.Millisecond, "freeze guard", 2*s, 0)}},
 	{name: "found_4476_start_that_nobody_ends", seed: 4476, nodes: 4, until: 60 * s,
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 11010532187, lasts: 560858325, kind: "stale etcd leader", node: 1, to: 0, n: 3},
