@@ -165,6 +165,35 @@ func TestTheLatestStepKnowsSinceWhenItsReasonStands(t *testing.T) {
 	}
 }
 
+// TestAMistakeInTheRecorderCostsStepsOnly: the worker must outlive it.
+func TestAMistakeInTheRecorderCostsStepsOnly(t *testing.T) {
+	r := recorderAt(t.TempDir())
+	r.files.dir, r.files.now, r.files.limit = "", &os.File{}, 1<<20 // its writer is nil
+	runThrough(t, r, drawn(2)...)
+	if !r.files.failing || r.dropped.Load() != 2 {
+		t.Errorf("failing %t, %d dropped", r.files.failing, r.dropped.Load())
+	}
+}
+
+// BenchmarkRecordAlone is what the loop pays for a step.
+func BenchmarkRecordAlone(b *testing.B) {
+	r := recorderAt(b.TempDir())
+	s := drawn(1)[0]
+	for b.Loop() {
+		r.Record(s)
+		if len(r.queue) == queued {
+			drain(r)
+		}
+	}
+}
+
+// drain takes what is queued without writing it.
+func drain(r *Recorder) {
+	for len(r.queue) > 0 {
+		<-r.queue
+	}
+}
+
 func BenchmarkRecord(b *testing.B) {
 	r := recorderAt(b.TempDir())
 	done, ended := make(chan struct{}), make(chan struct{})

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 
@@ -99,7 +100,7 @@ func (r *Recorder) Run(done <-chan struct{}) {
 // write writes one step, and reports a disk that takes nothing once.
 func (r *Recorder) write(s *Latest) {
 	gap := r.dropped.Swap(0)
-	err := r.files.write(s.Step, gap)
+	err := r.attempt(s.Step, gap)
 	if err != nil {
 		r.dropped.Add(gap + 1)
 	}
@@ -111,4 +112,14 @@ func (r *Recorder) write(s *Latest) {
 			r.log.Info("steps are recorded again")
 		}
 	}
+}
+
+// attempt turns a panic into an error: a mistake in here must not end the worker.
+func (r *Recorder) attempt(s Step, gap int64) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("encode a step: %v", p)
+		}
+	}()
+	return r.files.write(s, gap)
 }
