@@ -44,7 +44,7 @@ func (s shown) String() string {
 }
 
 // simChunk is how many schedules one process runs: between two, the time is looked at.
-const simChunk = 250
+const simChunk = 50
 
 // sound runs the simulator without a mutant and lowers the number of schedules to
 // what it passes: a seed that fails by itself shows nothing.
