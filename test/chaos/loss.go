@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -59,6 +60,19 @@ func (j *lossJudge) judge() []loss {
 		all = append(all, *l)
 	}
 	return all
+}
+
+// forks says of each timeline that ended where it did, and how far that is from the
+// last position published of it before.
+func (j *lossJudge) forks() string {
+	var all []string
+	for _, e := range j.eras {
+		if e.end != math.MaxInt64 {
+			term := j.records.terms[j.follower(e.tl)]
+			all = append(all, fmt.Sprintf("%d ended at %X (%+d; term %d)", e.tl, e.end, e.end-j.records.last(e.tl, term), term))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // end is where a timeline of the final primary's history ended.
