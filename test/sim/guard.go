@@ -16,7 +16,6 @@ type guardProcess struct {
 	wake    time.Duration
 	peer    func() // hangs the connected worker up
 	waiting []*routine
-	pids    int
 }
 
 func newGuardProcess(n *Node) *guardProcess {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
@@ -271,9 +272,9 @@ func (w *World) settled() bool {
 
 // unsettled says in words what L1 lacks.
 func (w *World) unsettled() string {
-	out := ""
+	var all []string
 	for _, n := range w.nodes {
-		out += fmt.Sprintf("%s: %s; ", n.name, n.reason())
+		all = append(all, fmt.Sprintf("%s: %s", n.name, n.reason()))
 	}
-	return out
+	return strings.Join(all, "; ")
 }

@@ -69,7 +69,7 @@ func (l *link) Kill() (int, error) {
 	}
 	killed := len(n.scan())
 	n.killServer()
-	n.w.current.waitUntil(nil, func() bool { return len(n.scan()) == 0 }, 5*time.Second)
+	n.w.current.waitUntil(context.Background(), func() bool { return len(n.scan()) == 0 }, 5*time.Second)
 	if len(n.scan()) > 0 {
 		return killed, errors.New("a process survives SIGKILL")
 	}
@@ -102,7 +102,7 @@ func (l *link) hold() error {
 	g := n.guard
 	if g == nil {
 		n.w.after(100*time.Millisecond, n.w.current.poke)
-		n.w.current.waitUntil(nil, func() bool { return n.guard != nil }, 100*time.Millisecond)
+		n.w.current.waitUntil(context.Background(), func() bool { return n.guard != nil }, 100*time.Millisecond)
 		return errRefused
 	}
 	dial := newBound(n.w.current)
@@ -143,7 +143,7 @@ func (l *link) hold() error {
 	if g.frozen {
 		l.feel()
 	}
-	r.waitUntil(nil, func() bool { return ended || g.dead }, 0)
+	r.waitUntil(context.Background(), func() bool { return ended || g.dead }, 0)
 	l.client, l.last = nil, guard.Status{}
 	l.unfeel()
 	return guard.ErrDisconnected

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -133,10 +134,10 @@ func (n *Node) killWorker() {
 	}
 }
 
-func (w *worker) end() {
-	w.kill()
-	w.n.w.unwatch(&w.process)
-	w.link.close()
+func (k *worker) end() {
+	k.kill()
+	k.n.w.unwatch(&k.process)
+	k.link.close()
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -331,7 +332,7 @@ func (k *worker) follow(from int64) {
 	if k.n.wire.dead() || w.etcdDown {
 		w.rewire(k.n)
 	}
-	r.waitUntil(nil, func() bool { return x.broken }, 0)
+	r.waitUntil(context.Background(), func() bool { return x.broken }, 0)
 	w.unwatch(nil)
 }
 
@@ -339,7 +340,7 @@ func (k *worker) follow(from int64) {
 func (n *Node) disk() {
 	if n.diskDelay > 0 && n.w.current != nil {
 		until := n.w.now + n.diskDelay
-		n.w.current.waitUntil(nil, func() bool { return n.w.now >= until || n.diskDelay == 0 }, n.diskDelay)
+		n.w.current.waitUntil(context.Background(), func() bool { return n.w.now >= until || n.diskDelay == 0 }, n.diskDelay)
 	}
 }
 

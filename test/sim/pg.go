@@ -89,9 +89,7 @@ type model struct {
 	received cluster.LSN
 	turn     uint64 // of the phase: what was planned for another one is void
 	since    time.Duration
-	// acked is the last position a client was told of.
-	acked  cluster.LSN
-	lagged bool // the receiver gets nothing
+	lagged   bool // the receiver gets nothing
 }
 
 const (
@@ -222,12 +220,13 @@ func (p *model) stopFast() {
 	was := p.phase
 	p.enter(stopping)
 	p.after(10*time.Millisecond+p.n.w.jitter(40*time.Millisecond), func() {
-		if was == primary {
+		switch was {
+		case primary:
 			p.write(checkpoint)
 			p.checkpointHere()
 			p.control.State = cluster.ControlShutdown
 			p.n.w.ship(p) // walsenders send the last record before the server ends
-		} else if was == standby {
+		case standby:
 			p.control.State = cluster.ControlShutdownInRecovery
 			p.minRecovery = p.end
 		}

@@ -106,7 +106,7 @@ func (t *thread) run(yield func(struct{}) bool) {
 	defer func() {
 		if e := recover(); e != nil {
 			if _, wanted := e.(unwind); !wanted {
-				panic(e)
+				panic(e) //nolint:forbidigo // not ours: the run ends with it
 			}
 		}
 	}()
@@ -171,7 +171,7 @@ func (r *routine) end() {
 // park waits for a poke.
 func (r *routine) park() {
 	if !r.t.yield(struct{}{}) {
-		panic(unwind{})
+		panic(unwind{}) //nolint:forbidigo // unwinds a routine of a process that was killed
 	}
 }
 
@@ -197,7 +197,7 @@ func (r *routine) waitUntil(ctx context.Context, ready func() bool, d time.Durat
 		r.w.after(d, r.poke)
 	}
 	for !ready() {
-		if ctx != nil && ctx.Err() != nil || d > 0 && r.w.now >= until {
+		if ctx.Err() != nil || d > 0 && r.w.now >= until {
 			return false
 		}
 		r.park()
@@ -258,7 +258,7 @@ func (c nodeClock) Wall() time.Time { return c.n.wall() }
 // Sleep implements agent.Clock.
 func (c nodeClock) Sleep(done <-chan struct{}, d time.Duration) bool {
 	closed := false
-	c.n.w.current.waitUntil(nil, func() bool { closed = isClosed(done); return closed }, d)
+	c.n.w.current.waitUntil(context.Background(), func() bool { closed = isClosed(done); return closed }, d)
 	return !closed
 }
 

@@ -79,7 +79,7 @@ func (w *World) result() result {
 // minimised drops faults one by one, as long as the same invariant is violated.
 func (s schedule) minimised(threads *pool) schedule {
 	want := s.run(threads, false).violation
-	for i := len(s.faults) - 1; i >= 0; i-- {
+	for i := range slices.Backward(s.faults) {
 		fewer := s
 		fewer.faults = slices.Delete(slices.Clone(s.faults), i, i+1)
 		if fewer.run(threads, false).violation == want {

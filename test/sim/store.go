@@ -136,7 +136,9 @@ func (k kv) Close() error { return nil }
 var errNoWatch = errors.New("the simulator delivers changes itself")
 
 // Watch implements dcs.KV; nobody in a simulated worker calls it.
-func (k kv) Watch(context.Context, string, int64) <-chan dcs.WatchEvent { panic(errNoWatch) }
+func (k kv) Watch(context.Context, string, int64) <-chan dcs.WatchEvent {
+	panic(errNoWatch) //nolint:forbidigo // nobody calls it
+}
 
 // watcher is one worker's watch.
 type watcher struct {

@@ -150,7 +150,7 @@ func (w *World) slotActive(p *model, slot string) bool {
 func (w *World) reload() {
 	v, err := w.store.Load(context.Background())
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // a model of a store that cannot be read is broken
 	}
 	w.view, w.expiry = &v, 0
 	w.changed()
@@ -172,7 +172,9 @@ func (d direct) Txn(_ context.Context, compares []dcs.Compare, ops []dcs.Op) (in
 }
 
 // Watch implements dcs.KV.
-func (d direct) Watch(context.Context, string, int64) <-chan dcs.WatchEvent { panic(errNoWatch) }
+func (d direct) Watch(context.Context, string, int64) <-chan dcs.WatchEvent {
+	panic(errNoWatch) //nolint:forbidigo // nobody calls it
+}
 
 // Grant implements dcs.KV.
 func (d direct) Grant(context.Context, int64) (int64, error) { return 0, dcs.ErrUnavailable }
@@ -196,8 +198,9 @@ type meaning struct {
 
 // parseConfig is what a worker is given.
 func parseConfig(raw json.RawMessage) (cluster.Settings, string) {
-	if m, ok := parsed.Load(string(raw)); ok {
-		return m.(meaning).settings, m.(meaning).why
+	known, _ := parsed.Load(string(raw))
+	if m, ok := known.(meaning); ok {
+		return m.settings, m.why
 	}
 	s, problems := config.Dynamic(raw)
 	m := meaning{settings: s}
