@@ -72,7 +72,9 @@ type worker struct {
 	surface Surface
 	peers   *Peers
 	metrics *metrics
-	cancel  context.CancelCauseFunc
+	// reloaded is told of each new configuration.
+	reloaded chan struct{}
+	cancel   context.CancelCauseFunc
 }
 
 // RunWorker is the body of the worker process. It returns nil when the agent is
@@ -86,7 +88,7 @@ func RunWorker(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	w := &worker{Options: o, metrics: newMetrics(o.Config.Scope, o.Config.Name)}
+	w := &worker{Options: o, reloaded: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name)}
 	if err := w.build(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -191,6 +193,9 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	part(func() error { return link.run(ctx) })
 	part(func() error { w.peers.keep(ctx); return nil })
 	part(func() error { w.watch(ctx); return nil })
+	if server, ok := w.node.pg.(certificates); ok {
+		part(func() error { w.keepCertificates(ctx, server); return nil })
+	}
 	part(func() error { w.obey(ctx, signals); return nil })
 	if err := supervisor.NotifyReady(); err != nil {
 		w.Log.Warn("supervisor not told", "error", err.Error())
@@ -312,6 +317,10 @@ func (w *worker) reload() error {
 		w.Log.Error("rest api not reloaded", "error", err.Error())
 	}
 	w.node.post(Reloaded{Tags: c.Tags})
+	select {
+	case w.reloaded <- struct{}{}:
+	default: // it is told already
+	}
 	w.Log.Info("configuration reloaded", "member", c.Name)
 	return nil
 }

@@ -33,6 +33,9 @@ func (s *Server) InitDB(ctx context.Context, spec InitSpec) (systemID string, er
 	if err != nil {
 		return "", err
 	}
+	if strings.ContainsAny(s.o.Superuser.Username, `"$'\`) {
+		return "", fmt.Errorf("%w: %s.username is %s: PostgreSQL itself makes no cluster whose superuser has any of \"$'\\ in its name: choose another", ErrOptions, s.o.Superuser.Configured, s.o.Superuser.Username)
+	}
 	err = s.fresh(ctx, TombstoneInit, "", func(lock *os.File) error {
 		if err := s.initdb(ctx, args, lock); err != nil {
 			return err

@@ -91,7 +91,24 @@ func (s *Server) execute(ctx context.Context, j job) (string, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	return stdout.String(), &failure{program: j.program, said: stderr.tail(), err: err}
+	return stdout.String(), &failure{program: j.program, said: s.withoutPasswords(stderr.tail()), err: err}
+}
+
+// withoutPasswords takes our passwords out of what a child said, as they are and as
+// SQL and connection strings write them: initdb quotes the statement that failed.
+func (s *Server) withoutPasswords(said string) string {
+	for _, c := range []Credentials{s.o.Superuser, s.o.Replication, s.o.Rewind} {
+		for _, secret := range []string{c.Password, c.SSLPassword} {
+			if secret == "" {
+				continue
+			}
+			doubled := strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(secret)
+			for _, form := range []string{doubled, strings.ReplaceAll(secret, `'`, `''`), strings.TrimSuffix(quoteConninfo(secret), "'"), secret} {
+				said = strings.ReplaceAll(said, strings.TrimPrefix(form, "'"), "***")
+			}
+		}
+	}
+	return said
 }
 
 // childEnv is an environment without anything that would steer PostgreSQL's

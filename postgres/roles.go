@@ -85,8 +85,9 @@ func roleSQL(c Credentials, rights string) ([]string, error) {
 	}
 	name := quoteIdent(c.Username)
 	return []string{
-		fmt.Sprintf("DO $pgkeeper$BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s) THEN CREATE ROLE %s; END IF; END$pgkeeper$",
-			quoteLiteral(c.Username), name),
+		// Quoted as a text: a dollar quote would end at a name that holds it.
+		"DO " + quoteLiteral(fmt.Sprintf("BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s) THEN CREATE ROLE %s; END IF; END",
+			quoteLiteral(c.Username), name)),
 		"SET password_encryption = 'scram-sha-256'",
 		fmt.Sprintf("ALTER ROLE %s WITH %s PASSWORD %s", name, rights, password),
 	}, nil

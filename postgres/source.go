@@ -145,6 +145,10 @@ func (s *Server) reserveSlot(ctx context.Context, source Source) error {
 	if source.SlotName == "" {
 		return nil
 	}
+	// The replication protocol knows no way to write a double quote inside a name.
+	if strings.Contains(source.SlotName, `"`) {
+		return fmt.Errorf("make slot %q on %s: the name contains invalid characters", source.SlotName, source.address())
+	}
 	config, err := s.replicationConfig(source)
 	if err != nil {
 		return err
