@@ -47,11 +47,11 @@ func TestAHealthyClusterBootsAndReplacesItsPrimary(t *testing.T) {
 	}
 }
 
-// TestSeeds runs fresh schedules. SIM_SEEDS is how many (300), SIM_BASE the first
+// TestSeeds runs fresh schedules. SIM_SEEDS is how many (150), SIM_BASE the first
 // seed (1; "random" draws one), SIM_KEEP the faults to keep of each, by number
 // (all), SIM_SHOW=1 prints every transcript. It ends with the first violation.
 func TestSeeds(t *testing.T) {
-	h := hunt{base: firstSeed(t), seeds: number(t, "SIM_SEEDS", 300), show: os.Getenv("SIM_SHOW") != "", keep: kept(t)}
+	h := hunt{base: firstSeed(t), seeds: number(t, "SIM_SEEDS", 150), show: os.Getenv("SIM_SHOW") != "", keep: kept(t)}
 	if testing.Short() {
 		h.seeds = min(h.seeds, 50)
 	}
