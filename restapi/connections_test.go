@@ -104,9 +104,6 @@ func TestAConnectionAtWorkIsNotClosedForOthers(t *testing.T) {
 }
 
 func TestClientsThatSendSlowlyAreCutOff(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for real time limits")
-	}
 	node := newNode(t, primary(), func(o *Options) { o.Access = Access{}; o.Wall = time.Now }) //nolint:forbidigo // a socket's deadline
 	address := serving(t, node, ServeOptions{})
 	for name, sent := range map[string]string{
