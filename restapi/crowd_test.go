@@ -41,9 +41,7 @@ func TestACrowd(t *testing.T) {
 			t.Fatalf("after %d connections: %v", len(held), err)
 		}
 		held = append(held, conn)
-	}
-	// One request each, so that they are idle and not new.
-	for _, conn := range held {
+		// A request, so that it is idle and not new: those are cut off after 5 s.
 		if code := askRaw(t, conn, askPrimary); code != http.StatusOK {
 			t.Fatalf("code %d", code)
 		}
