@@ -195,6 +195,13 @@ func (m *etcdProcess) healthy(ctx context.Context) string {
 	return ""
 }
 
+// MemberRuns reports whether a member that is a process was started and not ended
+// by Stop or Kill since.
+func MemberRuns(m EtcdMember) bool {
+	p, isProcess := m.(*etcdProcess)
+	return !isProcess || p.process != nil
+}
+
 // Stop sends SIGTERM and waits.
 func (m *etcdProcess) Stop() { m.signal(syscall.SIGTERM) }
 

@@ -112,11 +112,26 @@ func Gone(pid int) bool { return zombie(filepath.Join("/proc", strconv.Itoa(pid)
 // KillAll ends every process of the node at once, as a power cut does: all are
 // frozen first, so that none reacts to the end of another.
 func (n *Node) KillAll() error {
+	n.FreezeAll()
+	return n.killRest()
+}
+
+// PIDs are all processes of the node.
+func (n *Node) PIDs() []int { return processesOf(n.dir) }
+
+// FreezeAll stops every process of the node, ThawAll lets them go on.
+func (n *Node) FreezeAll() {
 	n.freeze()
-	for _, pid := range processesOf(n.dir) { // slower, and misses none
+	for _, pid := range n.PIDs() { // slower, and misses none
 		_ = n.SignalPID(pid, unix.SIGSTOP)
 	}
-	return n.killRest()
+}
+
+// ThawAll lets every process of the node go on.
+func (n *Node) ThawAll() {
+	for _, pid := range n.PIDs() {
+		_ = n.SignalPID(pid, unix.SIGCONT)
+	}
 }
 
 // PowerCut ends every process of every node at one moment.
