@@ -29,14 +29,18 @@ type simulator struct {
 // shown is what the simulator saw of a mutant.
 type shown struct {
 	seeds int    // schedules that were run, the last of which shows it when what is not empty
-	what  string // the invariant that was violated, or "crash"
+	what  string // the invariant that was violated, "crash" or hangs
 }
+
+const hangs = "hangs"
 
 // String is the cell of the table.
 func (s shown) String() string {
 	switch {
 	case s.seeds == 0:
 		return notTried
+	case s.what == hangs: // no invariant says so
+		return hangs
 	case s.what == "":
 		return fmt.Sprintf("more than %d", s.seeds)
 	}
@@ -115,7 +119,7 @@ func (s *simulator) chunk(ctx context.Context, env []string, from, seeds int) (s
 	case crashed:
 		return shown{seeds: max(1, got.seeds), what: "crash"}, nil
 	case errors.As(err, &exit) && !errors.Is(ctx.Err(), context.Canceled):
-		return shown{seeds: max(1, got.seeds), what: "hangs"}, nil
+		return shown{seeds: max(1, got.seeds), what: hangs}, nil
 	}
 	return got, err
 }
