@@ -112,6 +112,9 @@ func fenceRules() []rule {
 		// inherit
 		{name: "a new worker continues on the lease of the primary its guard holds",
 			given: primary(noTerm), reason: ReasonInheriting, do: acts(inheritance)},
+		{name: "a lease is not inherited on an old look at the server",
+			given:  cold("a", func(o *Observation) { o.Node.At = ago(time.Minute) }),
+			reason: ReasonInheriting},
 		{name: "a new worker continues on its lease when the server is stopped",
 			given: cold("a"), reason: ReasonInheriting, do: acts(inheritance)},
 		{name: "a new worker waits a moment between two tries to inherit",
