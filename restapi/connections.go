@@ -37,7 +37,9 @@ type connections struct {
 	// idle are net.Conns, the longest idle first; where is their place in it.
 	idle  *list.List
 	where map[net.Conn]*list.Element
-	full  bool
+	// closing were chosen to go: they do not count as open any more.
+	closing map[net.Conn]bool
+	full    bool
 }
 
 func newConnections(limit int, log *slog.Logger) *connections {
@@ -51,7 +53,7 @@ func newConnections(limit int, log *slog.Logger) *connections {
 		log.Warn("fewer connections than configured", "wanted", limit, "connections", allowed, "reason", "the limit of open files is too low: raise it (ulimit -Hn, LimitNOFILE)")
 		limit = allowed
 	}
-	return &connections{limit: limit, log: log, idle: list.New(), where: map[net.Conn]*list.Element{}}
+	return &connections{limit: limit, log: log, idle: list.New(), where: map[net.Conn]*list.Element{}, closing: map[net.Conn]bool{}}
 }
 
 // state follows net/http's word about a connection.
@@ -66,10 +68,18 @@ func (c *connections) state(conn net.Conn, state http.ConnState) {
 	case http.StateNew:
 		c.open++
 		c.makeRoom(conn)
-		c.where[conn] = c.idle.PushBack(conn)
+		if !c.closing[conn] {
+			c.where[conn] = c.idle.PushBack(conn)
+		}
 	case http.StateIdle:
-		c.where[conn] = c.idle.PushBack(conn)
+		if !c.closing[conn] {
+			c.where[conn] = c.idle.PushBack(conn)
+		}
 	case http.StateClosed, http.StateHijacked:
+		if c.closing[conn] {
+			delete(c.closing, conn)
+			return
+		}
 		c.open--
 		c.full = c.full && c.open >= c.limit
 	}
@@ -91,5 +101,7 @@ func (c *connections) makeRoom(fresh net.Conn) {
 		victim, _ = c.idle.Remove(oldest).(net.Conn)
 		delete(c.where, victim)
 	}
+	c.open--
+	c.closing[victim] = true
 	go victim.Close()
 }
