@@ -44,7 +44,7 @@ func (n *Node) runJob(ctx context.Context, do OnJob) error {
 	case election.StartServer:
 		return n.start(ctx, do, a.Writable, a.Upstream)
 	case election.StopServer:
-		return n.stopFor(ctx, guard.Mode(a.Mode), a.Successor)
+		return n.stopFor(ctx, do.Settings, a)
 	case election.Promote:
 		return n.promote(ctx, do, a.Timeline)
 	case election.Restart:
@@ -156,11 +156,24 @@ func (n *Node) awaitUp(ctx context.Context, instance string, spec postgres.Start
 }
 
 // stop stops the server for nobody in particular.
-func (n *Node) stop(ctx context.Context, mode guard.Mode) error { return n.stopFor(ctx, mode, "") }
+func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
+	return n.stopFor(ctx, cluster.Settings{}, election.StopServer{Mode: election.StopMode(mode)})
+}
 
 // stopFor stops the server, harder when it takes too long, and returns when the
-// guard has proved that none of it is left.
-func (n *Node) stopFor(ctx context.Context, mode guard.Mode, successor string) error {
+// guard has proved that none of it is left. An immediate stop has a lease behind it
+// that ends: a server that is frozen does not hear SIGQUIT and would write on when
+// it thaws, so SIGKILL follows as soon as it would at the guard's own deadline.
+func (n *Node) stopFor(ctx context.Context, settings cluster.Settings, a election.StopServer) error {
+	mode, patience := guard.Mode(a.Mode), n.local.Load().PostgreSQL.PgCtlTimeout
+	type step struct {
+		mode guard.Mode
+		wait time.Duration
+	}
+	steps := []step{{mode, patience}, {guard.Immediate, killPatience}, {guard.Kill, patience}}
+	if mode == guard.Immediate {
+		steps = []step{{mode, settings.Margin(0) / 3}, {guard.Kill, patience}}
+	}
 	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
@@ -174,16 +187,9 @@ func (n *Node) stopFor(ctx context.Context, mode guard.Mode, successor string) e
 	}
 	exited := n.link.Exited(status.Server.Instance)
 	if mode == guard.Fast {
-		n.endStuckSenders(ctx, successor)
+		n.endStuckSenders(ctx, a.Successor)
 	}
-	patience := n.local.Load().PostgreSQL.PgCtlTimeout
-	for _, step := range []struct {
-		mode guard.Mode
-		wait time.Duration
-	}{{mode, patience}, {guard.Immediate, killPatience}, {guard.Kill, patience}} {
-		if step.mode == guard.Immediate && mode == guard.Kill {
-			continue
-		}
+	for _, step := range steps {
 		if err := n.brief(ctx, func(ctx context.Context) error { return g.Stop(ctx, step.mode) }); err != nil {
 			return fmt.Errorf("have the guard stop the server: %w", err)
 		}
