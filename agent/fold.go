@@ -310,12 +310,13 @@ func (l *Loop) foldServer(e ServerDone) {
 	}
 }
 
-// foldFence ends a fence. A failed one is tried again in a moment.
+// foldFence ends a fence. The next is a moment later: after a failure, to try again;
+// after a success the end of the session, and with it all that was said of the
+// server, is on its way.
 func (l *Loop) foldFence(e FenceDone) {
 	g := &l.obs.Guard
-	l.busy[LaneFence], g.Fencing, g.FencedAt = false, false, 0
+	l.busy[LaneFence], g.Fencing, g.FencedAt = false, false, l.obs.Now
 	if e.Err != "" {
-		g.FencedAt = l.obs.Now
 		l.log.Error("server not fenced", "member", l.id.Name, "error", e.Err)
 	}
 	l.stale("a fence has just ended")

@@ -75,7 +75,7 @@ type Guard struct {
 	// Writable: the server was started, or promoted, to write.
 	Writable bool
 	// Fencing: a fence past the guard is under way. FencedAt is when the last
-	// one failed; zero when none did.
+	// one of this session ended; zero when there was none.
 	Fencing  bool
 	FencedAt cluster.Instant
 	// Paused: the guard does not enforce its deadline.

@@ -76,6 +76,10 @@ var stories = []story{
 	{name: "guard_killed_while_the_server_starts", faults: []fault{lead(10*s, "kill server", 0, 0), lead(10*s+20*time.Millisecond, "kill guard", 0, 0)}},
 	{name: "two_bootstrap_at_once", nodes: 2, until: 5 * s},
 	{name: "bootstrap_winner_dies", faults: []fault{lead(100*time.Millisecond, "power off", 20*s, 0)}, until: 40 * s},
+	{name: "found_346_fence_again_and_again", seed: 346, until: 60 * s,
+		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
+			{at: 27357228388, lasts: 82260157, kind: "kill agent", node: 1, to: 2, n: 38},
+			{at: 28902402865, lasts: 7200921158, kind: "freeze worker", node: 2, to: 0, n: 24}}},
 	{name: "found_1613_member_key_on_a_lease_nobody_keeps", seed: 1613, until: 60 * s,
 		settings: `{"ttl":10,"loop_wait":5,"retry_timeout":3,"maximum_lag_on_failover":4096}`, faults: []fault{
 			{at: 20692170336, lasts: 745322715, kind: "freeze guard", node: 0, to: 2, n: 27},

@@ -42,6 +42,8 @@ type World struct {
 	branches   int
 	steps      int
 	operations int
+	moment     time.Duration // of the last event; atOnce counts those of it
+	atOnce     int
 
 	text []byte // the transcript; nil when nobody reads it
 	told bool
@@ -85,8 +87,23 @@ func (w *World) runUntil(until time.Duration) {
 		w.now = e.at
 		e.do()
 		w.look()
+		w.stuck(e.at)
 	}
 	w.now = max(w.now, until)
+}
+
+// mostAtOnce is how many events one moment may have; a busy one has a few hundred.
+const mostAtOnce = 100_000
+
+// stuck fails when the world goes on and its time does not: somebody tries the same
+// thing over and over without waiting.
+func (w *World) stuck(at time.Duration) {
+	if at != w.moment {
+		w.moment, w.atOnce = at, 0
+	}
+	if w.atOnce++; w.atOnce > mostAtOnce {
+		w.fail("L1", "time stands still: somebody does the same thing again and again")
+	}
 }
 
 // close ends every routine.
