@@ -54,8 +54,11 @@ func (l *Loop) keepSession() []Effect {
 	}
 	want := l.config.settings.TTL
 	switch {
-	case l.session.lease == 0 || l.session.ttl != want && l.obs.Lease.Busy == "" && l.obs.Lease.Term == 0:
-		if l.obs.Now < l.session.tried.Add(lookPause) {
+	case l.session.lease == 0 || l.session.ttl != want && l.obs.Lease.Term == 0:
+		// A call on the leader key may bring a session of its own (a regrant), also
+		// one whose term was given up meanwhile: two would leave the leader key on
+		// one lease and the member key on another, which nobody keeps alive.
+		if l.busy[LaneLease] || l.obs.Now < l.session.tried.Add(lookPause) {
 			return nil
 		}
 		l.busy[LaneMember], l.session.opening = true, true

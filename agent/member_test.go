@@ -55,3 +55,18 @@ func TestNoLeaseIsTakenWhileAnotherSessionIsOpened(t *testing.T) {
 		t.Errorf("started %v on a session that is being replaced", calls)
 	}
 }
+
+// Found by the simulator (seed 19044): the term was lost while the call that moves
+// it to a lease of another length was under way, and a session was opened beside it.
+func TestNoSessionIsOpenedWhileACallMayBringOne(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Config = &cluster.Config{Raw: []byte(`{"ttl":10}`), ModRevision: 4}
+	if calls := leaseActions(r.see()); len(calls) != 1 {
+		t.Fatalf("setup: %v under way, want the regrant", calls)
+	}
+	r.pass(5 * time.Second) // the deadline passes
+	if opened := find[OpenSession](r.step(Tick{})); len(opened) != 0 || r.loop.obs.Lease.Term != 0 {
+		t.Errorf("%d sessions are opened beside a regrant under way, of term %d", len(opened), r.loop.obs.Lease.Term)
+	}
+}

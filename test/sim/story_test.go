@@ -97,6 +97,16 @@ var stories = []story{
 			{at: 13097993709, lasts: 2946973600, kind: "failover", node: 0, to: 3, n: 20},
 			{at: 13180772233, lasts: 571435730, kind: "switchover", node: 0, to: 1, n: 10},
 			{at: 15419657325, lasts: 72836915, kind: "kill guard", node: 1, to: 3, n: 49}}},
+	{name: "found_19044_two_sessions_at_once", seed: 19044, nodes: 3, until: 60 * s,
+		settings: `{"ttl":30,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1024}`, faults: []fault{
+			{at: 29656137030, lasts: 6944401388, kind: "stale etcd leader", node: 0, to: 1, n: 20},
+			{at: 30449349111, lasts: 4644730805, kind: "reinitialize", node: 0, to: 1, n: 16},
+			{at: 16153739154, lasts: 5332907955, kind: "etcd without leader", node: 0, to: 0, n: 12},
+			{at: 26660702739, lasts: 6461549252, kind: "repeated requests", node: 1, to: 1, n: 6},
+			{at: 21205665796, lasts: 18468242346, kind: "slow wire", node: 1, to: 2, n: 15},
+			{at: 4022773015, lasts: 2440241809, kind: "ttl changed", node: 0, to: 2, n: 22},
+			{at: 23454674018, lasts: 7117336702, kind: "kill server", node: 1, to: 1, n: 44},
+			{at: 24029755058, lasts: 7029785482, kind: "ttl changed", node: 0, to: 1, n: 7}}},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 
