@@ -29,11 +29,20 @@ var gates = [...]gate{
 
 // Decide says what this node must do now.
 func Decide(o Observation) Decision {
-	d := withRenewal(o, paced(o, withoutOldMark(o, decide(o))))
-	if d.Wake <= o.Now { // the wait is over: what is still missing comes as an event
+	d := paced(o, withoutOldMark(o, decide(o)))
+	d.forgetPast(o.Now)
+	d = withRenewal(o, d)
+	d.forgetPast(o.Now)
+	return d
+}
+
+// forgetPast: that wait is over, and what is still missing comes as an event. A
+// time that has passed must not stand before one that is still to come, such as a
+// deadline.
+func (d *Decision) forgetPast(now cluster.Instant) {
+	if d.Wake <= now {
 		d.Wake = 0
 	}
-	return d
 }
 
 func decide(o Observation) Decision {

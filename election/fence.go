@@ -160,30 +160,43 @@ func writableWithoutLease(o Observation) (Decision, bool) {
 	if d, ok := overdue(o); ok {
 		return d, true
 	}
+	d := unleased(o, seenWriting)
+	if !o.Guard.Deadline.Never() { // whatever else is tried meanwhile, and however long that takes
+		d.forgetPast(o.Now)
+		d.wakeAt(overdueAt(o))
+	}
+	return d, true
+}
+
+// unleased decides about such a server while its guard may be trusted to keep to
+// the deadline.
+func unleased(o Observation, seenWriting bool) Decision {
 	if o.View.At.Never() || !o.View.Good() && o.Guard.Connected && o.Now < o.Guard.Deadline {
-		return noStore(o, "a writable server runs under its guard's deadline; the store cannot be read"), true
+		return noStore(o, "a writable server runs under its guard's deadline; the store cannot be read")
 	}
 	if d, ok := inherit(o); ok {
-		return d, true
+		return d
 	}
 	if d, ok := adopt(o); ok && seenWriting {
-		return d, true
+		return d
 	}
 	if o.Looking && o.View.Good() && o.View.Value.Leader == nil && o.Guard.Deadline.Never() { // may be one to adopt
 		d := wait(ReasonAdoptPrimary, "looking at the running server first")
 		d.lookAgain(o)
-		return d, true
+		return d
 	}
 	d := wait(ReasonFenceNoLease, "a writable server without a term must not run")
-	if !o.Guard.Deadline.Never() {
-		d.wakeAt(o.Guard.Deadline.Add(o.Settings.Margin(o.Guard.LastKill) / 2))
-	}
 	if o.Guard.Running || !o.Guard.Connected { // guard: fence_without_lease — S1
 		d.urgently(o, StopServer{Mode: StopImmediate})
 	} else { // started behind the guard's back: the guard has nothing to stop
 		d.fence(o)
 	}
-	return d, true
+	return d
+}
+
+// overdueAt is when a guard that has not stopped its server is past trusting.
+func overdueAt(o Observation) cluster.Instant {
+	return o.Guard.Deadline.Add(o.Settings.Margin(o.Guard.LastKill) / 2)
 }
 
 // overdue: the guard should have killed the server a moment ago, and has not said
@@ -194,8 +207,7 @@ func overdue(o Observation) (Decision, bool) {
 	if !g.Connected || !g.Running || !g.Writable || g.Paused || g.Deadline.Never() {
 		return Decision{}, false
 	}
-	margin := o.Settings.Margin(g.LastKill)
-	if o.Now < g.Deadline.Add(margin/2) {
+	if o.Now < overdueAt(o) {
 		return Decision{}, false
 	}
 	d := wait(ReasonGuardFrozen, "the guard has not stopped the server at its deadline")

@@ -112,6 +112,10 @@ func fenceRules() []rule {
 		// inherit
 		{name: "a new worker continues on the lease of the primary its guard holds",
 			given: primary(noTerm), reason: ReasonInheriting, do: acts(inheritance)},
+		{name: "a store that takes its time over that does not hide the moment when the guard is overdue",
+			given: primary(noTerm, func(o *Observation) {
+				o.Lease.Busy, o.Lease.Tried, o.Guard.Deadline = "inherit", ago(time.Second), ago(100*time.Millisecond)
+			}), reason: ReasonInheriting, also: wakes(now.Add(400 * time.Millisecond))},
 		{name: "a lease is not inherited on an old look at the server",
 			given:  cold("a", func(o *Observation) { o.Node.At = ago(time.Minute) }),
 			reason: ReasonInheriting},

@@ -107,6 +107,11 @@ var stories = []story{
 			{at: 4022773015, lasts: 2440241809, kind: "ttl changed", node: 0, to: 2, n: 22},
 			{at: 23454674018, lasts: 7117336702, kind: "kill server", node: 1, to: 1, n: 44},
 			{at: 24029755058, lasts: 7029785482, kind: "ttl changed", node: 0, to: 1, n: 7}}},
+	{name: "found_547_late_store_hides_the_overdue_guard", seed: 113161330437547, nodes: 4, until: 60 * s,
+		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
+			{at: 47526537634, lasts: 6851136707, kind: "freeze guard", node: 2, to: 3, n: 44},
+			{at: 19187115760, lasts: 527902288, kind: "power off", node: 0, to: 3, n: 47},
+			{at: 28945887010, lasts: 18769710012, kind: "late requests", node: 2, to: 3, n: 17}}},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 
