@@ -168,14 +168,14 @@ func (s *stage) stopNodes() int {
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for _, n := range s.nodes {
-		for len(processesOf(n.dir)) > 0 && time.Now().Before(deadline) {
+		for len(ProcessesOf(n.dir)) > 0 && time.Now().Before(deadline) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	left := 0
 	for _, n := range s.nodes {
 		n.kill()
-		left += len(processesOf(n.dir))
+		left += len(ProcessesOf(n.dir))
 		if n.exited != nil {
 			<-n.exited
 		}

@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// processesOf finds every process of a node: those that work in its folder
-// (servers and their backends do), and those whose command line names it.
-// Zombies do not count.
-func processesOf(dir string) []int {
+// ProcessesOf finds every process of a folder: those that work in it (servers and
+// their backends do), and those whose command line names it. This process and
+// zombies do not count. Where there is no /proc it finds none.
+func ProcessesOf(dir string) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -20,16 +20,17 @@ func processesOf(dir string) []int {
 	var pids []int
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err == nil && pid != os.Getpid() && belongs(pid, dir) {
+		if err == nil && pid != os.Getpid() && Belongs(pid, dir) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-func belongs(pid int, dir string) bool {
+// Belongs reports whether a process is one of a folder's, as ProcessesOf counts.
+func Belongs(pid int, dir string) bool {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	if zombie(proc) {
+	if Zombie(proc) {
 		return false
 	}
 	if cwd, err := os.Readlink(filepath.Join(proc, "cwd")); err == nil && within(cwd, dir) {
@@ -49,7 +50,9 @@ func belongs(pid int, dir string) bool {
 
 func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
-func zombie(proc string) bool {
+// Zombie reports whether the process of a folder of /proc has ended; its parent need
+// not have taken notice yet.
+func Zombie(proc string) bool {
 	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
 	if err != nil {
 		return true
@@ -64,7 +67,7 @@ func zombie(proc string) bool {
 func killAll(dir string, pause func()) int {
 	killed := map[int]bool{}
 	for range 500 {
-		pids := processesOf(dir)
+		pids := ProcessesOf(dir)
 		if len(pids) == 0 {
 			break
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/demo"
 )
 
 // Cluster is a store and the nodes on it.
@@ -184,7 +186,7 @@ func (c *Cluster) Close() error {
 	if c.place.dir == "" {
 		return all
 	}
-	if left := processesOf(c.place.dir); len(left) > 0 {
+	if left := demo.ProcessesOf(c.place.dir); len(left) > 0 {
 		all = errors.Join(all, fmt.Errorf("processes %v of %s are left", left, c.place.dir))
 	}
 	if c.options.Release != nil {

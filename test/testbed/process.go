@@ -1,7 +1,6 @@
 package testbed
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/demo"
 )
 
 // Process is one of the processes of a node.
@@ -36,7 +37,7 @@ func (n *Node) PID(p Process) (int, error) {
 	} else {
 		pid = lockHolder(filepath.Join(n.RuntimeDir(), string(p)+".lock"))
 	}
-	if pid == 0 || !belongs(pid, n.dir) {
+	if pid == 0 || !demo.Belongs(pid, n.dir) {
 		return 0, fmt.Errorf("the %s of %s %w", p, n.Name, ErrNoProcess)
 	}
 	return pid, nil
@@ -97,7 +98,7 @@ func (n *Node) SignalPID(pid int, s unix.Signal) error {
 		return fmt.Errorf("open process %d of %s: %w", pid, n.Name, err)
 	}
 	defer unix.Close(fd)
-	if !belongs(pid, n.dir) { // asked after the pidfd was opened: no later process with this id is hit
+	if !demo.Belongs(pid, n.dir) { // asked after the pidfd was opened: no later process with this id is hit
 		return fmt.Errorf("process %d is none of %s", pid, n.Name)
 	}
 	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil {
@@ -107,7 +108,7 @@ func (n *Node) SignalPID(pid int, s unix.Signal) error {
 }
 
 // Gone reports whether a process has ended (zombies have).
-func Gone(pid int) bool { return zombie(filepath.Join("/proc", strconv.Itoa(pid))) }
+func Gone(pid int) bool { return demo.Zombie(filepath.Join("/proc", strconv.Itoa(pid))) }
 
 // KillAll ends every process of the node at once, as a power cut does: all are
 // frozen first, so that none reacts to the end of another.
@@ -117,7 +118,7 @@ func (n *Node) KillAll() error {
 }
 
 // PIDs are all processes of the node.
-func (n *Node) PIDs() []int { return processesOf(n.dir) }
+func (n *Node) PIDs() []int { return demo.ProcessesOf(n.dir) }
 
 // FreezeAll stops every process of the node, ThawAll lets them go on.
 func (n *Node) FreezeAll() {
@@ -201,7 +202,7 @@ func (n *Node) killRest() error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for ; ; <-tick.C {
-		pids := processesOf(n.dir)
+		pids := demo.ProcessesOf(n.dir)
 		if len(pids) == 0 {
 			n.await()
 			return nil
@@ -213,55 +214,6 @@ func (n *Node) killRest() error {
 			_ = n.SignalPID(pid, unix.SIGKILL)
 		}
 	}
-}
-
-// processesOf finds every process of a folder: those that work in it (servers and
-// their backends do) and those whose command line names it. Zombies do not count.
-func processesOf(dir string) []int {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	var pids []int
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err == nil && pid != os.Getpid() && belongs(pid, dir) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-func belongs(pid int, dir string) bool {
-	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	if zombie(proc) {
-		return false
-	}
-	if cwd, err := os.Readlink(filepath.Join(proc, "cwd")); err == nil && within(cwd, dir) {
-		return true
-	}
-	line, err := os.ReadFile(filepath.Join(proc, "cmdline"))
-	if err != nil {
-		return false
-	}
-	for arg := range bytes.SplitSeq(line, []byte{0}) {
-		if within(string(arg), dir) {
-			return true
-		}
-	}
-	return false
-}
-
-func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
-
-func zombie(proc string) bool {
-	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
-	if err != nil {
-		return true
-	}
-	// The name may hold anything, brackets too; the state follows the last one.
-	rest := strings.TrimSpace(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
 }
 
 // removeShared deletes the System V segment that a killed postmaster left: its id

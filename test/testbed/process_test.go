@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/demo"
 )
 
 func TestOnlyProcessesOfTheNodeAreHit(t *testing.T) {
@@ -25,7 +27,7 @@ func TestOnlyProcessesOfTheNodeAreHit(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := Wait(t.Context(), 5*time.Second, "the child to be found by its folder", func(context.Context) string {
-		if !slices.Contains(processesOf(dir), child.Process.Pid) {
+		if !slices.Contains(demo.ProcessesOf(dir), child.Process.Pid) {
 			return "not found"
 		}
 		return ""
@@ -37,7 +39,7 @@ func TestOnlyProcessesOfTheNodeAreHit(t *testing.T) {
 		t.Error(err)
 	}
 	_ = child.Wait() // it was killed
-	if left := processesOf(dir); len(left) > 0 {
+	if left := demo.ProcessesOf(dir); len(left) > 0 {
 		t.Errorf("processes %v are left", left)
 	}
 }
