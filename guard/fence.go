@@ -28,6 +28,7 @@ type sweep struct {
 func (k *keeper) fire(now time.Duration) {
 	// guard: fired-term-ends — SAFETY 2: a term whose deadline has passed is never extended again.
 	k.lease.end(k.lease.term)
+	k.publish()
 	// guard: disarmed-by-exit-only — SAFETY 2 "disarmed only when that server has exited", whatever was asked of it before.
 	if k.inst == nil || !k.inst.writable {
 		return

@@ -34,7 +34,7 @@ func (k *keeper) handle(c *conn, r request) {
 		i, err := k.adopt(r)
 		k.answerServer(c, r.ID, i, err)
 	case "deadline":
-		ok(k.lease.extend(k.clock.Now(), session, r.Term, r.At, r.Margin))
+		ok(k.extend(session, r))
 	case "end_term":
 		ok(k.endTerm(r.Term))
 	case "promote":
@@ -47,6 +47,8 @@ func (k *keeper) handle(c *conn, r request) {
 		ok(k.pause(r.On))
 	case "kill_leftovers":
 		k.killLeftovers(c, r)
+	case "gate":
+		ok(k.setGate(r.Gate))
 	case "shutdown":
 		ok(k.shutdown(r.Force))
 	default:
@@ -95,6 +97,18 @@ func (k *keeper) endTerm(term int64) error {
 		k.fire(k.clock.Now())
 	}
 	k.lease.end(term)
+	k.publish()
+	return nil
+}
+
+// extend moves the deadline, and the gate's with it.
+func (k *keeper) extend(session uint64, r request) error {
+	now := k.clock.Now()
+	if err := k.lease.extend(now, session, r.Term, r.At, r.Margin); err != nil {
+		return err
+	}
+	k.lease.renewed = min(r.Renewed, now)
+	k.publish()
 	return nil
 }
 
@@ -118,6 +132,7 @@ func (k *keeper) pause(on bool) error {
 		k.log.Info("pause changed", "paused", on)
 	}
 	k.paused = on
+	k.publish()
 	return nil
 }
 

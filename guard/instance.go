@@ -20,6 +20,7 @@ type instance struct {
 	fencedAt time.Duration // first signal of a stop by force; 0 when none
 	killAt   time.Duration // SIGKILL is due; 0 when not
 	exit     *Event        // set when the postmaster was waited for
+	gate     *Gate         // the gate it wants while it may write; nil: none
 }
 
 func (i *instance) name() string {
@@ -87,7 +88,7 @@ func (k *keeper) startIn(dir directory, session uint64, r request) (*instance, e
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
-	k.inst = &instance{id: k.newID(), pid: pid, dir: dir, state: Running, writable: r.Writable, since: k.clock.Now()}
+	k.inst = &instance{id: k.newID(), pid: pid, dir: dir, state: Running, writable: r.Writable, since: k.clock.Now(), gate: r.Gate}
 	k.log.Info("server started", "pid", pid, "data_dir", dir.path, "writable", r.Writable, "term", r.Term)
 	return k.inst, nil
 }
@@ -180,7 +181,7 @@ func (k *keeper) signal(i *instance, sig syscall.Signal) {
 // ended folds in the end of a child. Orphans the guard inherited are only reaped.
 func (k *keeper) ended(now time.Duration, e ended) {
 	i := k.inst
-	if i == nil || e.pid != i.pid || i.exit != nil {
+	if k.gateEnded(now, e) || i == nil || e.pid != i.pid || i.exit != nil {
 		return
 	}
 	i.exit = &Event{Kind: Exited, Instance: i.id, PID: i.pid, Status: e.status, Signal: e.signal, At: now}

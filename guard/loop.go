@@ -76,12 +76,14 @@ type keeper struct {
 	clock clock
 	procs processes
 	files files
+	gates gates // nil: there are no gates here
 	log   *slog.Logger
 	self  Status // version, pid and protocol; the rest is filled in by status
 
 	lease    lease
 	paused   bool
 	inst     *instance
+	gate     gatekeeping
 	sweep    *sweep
 	job      bool // a promotion is writing files
 	stopping bool // exit once nothing runs
@@ -166,6 +168,8 @@ func (k *keeper) tick(now time.Duration) {
 	if k.sweep != nil && now >= k.sweep.next {
 		k.pass(now)
 	}
+	k.publish()
+	k.keepGate(now)
 	k.watchIdle(now)
 }
 
@@ -204,6 +208,7 @@ func (k *keeper) nextWake() time.Duration {
 	if k.sweep != nil {
 		at(k.sweep.next)
 	}
+	at(k.gateWake())
 	if k.idleAt > 0 {
 		at(k.idleAt + idleExit)
 	}
@@ -244,6 +249,7 @@ func (k *keeper) status() *Status {
 	if k.inst != nil {
 		s.Armed = k.inst.writable && !k.paused && k.lease.live()
 		s.Server = k.inst.describe()
+		s.Gate = k.gateStatus()
 		if k.sweep != nil {
 			s.Server.Leftovers = k.sweep.left
 		}

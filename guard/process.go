@@ -28,7 +28,7 @@ type processTable struct {
 }
 
 type order struct {
-	req    request
+	fork   func() (pid int, err error)
 	result chan<- spawned
 }
 
@@ -58,10 +58,7 @@ func (t *processTable) spawner() {
 	// guard: spawn-from-one-thread — SAFETY 2, ARCHITECTURE 2 "spawn from a locked thread that lives as long as the guard".
 	runtime.LockOSThread()
 	for o := range t.orders {
-		pid, err := spawn(o.req)
-		if err == nil && t.resetOOM {
-			err = t.ordinaryOOM(pid)
-		}
+		pid, err := o.fork()
 		o.result <- spawned{pid, err}
 	}
 }
@@ -82,17 +79,29 @@ func (t *processTable) ordinaryOOM(pid int) error {
 
 // Spawn starts a server and returns when its program runs.
 func (t *processTable) Spawn(dir directory, r request) (int, error) {
-	result := make(chan spawned, 1)
-	t.orders <- order{r, result}
-	s := <-result
-	if s.err != nil {
-		return 0, s.err
+	pid, err := t.fork(func() (int, error) {
+		pid, err := spawn(r)
+		if err == nil && t.resetOOM {
+			err = t.ordinaryOOM(pid)
+		}
+		return pid, err
+	})
+	if err != nil {
+		return 0, err
 	}
-	if _, err := visible(s.pid, dir); err != nil {
-		_ = unix.Kill(s.pid, unix.SIGKILL)
+	if _, err := visible(pid, dir); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
 		return 0, fmt.Errorf("a server whose working directory cannot be seen cannot be guarded: %w", err)
 	}
-	return s.pid, nil
+	return pid, nil
+}
+
+// fork has the spawner's thread call f.
+func (t *processTable) fork(f func() (pid int, err error)) (int, error) {
+	result := make(chan spawned, 1)
+	t.orders <- order{f, result}
+	s := <-result
+	return s.pid, s.err
 }
 
 func spawn(r request) (int, error) {
@@ -113,7 +122,7 @@ func spawn(r request) (int, error) {
 	}
 	// A plain user can only be itself, and may not even set its own groups again.
 	if o := r.Owner; o != nil && os.Geteuid() == 0 {
-		sys.Credential = &syscall.Credential{Uid: o.UID, Gid: o.GID, Groups: o.Groups}
+		sys.Credential = o.credential()
 	}
 	pid, err := syscall.ForkExec(r.Argv[0], r.Argv, &syscall.ProcAttr{
 		Dir:   r.DataDir, // so that a scan sees it from its first instruction on
@@ -125,6 +134,10 @@ func spawn(r request) (int, error) {
 		return 0, &os.PathError{Op: "exec", Path: r.Argv[0], Err: err}
 	}
 	return pid, nil
+}
+
+func (o *Owner) credential() *syscall.Credential {
+	return &syscall.Credential{Uid: o.UID, Gid: o.GID, Groups: o.Groups}
 }
 
 // openLog opens the file a server's output goes to; without a path it joins the

@@ -26,6 +26,7 @@ func (k *keeper) promote(session uint64, r request, answer func(error)) {
 	p := promotion{inst: i, armed: i.writable, term: r.Term, answer: answer}
 	// guard: armed-before-promote — SAFETY 2 "the deadline is armed before the promote signal".
 	i.writable = true
+	k.keepGate(k.clock.Now()) // it gets ready beside the promotion
 	k.job = true
 	until, clock, files, jobs := k.lease.at, k.clock, k.files, k.jobs
 	k.beside(func() {

@@ -8,7 +8,9 @@ import (
 
 // ProtocolVersion is the version of the socket protocol spoken by this build. A
 // guard is often older than its worker: fields may be added, none may change.
-const ProtocolVersion = 1
+//
+// Version 2 knows gates.
+const ProtocolVersion = 2
 
 // maxLine is the longest message in bytes; promotion with its history files is
 // by far the largest one, at a few KiB.
@@ -47,6 +49,8 @@ type request struct {
 	Mode      Mode              `json:"mode,omitempty"`
 	On        bool              `json:"on,omitempty"`
 	Force     bool              `json:"force,omitempty"`
+	Renewed   time.Duration     `json:"renewed_boottime_ns,omitempty"`
+	Gate      *Gate             `json:"gate,omitempty"`
 }
 
 // reply answers the request of the same id.
@@ -83,6 +87,7 @@ type Status struct {
 	LastKill  time.Duration `json:"last_kill_ns,omitempty"` // from the first signal to the proof; 0 when never
 	Server    *Server       `json:"server,omitempty"`       // nil when none
 	LastExit  *Event        `json:"last_exit,omitempty"`    // the latest exited event of this guard
+	Gate      *GateStatus   `json:"gate,omitempty"`         // nil when the server wants none
 }
 
 // State says where a server is in its life.

@@ -17,6 +17,7 @@ type StartOptions struct {
 	LogPath  string   // stdout and stderr are appended to it; empty: the guard's stderr
 	Writable bool
 	Term     int64
+	Gate     *Gate // who confirms its commits while it may write; nil: nobody
 }
 
 // Started names a server the guard now holds.
@@ -31,7 +32,7 @@ type Started struct {
 func (c *Client) Start(ctx context.Context, o StartOptions) (Started, error) {
 	r, err := c.call(ctx, request{
 		Op: "start", Argv: o.Argv, Env: o.Env, DataDir: o.DataDir, Owner: o.Owner,
-		LogPath: o.LogPath, Writable: o.Writable, Term: o.Term,
+		LogPath: o.LogPath, Writable: o.Writable, Term: o.Term, Gate: o.Gate,
 	})
 	return Started{r.Instance, r.PID}, err
 }
@@ -51,6 +52,20 @@ func (c *Client) Adopt(ctx context.Context, pid int, dataDir string, writable bo
 // there was something to stop.
 func (c *Client) Deadline(ctx context.Context, term int64, at, margin time.Duration) error {
 	_, err := c.call(ctx, request{Op: "deadline", Term: term, At: at, Margin: margin})
+	return err
+}
+
+// Renewed is Deadline that also says when the renewal it comes from was sent: after a
+// jump of the clocks the gate confirms nothing until a renewal that began later.
+func (c *Client) Renewed(ctx context.Context, term int64, renewed, at, margin time.Duration) error {
+	_, err := c.call(ctx, request{Op: "deadline", Term: term, Renewed: renewed, At: at, Margin: margin})
+	return err
+}
+
+// Gate says which gate the running server wants from now on; nil for none. A guard
+// that is older than gates answers ErrUnknownRequest.
+func (c *Client) Gate(ctx context.Context, g *Gate) error {
+	_, err := c.call(ctx, request{Op: "gate", Gate: g})
 	return err
 }
 

@@ -17,6 +17,7 @@ type lease struct {
 	ended   int64         // highest term that may never be extended again
 	at      time.Duration // deadline on CLOCK_BOOTTIME; 0 when there is none
 	margin  time.Duration // time to stop the server in, after the deadline
+	renewed time.Duration // when the renewal that moved it was sent; 0 when not told
 }
 
 // enter admits a worker session. Equal numbers are refused too: two workers that

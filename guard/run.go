@@ -33,8 +33,11 @@ type Options struct {
 	// UntilParentExits ends the server and the guard at end of file on ParentPipe.
 	UntilParentExits bool
 	ParentPipe       int // inherited file descriptor, read end
-	Log              *slog.Logger
-	Version          string
+	// Gate are the arguments (the name first) with which this program, run again, is a
+	// gate; empty: there are none.
+	Gate    []string
+	Log     *slog.Logger
+	Version string
 }
 
 // Run is the body of the guard process. It returns nil when nothing is left to
@@ -71,8 +74,17 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("open the guard's socket: %w", err)
 	}
 	defer listener.Close()
-	k := newKeeper(clock, newProcessTable(resetOOM), dataFiles{}, log,
+	table := newProcessTable(resetOOM)
+	k := newKeeper(clock, table, dataFiles{}, log,
 		Status{Protocol: ProtocolVersion, Version: o.Version, PID: os.Getpid()})
+	if len(o.Gate) > 0 {
+		page, err := NewPage()
+		if err != nil {
+			return err
+		}
+		defer page.close()
+		k.gates = &gateProcesses{table, page, o.Gate}
+	}
 	if err := k.remember(o.StateDir); err != nil {
 		return err
 	}

@@ -237,6 +237,7 @@ type world struct {
 	clock *bubbleClock
 	procs *table
 	disk  *disk
+	gates *house
 	k     *keeper
 	quit  chan struct{}
 	ended chan struct{} // closed when the guard has ended
@@ -262,6 +263,8 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 		w.clock.spun = func() { t.Errorf("the guard woke %d times: it spins", mostWakes) }
 		w.k = newKeeper(w.clock, w.procs, w.disk, slog.New(slog.DiscardHandler), Status{Protocol: 1, PID: 1})
 		w.k.quit = w.quit
+		w.gates = &house{procs: w.procs, clock: w.clock}
+		w.k.gates = w.gates
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			defer close(w.ended)

@@ -23,6 +23,7 @@ func (a *app) guard() *cobra.Command {
 		run: func(cmd *cobra.Command, _ []string) error {
 			options.UntilParentExits = options.ParentPipe > 0
 			options.Version = version
+			options.Gate = []string{"pgkeeper", "gate", "--runtime-dir", options.RuntimeDir, "--log-type", form, "--log-level", level}
 			options.Log = logger(form, parseLevel(level), a.err)
 			return guard.Run(cmd.Context(), options)
 		},
