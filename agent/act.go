@@ -116,7 +116,8 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	if _, long := a.(election.Checkpoint); long {
 		limit = checkpointLimit
 	}
-	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Settings: l.config.settings, Upstream: up}}}
+	l.config.gated = l.config.gated || l.config.settings.CommitGate
+	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Settings: l.config.settings, Upstream: up, Gated: l.config.gated}}}
 }
 
 // onJob starts long work.
@@ -136,6 +137,7 @@ func (l *Loop) onJob(a election.Action) []Effect {
 			o.Wish.Request = nil
 		}
 	}
+	l.config.gated = l.config.gated || l.config.settings.CommitGate
 	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
 	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance()}}}
 }

@@ -79,6 +79,8 @@ type (
 		Action   election.Action
 		Settings cluster.Settings
 		Upstream *election.Upstream
+		// Gated tells that the server may have a gate: the guard is asked.
+		Gated bool
 	}
 	// OnJob is long work. The rest is what the action needs beside.
 	OnJob struct {

@@ -217,6 +217,10 @@ func (l *Loop) foldGuardUp(st guard.Status) []Effect {
 	}
 	if st.Server != nil {
 		g.Running, g.Instance, g.Writable = true, st.Server.Instance, st.Server.Writable
+		l.config.gated = st.Gate != nil
+		if st.Gate == nil && l.config.settings.CommitGate {
+			l.config.applied = -1 // a guard that adopted the server knows of no gate: tell it
+		}
 	}
 	l.stale("the guard was just connected")
 	l.config.pausing = false

@@ -79,6 +79,8 @@ type configState struct {
 	problem  string
 	// applied is the revision the server was last configured with.
 	applied int64
+	// gated tells that the server may have a gate, wanted or not any more.
+	gated bool
 	// pausing: the guard was told to pause or resume and has not answered;
 	// pauseAt is when to tell it again after a refusal.
 	pausing bool

@@ -93,6 +93,7 @@ func (l *Loop) memberNow() *cluster.Member {
 	*k = cluster.MemberKeeper{
 		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.server.progress,
 		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
+		Gate: node.Gate,
 	}
 	*m = cluster.Member{
 		Name: l.id.Name, ConnURL: l.id.ConnURL, APIURL: l.id.APIURL, ProxyURL: l.id.ProxyURL,

@@ -17,6 +17,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	status   func() *cluster.Status
+	gate     *gateMetrics
 
 	store     *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
@@ -69,10 +70,10 @@ func (f family) histogram(labels prometheus.Labels) *prometheus.HistogramVec {
 
 func newMetrics(scope, name string) *metrics {
 	labels := prometheus.Labels{"scope": scope, "name": name}
-	m := &metrics{registry: prometheus.NewRegistry(), status: func() *cluster.Status { return nil },
+	m := &metrics{registry: prometheus.NewRegistry(), status: func() *cluster.Status { return nil }, gate: &gateMetrics{labels: labels},
 		store: storeFamily.histogram(labels), decisions: decisionFamily.counter(labels), renewals: renewalFamily.counter(labels),
 		steps: stepFamily.counter(labels), phases: takeoverFamily.histogram(labels), spent: phaseFamily.histogram(labels)}
-	m.registry.MustRegister(m.store, m.decisions, m.renewals, m.steps, m.phases, m.spent, &gauges{metrics: m, labels: labels})
+	m.registry.MustRegister(m.store, m.decisions, m.renewals, m.steps, m.phases, m.spent, &gauges{metrics: m, labels: labels}, m.gate)
 	return m
 }
 
@@ -192,6 +193,10 @@ var gaugeTable = []gauge{
 		}},
 	{"pgkeeper_pending_restart", "1 while a changed parameter waits for a restart.",
 		func(s *cluster.Status, _ cluster.Instant) float64 { return boolean(len(s.PendingRestart) > 0) }},
+	{"pgkeeper_gate_connected", "1 while the primary's commits are confirmed by its gate; 0 while they wait for one, and without commit_gate.",
+		func(s *cluster.Status, _ cluster.Instant) float64 {
+			return boolean(s.Node.Good() && s.Node.Value.Gate == cluster.GateConnected)
+		}},
 	{"pgkeeper_dcs_reachable", "1 while the newest look at the store succeeded.",
 		func(s *cluster.Status, _ cluster.Instant) float64 { return boolean(s.View.Good()) }},
 	{"pgkeeper_loop_age_seconds", "Time since the loop last stepped.",

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 )
 
 var update = flag.Bool("update", false, "write golden files")
@@ -26,7 +28,7 @@ func TestTheMetricsPageSaysWhatTheCodeHas(t *testing.T) {
 	for _, g := range gaugeTable {
 		fmt.Fprintf(&b, "| `%s` | gauge | | %s |\n", g.name, g.help)
 	}
-	for _, f := range []family{decisionFamily, renewalFamily, stepFamily, storeFamily, takeoverFamily, phaseFamily} {
+	for _, f := range []family{decisionFamily, renewalFamily, stepFamily, storeFamily, takeoverFamily, phaseFamily, gateDelayFamily, gateWithheldFamily, gateStartsFamily} {
 		kind, labels := "counter", ""
 		if f.buckets > 0 {
 			kind = "histogram"
@@ -57,12 +59,23 @@ func TestAScrapeShowsALeadingMember(t *testing.T) {
 	m := newMetrics("s", "pg1")
 	status := r.loop.Status(0)
 	m.status = func() *cluster.Status { return status }
+	m.gate.status = func(context.Context) *guard.GateStatus {
+		st := &guard.GateStatus{Starts: 2, Report: guard.GateReport{Withheld: 3, DelaySum: time.Second}}
+		st.Report.Delays[0], st.Report.Delays[1], st.Report.Delays[guard.DelayBuckets-1] = 5, 2, 1
+		return st
+	}
 	m.step(status)
 	m.observeStore("txn", time.Millisecond, nil)
 	answer := httptest.NewRecorder()
 	m.handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
 		`pgkeeper_term{name="pg1",scope="s"} 61`,
+		`pgkeeper_gate_connected{name="pg1",scope="s"} 0`,
+		`pgkeeper_gate_confirmation_delay_seconds_bucket{name="pg1",scope="s",le="1.6e-05"} 5`,
+		`pgkeeper_gate_confirmation_delay_seconds_bucket{name="pg1",scope="s",le="3.2e-05"} 7`,
+		`pgkeeper_gate_confirmation_delay_seconds_count{name="pg1",scope="s"} 8`,
+		`pgkeeper_gate_withheld_total{name="pg1",scope="s"} 3`,
+		`pgkeeper_gate_starts_total{name="pg1",scope="s"} 2`,
 		`pgkeeper_postgres_timeline{name="pg1",scope="s"} 1`,
 		`pgkeeper_decisions_total{name="pg1",reason="leading",scope="s"} 1`,
 		`pgkeeper_dcs_request_duration_seconds_count{name="pg1",op="txn",outcome="ok",scope="s"} 1`,

@@ -73,7 +73,11 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 	if g == nil {
 		return errNoGuard
 	}
-	if err := n.prepareStart(ctx, do, writable, up); err != nil {
+	gate, err := n.gateForStart(ctx, do.Settings)
+	if err != nil {
+		return err
+	}
+	if err := n.prepareStart(ctx, do, writable, up, gate); err != nil {
 		return err
 	}
 	spec, err := n.pg.StartSpec(writable, do.Settings)
@@ -83,6 +87,9 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 	o := guard.StartOptions{
 		Argv: spec.Argv, Env: spec.Env, DataDir: spec.DataDir, LogPath: spec.LogPath, Writable: writable, Term: int64(do.Term),
 		Owner: &guard.Owner{UID: spec.UID, GID: spec.GID, Groups: spec.Groups},
+	}
+	if gate != "" {
+		o.Gate = n.gateNamed(gate)
 	}
 	started, err := n.startByGuard(ctx, g, o)
 	if err != nil {
@@ -117,17 +124,20 @@ func (n *Node) brief(ctx context.Context, call func(context.Context) error) erro
 }
 
 // prepareStart has signal file and configuration say what the start means.
-func (n *Node) prepareStart(ctx context.Context, do OnJob, writable bool, up *election.Upstream) error {
+func (n *Node) prepareStart(ctx context.Context, do OnJob, writable bool, up *election.Upstream, gate string) error {
 	if err := n.pg.SetStandbySignal(!writable); err != nil {
 		return err
 	}
 	if !n.configured.Load() {
-		return n.configure(ctx, do.Settings, up, false)
+		_, err := n.configure(ctx, do.Settings, up, gate)
+		return err
 	}
 	if up != nil {
-		return n.pg.WriteUpstream(n.upstream(*up, do.Settings))
+		if err := n.pg.WriteUpstream(n.upstream(*up, do.Settings)); err != nil {
+			return err
+		}
 	}
-	return nil
+	return n.pg.WriteGate(gate)
 }
 
 // awaitUp waits until the server answers queries, for as long as its recovery
@@ -227,6 +237,10 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
+	}
+	// guard: gate_before_promotion — SAFETY 3 "a new primary has its names in force before it is promoted"
+	if err := n.gateBeforePromotion(ctx, do); err != nil {
+		return err
 	}
 	files, err := n.pg.HistoryFiles(do.Node.Timeline, timeline)
 	if err != nil {

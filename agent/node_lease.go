@@ -28,7 +28,7 @@ func (n *Node) onLease(ctx context.Context, do OnLease) Event {
 		e.Term = lease.Term()
 	}
 	if from := runsFrom(do, at); !from.Never() {
-		if err := n.deadline(ctx, e.Term, from.Add(do.Settings.TTL-do.Margin), do.Margin); err != nil {
+		if err := n.deadline(ctx, e.Term, from, do.Settings.TTL, do.Margin); err != nil {
 			// The store's word counts, the guard's deadline stays where it was:
 			// what needs it is refused until a renewal brings it.
 			n.log.Warn("deadline not moved", "term", int64(e.Term), "error", err.Error())
@@ -55,12 +55,12 @@ func runsFrom(do OnLease, at cluster.Instant) cluster.Instant {
 	return 0
 }
 
-func (n *Node) deadline(ctx context.Context, term cluster.Term, at cluster.Instant, margin time.Duration) error {
+func (n *Node) deadline(ctx context.Context, term cluster.Term, from cluster.Instant, ttl, margin time.Duration) error {
 	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
 	}
-	return g.Deadline(ctx, int64(term), time.Duration(at), margin)
+	return g.Renewed(ctx, int64(term), time.Duration(from), time.Duration(from.Add(ttl-margin)), margin)
 }
 
 func outcome(err error) Outcome {

@@ -34,7 +34,7 @@ func (n *Node) onServer(ctx context.Context, do OnServer) error {
 	case election.Checkpoint:
 		return n.checkpoint(ctx, a)
 	case election.Reload:
-		return n.configure(ctx, do.Settings, do.Upstream, true)
+		return n.reconfigure(ctx, do.Settings, do.Upstream, do.Gated)
 	}
 	return fmt.Errorf("no such server action: %s", actionName(do.Action))
 }
@@ -59,11 +59,31 @@ func (n *Node) upstream(up election.Upstream, s cluster.Settings) postgres.Upstr
 	return to
 }
 
-// configure writes the server's configuration files, and has a running server
-// read them when they changed.
-func (n *Node) configure(ctx context.Context, s cluster.Settings, up *election.Upstream, running bool) error {
+// reconfigure brings a configuration to the running server, which reads its files when
+// they changed. gated: it has a gate, or should have one.
+func (n *Node) reconfigure(ctx context.Context, s cluster.Settings, up *election.Upstream, gated bool) error {
+	gate, then, err := "", func() error { return nil }, error(nil)
+	if gated {
+		gate, then, err = n.gateOfRunning(ctx, s)
+	}
+	if err != nil {
+		return err
+	}
+	change, err := n.configure(ctx, s, up, gate)
+	if err == nil && change.Reload {
+		err = n.pg.Reload(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return then()
+}
+
+// configure writes the server's configuration files.
+func (n *Node) configure(ctx context.Context, s cluster.Settings, up *election.Upstream, gate string) (postgres.Change, error) {
 	local := n.local.Load()
 	spec := postgres.ConfigSpec{
+		Gate:     gate,
 		Settings: s, Local: local.PostgreSQL.Parameters, PgHBA: local.PostgreSQL.PgHBA, PgIdent: local.PostgreSQL.PgIdent,
 		RecoveryConf: local.PostgreSQL.RecoveryConf,
 	}
@@ -72,12 +92,8 @@ func (n *Node) configure(ctx context.Context, s cluster.Settings, up *election.U
 		spec.Upstream = &to
 	}
 	change, err := n.pg.WriteConfig(ctx, spec)
-	if err != nil {
-		return err
+	if err == nil {
+		n.configured.Store(true)
 	}
-	n.configured.Store(true)
-	if running && change.Reload {
-		return n.pg.Reload(ctx)
-	}
-	return nil
+	return change, err
 }

@@ -53,6 +53,8 @@ type (
 	tuner interface {
 		WriteConfig(ctx context.Context, spec postgres.ConfigSpec) (postgres.Change, error)
 		WriteUpstream(up postgres.Upstream) error
+		WriteGate(gate string) error
+		GateLogin() postgres.Login
 		Follow(ctx context.Context, up postgres.Upstream) error
 		Reload(ctx context.Context) error
 		Checkpoint(ctx context.Context) error
@@ -66,7 +68,8 @@ type (
 		Start(ctx context.Context, o guard.StartOptions) (guard.Started, error)
 		Stop(ctx context.Context, mode guard.Mode) error
 		Promote(ctx context.Context, term int64, dataDir string, history map[string]string) error
-		Deadline(ctx context.Context, term int64, at, margin time.Duration) error
+		Renewed(ctx context.Context, term int64, renewed, at, margin time.Duration) error
+		Gate(ctx context.Context, g *guard.Gate) error
 		EndTerm(ctx context.Context, term int64) error
 		SetPause(ctx context.Context, on bool) error
 		KillLeftovers(ctx context.Context, dataDir string) (int, error)

@@ -187,6 +187,7 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	w.node.post = func(e Event) { w.driver.Post(ctx, e) }
 	link := newGuardLink(w.Config.Keeper.RuntimeDir, w.Config.PostgreSQL.DataDir, w.Version, w.node.post, w.ttl, w.Log)
 	w.node.link = link
+	w.metrics.gate.status = w.node.gateStatus
 	if err := w.alone(ctx); err != nil {
 		return err
 	}

@@ -66,6 +66,8 @@ type MemberKeeper struct {
 	Reason Reason `json:"reason,omitempty"`
 	// Progress of a running job in words ("clone 43%, 12s left").
 	Progress string `json:"progress,omitempty"`
+	// Gate is how a primary's commits wait for its gate.
+	Gate GateState `json:"commit_gate,omitempty"`
 }
 
 // Tags are a member's tags as configured; values are bool, number or string.
@@ -190,7 +192,7 @@ func sameKeeper(a, b *MemberKeeper) bool {
 		return a == b
 	}
 	return a.Version == b.Version && a.Node == b.Node && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
-		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress
+		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress && a.Gate == b.Gate
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

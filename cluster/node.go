@@ -29,8 +29,10 @@ type NodeState struct {
 	PrimaryConninfo string
 	PrimarySlotName string
 	Walsenders      []Walsender
-	Slots           []Slot
-	PendingRestart  map[string]PendingReason
+	// Gate is whether a primary's commits wait for its gate, and whether that is there.
+	Gate           GateState
+	Slots          []Slot
+	PendingRestart map[string]PendingReason
 	// TimelineHistory are the switch points before Timeline, oldest first,
 	// read from the server's own history file.
 	TimelineHistory History

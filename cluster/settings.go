@@ -28,8 +28,11 @@ type Settings struct {
 	SynchronousStrict   bool
 	SynchronousNodes    int
 	FailsafeMode        bool
-	Pause               bool
-	MemberSlotsTTL      time.Duration
+	// CommitGate has commits of an asynchronous cluster wait for a process that
+	// confirms them only while the lease holds (SAFETY 4).
+	CommitGate     bool
+	Pause          bool
+	MemberSlotsTTL time.Duration
 	// Slots are permanent replication slots by name.
 	Slots map[string]map[string]any
 	// IgnoreSlots are matchers of slots pgkeeper leaves alone.

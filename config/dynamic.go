@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -56,6 +57,7 @@ func (r *report) settings(n *node, prefix string, last cluster.Settings) cluster
 		r.problems = append(r.problems, p)
 	}
 	r.timing(n, prefix, &d.settings, last)
+	r.gate(n, prefix, &d.settings)
 	r.parameters(n.at("postgresql.parameters"), join(prefix, "postgresql.parameters"))
 	return d.settings
 }
@@ -126,6 +128,25 @@ func (r *report) timing(n *node, prefix string, s *cluster.Settings, last cluste
 	if text := s.TimingWarning(time.Second); text != "" {
 		pos, value := at("ttl")
 		r.add(Warning, pos, join(prefix, "ttl"), value, text, "")
+	}
+}
+
+// gate refuses what would take the place of the gate's name.
+func (r *report) gate(n *node, prefix string, s *cluster.Settings) {
+	if !s.CommitGate {
+		return
+	}
+	refuse := func(why, fix string) {
+		r.add(Error, n.at("commit_gate").pos, join(prefix, "commit_gate"), "on", why, fix)
+		s.CommitGate = false
+	}
+	if s.SynchronousMode != "off" {
+		refuse("does not go with synchronous_mode, whose standbys confirm commits themselves", "turn one of them off")
+	}
+	for name := range s.PostgreSQL.Parameters {
+		if strings.EqualFold(name, "synchronous_standby_names") {
+			refuse("sets synchronous_standby_names, which postgresql.parameters sets too", "remove it there, or turn commit_gate off")
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ func TestABadDynamicValueKeepsItsFieldAndIsNamed(t *testing.T) {
 		{"a wrong type", `{"maximum_lag_on_failover":"far","pause":true}`, "error: dynamic configuration: maximum_lag_on_failover: must be bytes, or a number with kB, MB, GB or TB (value \"far\")\n", func(s cluster.Settings) bool { return s.MaximumLagOnFailover == 77 && s.Pause }},
 		{"a timing that cannot hold", `{"ttl":1,"loop_wait":1}`, "error: dynamic configuration: ttl: ttl is 1s, but the least etcd can keep is 2s: raise ttl (value \"1\")\n", func(s cluster.Settings) bool { return s.TTL == 20*time.Second }},
 		{"a mode that is not built", `{"synchronous_mode":true}`, "error: dynamic configuration: synchronous_mode: is known to Patroni and not built yet, and to ignore it would do something else than it asks for (value \"true\"); acknowledged commits would not be protected: turn it off, or stay with Patroni until it is built\n", func(s cluster.Settings) bool { return s.SynchronousMode == "off" }},
+		{"a gate beside other names", `{"commit_gate":"on","postgresql":{"parameters":{"Synchronous_Standby_Names":"pg2"}}}`, "error: dynamic configuration: commit_gate: sets synchronous_standby_names, which postgresql.parameters sets too (value \"on\"); remove it there, or turn commit_gate off\n", func(s cluster.Settings) bool { return !s.CommitGate }},
 		{"an unknown key", `{"tttl":20}`, "warning: dynamic configuration: tttl: is not a known key; did you mean ttl?\n", func(s cluster.Settings) bool { return s.TTL == cluster.DefaultTTL }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,6 +67,25 @@ func TestDefaultsYieldToAShortTTLInSilenceAndWrittenValuesWithAWarning(t *testin
 	equal(t, "warnings", len(problems.Warnings()), 2)
 	equal(t, "errors", len(problems.Errors()), 0)
 	equal(t, "timing as Patroni corrects it", []time.Duration{s.LoopWait, s.RetryTimeout}, []time.Duration{time.Second, 9 * time.Second})
+}
+
+func TestTheCommitGateIsForAsynchronousClusters(t *testing.T) {
+	for raw, want := range map[string]bool{`{"commit_gate":"on"}`: true, `{"commit_gate":true}`: true, `{"commit_gate":"off"}`: false, `{}`: false} {
+		s, problems := Dynamic(json.RawMessage(raw))
+		equal(t, raw, s.CommitGate, want)
+		equal(t, "problems of "+raw, problems.String(), "")
+	}
+	var r report
+	s := cluster.DefaultSettings()
+	s.CommitGate, s.SynchronousMode = true, "quorum"
+	n, err := parseJSON([]byte(`{"commit_gate":true}`), storeConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.gate(n, "", &s)
+	if len(r.problems) != 1 || s.CommitGate {
+		t.Errorf("beside synchronous_mode: %v, gate %t", r.problems, s.CommitGate)
+	}
 }
 
 func TestMergeIsPatronisPatch(t *testing.T) {

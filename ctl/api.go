@@ -174,7 +174,8 @@ type Status struct {
 		Version string `json:"version"`
 	} `json:"patroni"`
 	Keeper struct {
-		Version string `json:"version"`
+		Version    string            `json:"version"`
+		CommitGate cluster.GateState `json:"commit_gate"`
 	} `json:"pgkeeper"`
 }
 
@@ -201,7 +202,7 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 		o.Members = append(o.Members, row)
 	}
 	slices.SortFunc(o.Members, func(x, y Member) int { return strings.Compare(x.Name, y.Name) })
-	a.fill(ctx, &o)
+	o.Gate = gateWords(settings, a.fill(ctx, &o))
 	o.Notes = append(o.Notes, o.leaderNote()...)
 	if o.Leader == "" {
 		o.NoLeader = a.noLeader(o)
@@ -229,8 +230,9 @@ func (a *API) read(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-// fill asks all members at once for what /cluster does not carry.
-func (a *API) fill(ctx context.Context, o *Overview) {
+// fill asks all members at once for what /cluster does not carry, and returns what the
+// leader says of its gate.
+func (a *API) fill(ctx context.Context, o *Overview) (gate cluster.GateState) {
 	statuses := Statuses(ctx, a, o.Members)
 	for i := range o.Members {
 		s, ok := statuses[o.Members[i].Name]
@@ -238,10 +240,14 @@ func (a *API) fill(ctx context.Context, o *Overview) {
 			continue
 		}
 		o.Members[i].Paused = s.Pause
+		if o.Members[i].Leads() {
+			gate = s.Keeper.CommitGate
+		}
 		if s.SystemIdentifier != "" {
 			o.SystemID = s.SystemIdentifier
 		}
 	}
+	return gate
 }
 
 // Statuses asks every member for /patroni, all at once; who does not answer

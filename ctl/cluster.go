@@ -72,6 +72,9 @@ type Overview struct {
 	// waits.
 	TTL      time.Duration
 	LoopWait time.Duration
+	// Gate says in words how the primary's commits wait for its gate; empty when they
+	// do not, and should not.
+	Gate string
 	// Notes are other things an operator should know, one line each.
 	Notes []string
 }

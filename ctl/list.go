@@ -100,6 +100,9 @@ func footer(o Overview) []string {
 	if o.Paused {
 		lines = append(lines, "Maintenance mode: on")
 	}
+	if o.Gate != "" {
+		lines = append(lines, "Commit gate: "+o.Gate)
+	}
 	if o.Switchover != "" {
 		lines = append(lines, "Switchover "+o.Switchover)
 	}

@@ -160,3 +160,23 @@ func TestDSNSaysWhyThereIsNone(t *testing.T) {
 		})
 	}
 }
+
+func TestListShowsHowCommitsWaitForTheGate(t *testing.T) {
+	for _, c := range []struct{ config, gate, want string }{
+		{`"commit_gate":"on"`, `"commit_gate":"connected"`, "Commit gate: on, connected"},
+		{`"commit_gate":"on"`, `"commit_gate":"not connected"`, "Commit gate: not connected, commits wait for it"},
+		{`"commit_gate":"on"`, `"reason":"leading"`, "Commit gate: on, not in force on the primary"},
+		{`"ttl":20`, `"reason":"leading"`, ""},
+	} {
+		r := newRig(t, with(healthy(), "config", "{"+c.config+"}",
+			"members/pg1", member("pg1", `"role":"primary","pgkeeper":{"version":"1","node":"n",`+c.gate+`}`)))
+		if err := r.List(t.Context(), ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		_, got, _ := strings.Cut(r.out.String(), "Commit gate")
+		got, _, _ = strings.Cut(got, "\n")
+		if _, want, _ := strings.Cut(c.want, "Commit gate"); strings.TrimSpace(got) != strings.TrimSpace(want) {
+			t.Errorf("%s with %s: %q, want %q in\n%s", c.config, c.gate, got, c.want, r.out.String())
+		}
+	}
+}

@@ -33,6 +33,11 @@ func FromView(scope string, v cluster.View, settings cluster.Settings) Overview 
 	}
 	o.Switchover = switchoverWords(v)
 	o.Notes = slices.Concat(o.Notes, o.leaderNote(), promotionNote(v))
+	state := cluster.GateOff
+	if m, ok := v.LeaderMember(); ok && m.Keeper != nil {
+		state = m.Keeper.Gate
+	}
+	o.Gate = gateWords(settings, state)
 	return o
 }
 
@@ -116,6 +121,19 @@ func listed(list, name string) bool {
 		}
 	}
 	return false
+}
+
+// gateWords says how commits wait for the gate; empty when nobody asked for that.
+func gateWords(settings cluster.Settings, state cluster.GateState) string {
+	switch {
+	case state == cluster.GateMissing:
+		return "not connected, commits wait for it"
+	case settings.CommitGate && state == cluster.GateOff:
+		return "on, not in force on the primary"
+	case state == cluster.GateConnected:
+		return "on, connected"
+	}
+	return ""
 }
 
 // switchoverWords tells how far a switchover has come; empty when none is.

@@ -31,6 +31,9 @@ type ConfigSpec struct {
 	// RestoreCommand lets restore_command of the recovery configuration stand.
 	// It is off while a standby streams: a promotion runs it five times.
 	RestoreCommand bool
+	// Gate is the name commits wait for; empty for none. A standby has it too, so that
+	// it is in force before a promotion.
+	Gate string
 }
 
 // Change tells what the running server must do to live by the new files.
@@ -96,7 +99,7 @@ func (s *Server) renderConf(spec ConfigSpec) string {
 	for _, name := range sortedKeys(recovery) {
 		writeParameter(&b, name, recovery[name])
 	}
-	return b.String()
+	return withGate(b.String(), spec.Gate)
 }
 
 // recoveryParameters is the recovery section. It is written on a primary too:
@@ -162,7 +165,7 @@ func (s *Server) writeFiles(spec ConfigSpec, text string) (changed bool, err err
 		}
 		changed = changed || wrote
 	}
-	stripped, err := s.stripAuto()
+	stripped, err := s.stripAuto(spec.Gate != "")
 	return changed || stripped, err
 }
 
@@ -215,7 +218,7 @@ var parameterName = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_.]*)`)
 
 // stripAuto takes recovery parameters out of postgresql.auto.conf: they would win
 // over the generated file, and a backup tool may have written a stale upstream.
-func (s *Server) stripAuto() (bool, error) {
+func (s *Server) stripAuto(gated bool) (bool, error) {
 	content, found, err := readOptional(s.data(autoName))
 	if err != nil || !found {
 		return false, err
@@ -223,7 +226,11 @@ func (s *Server) stripAuto() (bool, error) {
 	lines := strings.SplitAfter(string(content), "\n")
 	kept := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 		name := parameterName.FindStringSubmatch(line)
-		return name != nil && slices.Contains(recoveryParameters, strings.ToLower(name[1]))
+		if name == nil {
+			return false
+		}
+		set := strings.ToLower(name[1])
+		return slices.Contains(recoveryParameters, set) || gated && set == gateParameter
 	})
 	if len(kept) == len(lines) {
 		return false, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -29,6 +30,7 @@ const (
 	colReceiver
 	colSenders
 	colSlots
+	colSyncNames
 )
 
 // lookSQL is everything Look wants to know, in one statement. CASE keeps
@@ -54,7 +56,8 @@ select pg_is_in_recovery(), current_setting('server_version_num'),
   (select json_agg(json_build_object('name', slot_name, 'type', slot_type, 'active', active,
      'restart', restart_lsn::text, 'status', wal_status, 'plugin', plugin, 'database', database,
      'temporary', temporary) order by slot_name)
-   from pg_replication_slots)`
+   from pg_replication_slots),
+  current_setting('synchronous_standby_names')`
 
 // fastSQL is LookFast's share of it. The fifth column is a WAL file's timeline in
 // hexadecimal on a primary, a decimal timeline on a standby.
@@ -135,7 +138,9 @@ func (s *Server) fillRunning(ctx context.Context, n *cluster.NodeState, row look
 	} else {
 		n.Mode = cluster.ModePrimary
 		n.WriteLSN = r.lsn(colFlush)
+		n.Gate = gateIn(n.Walsenders, r.text(colSyncNames))
 	}
+	n.Walsenders = slices.DeleteFunc(n.Walsenders, func(w cluster.Walsender) bool { return cluster.IsGate(w.Name) })
 	if r.err != nil {
 		return r.err
 	}

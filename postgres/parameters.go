@@ -75,6 +75,9 @@ func (s *Server) forcedFrom(settings cluster.Settings) map[string]string {
 	for _, p := range forcedParameters {
 		forced[p.name] = p.value(configured[p.name])
 	}
+	if n, err := strconv.Atoi(forced["max_wal_senders"]); err == nil && settings.CommitGate {
+		forced["max_wal_senders"] = strconv.Itoa(n + 1) // the gate takes none that is meant for others
+	}
 	if name := configured["cluster_name"]; name != "" {
 		forced["cluster_name"] = name
 	}

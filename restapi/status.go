@@ -72,6 +72,8 @@ type keeperJSON struct {
 	ConfigError string         `json:"config_error,omitempty"`
 	ServerError string         `json:"server_error,omitempty"`
 	StoreError  string         `json:"store_error,omitempty"`
+	// CommitGate is how a primary's commits wait for its gate.
+	CommitGate cluster.GateState `json:"commit_gate,omitempty"`
 }
 
 // rendered is the status JSON of one Status, up to the fields that move with the
@@ -212,6 +214,7 @@ func (s *Server) newKeeperJSON(f facts) keeperJSON {
 		Version: version, Reason: f.Reason, Detail: f.Detail,
 		Mode: f.Node.Value.Mode.String(), Term: f.Term, Job: f.Job, Progress: f.Progress,
 		ConfigError: f.ConfigError, ServerError: f.Node.Err, StoreError: f.View.Err,
+		CommitGate: f.Node.Value.Gate,
 	}
 }
 

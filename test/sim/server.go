@@ -88,6 +88,12 @@ func (s server) Disk(ctx context.Context) (cluster.NodeState, error) {
 // Close implements agent.Server.
 func (s server) Close() {}
 
+// WriteGate implements agent.Server: this model has no gate.
+func (s server) WriteGate(string) error { return nil }
+
+// GateLogin implements agent.Server.
+func (s server) GateLogin() postgres.Login { return postgres.Login{} }
+
 // StartSpec implements agent.Server.
 func (s server) StartSpec(bool, cluster.Settings) (postgres.Start, error) {
 	p := s.n.pg

@@ -23,24 +23,40 @@ const (
 	Worker     Process = "worker"
 	Guard      Process = "guard"
 	Postmaster Process = "postmaster"
+	Gate       Process = "gate"
 )
 
 // ErrNoProcess says that the process does not run.
 var ErrNoProcess = errors.New("does not run")
 
 // PID finds a process: the agent's three by their locks, of which the kernel
-// knows the holder, the postmaster by its pid file and working directory.
+// knows the holder, the postmaster by its pid file and working directory, the gate by
+// its command line.
 func (n *Node) PID(p Process) (int, error) {
 	pid := 0
-	if p == Postmaster {
+	switch p {
+	case Postmaster:
 		pid = n.postmaster()
-	} else {
+	case Gate:
+		pid = n.gate()
+	default:
 		pid = lockHolder(filepath.Join(n.RuntimeDir(), string(p)+".lock"))
 	}
 	if pid == 0 || !demo.Belongs(pid, n.dir) {
 		return 0, fmt.Errorf("the %s of %s %w", p, n.Name, ErrNoProcess)
 	}
 	return pid, nil
+}
+
+// gate is the process that confirms commits; it has no lock.
+func (n *Node) gate() int {
+	for _, pid := range n.PIDs() {
+		line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 1 && words[1] == string(Gate) {
+			return pid
+		}
+	}
+	return 0
 }
 
 func (n *Node) postmaster() int {

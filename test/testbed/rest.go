@@ -32,6 +32,7 @@ type Status struct {
 		StoreError  string `json:"store_error"`
 		ServerError string `json:"server_error"`
 		LeaseMs     int64  `json:"lease_ms_left"`
+		CommitGate  string `json:"commit_gate"`
 	} `json:"pgkeeper"`
 }
 

@@ -1,0 +1,280 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// gatehouse is a server and its guard that write down what concerns the gate.
+type gatehouse struct {
+	promotee
+	status guard.Status
+	did    []string
+	name   string // that the server's file has
+	gate   *guard.Gate
+}
+
+func newGatehouse(t *testing.T, status guard.Status) (*gatehouse, *Node) {
+	t.Helper()
+	h := &gatehouse{status: status, promotee: promotee{lands: 7, exited: make(chan struct{})}}
+	n := NewNode(Parts{Server: h, Link: gatehouseLink{h: h}, Clock: realClock{}, Config: &config.Config{Name: "pg1"},
+		Log: slog.New(slog.DiscardHandler), Post: func(Event) {}})
+	return h, n
+}
+
+func (h *gatehouse) note(what string) { h.did = append(h.did, what) }
+
+func (h *gatehouse) Status(context.Context) (guard.Status, error) { return h.status, nil }
+
+func (h *gatehouse) Gate(_ context.Context, g *guard.Gate) error {
+	h.gate = g
+	if g == nil {
+		h.note("no gate")
+	} else {
+		h.note("gate")
+	}
+	return nil
+}
+
+func (h *gatehouse) GateLogin() postgres.Login {
+	return postgres.Login{SocketDir: "/run/x", Port: "5432", Username: "postgres", Password: "secret", UID: 7}
+}
+
+func (h *gatehouse) WriteConfig(_ context.Context, spec postgres.ConfigSpec) (postgres.Change, error) {
+	h.name = spec.Gate
+	h.note("names")
+	return postgres.Change{Reload: true}, nil
+}
+
+func (h *gatehouse) WriteGate(name string) error {
+	h.name = name
+	h.note("names")
+	return nil
+}
+
+func (h *gatehouse) Reload(context.Context) error { h.note("reload"); return nil }
+
+func (h *gatehouse) Promote(ctx context.Context, term int64, dir string, files map[string]string) error {
+	h.note("promote")
+	return h.promotee.Promote(ctx, term, dir, files)
+}
+
+func (h *gatehouse) SetStandbySignal(bool) error { return nil }
+
+func (h *gatehouse) WriteUpstream(postgres.Upstream) error { return nil }
+
+func (h *gatehouse) StartSpec(bool, cluster.Settings) (postgres.Start, error) {
+	return postgres.Start{Argv: []string{"postgres"}}, nil
+}
+
+func (h *gatehouse) Start(_ context.Context, o guard.StartOptions) (guard.Started, error) {
+	h.gate = o.Gate
+	h.note("start")
+	h.promoted = true // it answers
+	return guard.Started{Instance: "i2"}, nil
+}
+
+type gatehouseLink struct {
+	Link
+	h *gatehouse
+}
+
+func (l gatehouseLink) Guard() Guard                  { return l.h }
+func (l gatehouseLink) Exited(string) <-chan struct{} { return l.h.exited }
+func (l gatehouseLink) Started(guard.Server)          {}
+func (h *gatehouse) expect(t *testing.T, want ...string) { //nolint:unparam // reads as a sentence
+	t.Helper()
+	if !slices.Equal(h.did, want) {
+		t.Errorf("did %q, want %q", h.did, want)
+	}
+}
+
+func gatedSettings(on bool) cluster.Settings {
+	s := cluster.DefaultSettings()
+	s.CommitGate = on
+	return s
+}
+
+func (h *gatehouse) reload(t *testing.T, n *Node, on bool) string {
+	t.Helper()
+	do := OnServer{Action: election.Reload{}, Settings: gatedSettings(on), Upstream: &election.Upstream{}, Gated: true}
+	done, _ := n.Run(t.Context(), do).(ServerDone)
+	return done.Err
+}
+
+func TestAGateIsThereBeforeAnythingWaitsForIt(t *testing.T) {
+	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{Writable: true}})
+	if err := h.reload(t, n, true); err != "" {
+		t.Fatal(err)
+	}
+	h.expect(t, "gate", "names", "reload")
+	if !cluster.IsGate(h.name) || h.gate.Name != h.name {
+		t.Errorf("commits wait for %q, the gate is %+v", h.name, h.gate)
+	}
+	if g := h.gate; g.SocketDir != "/run/x" || g.Port != "5432" || g.User != "postgres" || g.Password != "secret" || g.Owner == nil || g.Owner.UID != 7 {
+		t.Errorf("the gate is to get in by %+v", h.gate)
+	}
+}
+
+func TestAWorkerKeepsTheGateThatItFinds(t *testing.T) {
+	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}})
+	if err := h.reload(t, n, true); err != "" || h.name != "pgkeeper_gate_1" || h.gate.Name != h.name {
+		t.Errorf("%q: commits wait for %q, the gate is %+v", err, h.name, h.gate)
+	}
+}
+
+func TestNothingWaitsForAGateThatAnOlderGuardCannotStart(t *testing.T) {
+	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol - 1, Server: &guard.Server{Writable: true}})
+	if err := h.reload(t, n, true); err != "" {
+		t.Fatal(err)
+	}
+	h.expect(t, "names", "reload")
+	n.configured.Store(true)
+	_ = n.onJob(t.Context(), OnJob{Action: election.StartServer{}, Settings: gatedSettings(true)})
+	if h.name != "" || h.gate != nil {
+		t.Errorf("commits wait for %q, gate %+v", h.name, h.gate)
+	}
+}
+
+func TestTheGateIsTakenOffOnlyUnderALeaseThatHolds(t *testing.T) {
+	now := time.Hour
+	writable := guard.Status{Protocol: gateProtocol, Now: now, Server: &guard.Server{Writable: true}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"},
+		Term: 5, EndedTerm: 4, Deadline: now + time.Minute}
+	for _, c := range []struct {
+		name  string
+		set   func(*guard.Status)
+		taken bool
+	}{
+		{"the lease holds", func(*guard.Status) {}, true},
+		{"the deadline has passed", func(s *guard.Status) { s.Deadline = now }, false},
+		{"the deadline is near", func(s *guard.Status) { s.Deadline = now + gateReserve }, false},
+		{"the term has ended", func(s *guard.Status) { s.EndedTerm = 5 }, false},
+		{"there never was a lease", func(s *guard.Status) { s.Term, s.EndedTerm, s.Deadline = 0, 0, 0 }, false},
+		{"a standby commits nothing", func(s *guard.Status) { s.Server.Writable, s.Deadline = false, 0 }, true},
+		{"a pause has no deadline", func(s *guard.Status) { s.Paused, s.Deadline = true, 0 }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, server := writable, *writable.Server
+			status.Server = &server
+			c.set(&status)
+			h, n := newGatehouse(t, status)
+			err := h.reload(t, n, false)
+			if !c.taken {
+				if !strings.Contains(err, errGateStays.Error()) {
+					t.Errorf("error %q", err)
+				}
+				h.expect(t)
+				return
+			}
+			if err != "" || h.name != "" {
+				t.Errorf("%q: commits wait for %q", err, h.name)
+			}
+			h.expect(t, "names", "reload", "no gate")
+		})
+	}
+}
+
+func TestEachStartHasAGateOfItsOwn(t *testing.T) {
+	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol})
+	seen := map[string]bool{}
+	for range 3 {
+		done, _ := n.onJob(t.Context(), OnJob{Action: election.StartServer{Upstream: &election.Upstream{}}, Settings: gatedSettings(true)}).(JobDone)
+		if done.Err != "" || h.gate == nil || h.gate.Name != h.name || !cluster.IsGate(h.name) || seen[h.name] {
+			t.Fatalf("%q: commits wait for %q, gate %+v, before %v", done.Err, h.name, h.gate, seen)
+		}
+		seen[h.name] = true
+	}
+	h.expect(t, "names", "start", "names", "start", "names", "start")
+	done, _ := n.onJob(t.Context(), OnJob{Action: election.StartServer{Upstream: &election.Upstream{}}, Settings: gatedSettings(false)}).(JobDone)
+	if done.Err != "" || h.name != "" || h.gate != nil {
+		t.Errorf("%q: without commit_gate commits wait for %q, gate %+v", done.Err, h.name, h.gate)
+	}
+}
+
+func TestAServerIsPromotedWithItsGateInForce(t *testing.T) {
+	promote := func(n *Node) JobDone {
+		do := OnJob{Action: election.Promote{Timeline: 7}, Settings: gatedSettings(true), Term: 61, Instance: "i1", Node: cluster.NodeState{Timeline: 1}}
+		done, _ := n.onJob(t.Context(), do).(JobDone)
+		return done
+	}
+	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{}})
+	if done := promote(n); done.Err != "" {
+		t.Error(done.Err)
+	}
+	h.expect(t, "gate", "names", "reload", "promote")
+	h, n = newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}})
+	if done := promote(n); done.Err != "" {
+		t.Error(done.Err)
+	}
+	h.expect(t, "promote")
+}
+
+// statusless is a guard that does not answer.
+type statusless struct{ *gatehouse }
+
+func (statusless) Status(context.Context) (guard.Status, error) {
+	return guard.Status{}, errors.New("no answer")
+}
+
+type statuslessLink struct{ gatehouseLink }
+
+func (l statuslessLink) Guard() Guard { return statusless{l.h} }
+
+func TestAServerWhoseGateIsNotKnownIsNotPromoted(t *testing.T) {
+	h, n := newGatehouse(t, guard.Status{})
+	n.link = statuslessLink{gatehouseLink{h: h}}
+	done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7}, Settings: gatedSettings(true)}).(JobDone)
+	if done.Err == "" {
+		t.Error("promoted without knowing of a gate")
+	}
+	h.expect(t)
+}
+
+// A guard that adopted a server knows nothing of its gate, and commits wait for it.
+func TestAGuardThatAdoptedAServerIsToldOfItsGate(t *testing.T) {
+	r := newRig(t)
+	r.loop.config.settings.CommitGate, r.loop.config.applied = true, r.loop.config.rev
+	r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "i1", Writable: true}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}}})
+	if r.loop.config.applied != r.loop.config.rev {
+		t.Error("a guard that has the gate is told again")
+	}
+	r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "i1", Writable: true}}})
+	if r.loop.config.applied == r.loop.config.rev {
+		t.Error("a guard without the gate is not told")
+	}
+}
+
+// Turning the gate off needs to know that there is one.
+func TestAServerThatMayHaveAGateIsAskedForIt(t *testing.T) {
+	reloads := func(r *rig) bool {
+		effects := r.loop.onServer(election.Reload{}, &election.Upstream{})
+		r.loop.busy[LaneServer] = false
+		return find[OnServer](effects)[0].Gated
+	}
+	r := newRig(t)
+	if reloads(r) {
+		t.Error("asked for a gate that nobody ever wanted")
+	}
+	r.loop.config.settings.CommitGate = true
+	on := reloads(r)
+	r.loop.config.settings.CommitGate = false
+	if off := reloads(r); !on || !off {
+		t.Errorf("asked when turned on: %t, off: %t", on, off)
+	}
+	r = newRig(t)
+	r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "i1"}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}}})
+	if !reloads(r) {
+		t.Error("not asked for the gate that the last worker left")
+	}
+}

@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+// gateProtocol is the guard's first protocol with gates. A guard outlives upgrades of
+// its worker: commits must not wait for a gate that an older one cannot start.
+const gateProtocol = 2
+
+// gateReserve is how long the deadline must be away when the gate is taken off a server
+// that may write: that releases every commit which waits.
+const gateReserve = 500 * time.Millisecond
+
+var errGateStays = errors.New("the commit gate is taken off only under a lease that holds")
+
+// newGateName names the gate of one server start: who knew an earlier one confirms
+// nothing.
+func newGateName() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // does not fail on Linux
+	return cluster.GatePrefix + hex.EncodeToString(b[:])
+}
+
+// gateNamed is what the guard needs to run the gate of that name.
+func (n *Node) gateNamed(name string) *guard.Gate {
+	login := n.pg.GateLogin()
+	return &guard.Gate{Name: name, SocketDir: login.SocketDir, Port: login.Port, User: login.Username, Password: login.Password,
+		Owner: &guard.Owner{UID: login.UID, GID: login.GID, Groups: login.Groups}}
+}
+
+// askGuard asks the guard what it holds.
+func (n *Node) askGuard(ctx context.Context) (g Guard, status guard.Status, err error) {
+	if g = n.link.Guard(); g == nil {
+		return nil, status, errNoGuard
+	}
+	err = n.brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err })
+	return g, status, err
+}
+
+// gateForStart is the name of the gate of a server that is about to start; empty when
+// it gets none. Each start has a name of its own.
+func (n *Node) gateForStart(ctx context.Context, s cluster.Settings) (string, error) {
+	if !s.CommitGate {
+		return "", nil
+	}
+	_, status, err := n.askGuard(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask the guard whether it has gates: %w", err)
+	}
+	if !n.hasGates(status) {
+		return "", nil
+	}
+	return newGateName(), nil
+}
+
+func (n *Node) hasGates(status guard.Status) bool {
+	if status.Protocol >= gateProtocol {
+		return true
+	}
+	n.log.Warn("commits are not gated: this guard is older than its worker; restart the server in a quiet moment", "version", status.Version)
+	return false
+}
+
+// gateOfRunning has the guard run, or not run, the gate of the running server, and
+// returns its name. A gate is there before anything waits for it; one that goes is left
+// until nothing does: then is called once the server knows.
+func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings) (name string, then func() error, err error) {
+	then = func() error { return nil }
+	g, status, err := n.askGuard(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("ask the guard for the gate: %w", err)
+	}
+	switch has := status.Gate != nil; {
+	case !s.CommitGate && !has, s.CommitGate && !n.hasGates(status):
+		return "", then, nil
+	case !s.CommitGate:
+		if !mayUngate(status) { // guard: ungate_under_lease — SAFETY 3 "never with a lease in doubt"
+			return "", nil, errGateStays
+		}
+		return "", func() error { return n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, nil) }) }, nil
+	case has:
+		name = status.Gate.Name
+	default:
+		name = newGateName()
+	}
+	return name, then, n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, n.gateNamed(name)) })
+}
+
+// mayUngate: commits that wait may be released, since a gate would confirm them too.
+func mayUngate(s guard.Status) bool {
+	if s.Server == nil || !s.Server.Writable || s.Paused {
+		return true
+	}
+	return s.Term > s.EndedTerm && s.Now+gateReserve < s.Deadline
+}
+
+// gateBeforePromotion makes sure that the server to be promoted has its gate: the
+// configuration may have asked for it while the server could not be told.
+func (n *Node) gateBeforePromotion(ctx context.Context, do OnJob) error {
+	if !do.Settings.CommitGate {
+		return nil
+	}
+	_, status, err := n.askGuard(ctx)
+	if err != nil || status.Gate != nil || status.Protocol < gateProtocol {
+		return err
+	}
+	return n.reconfigure(ctx, do.Settings, &election.Upstream{}, true)
+}

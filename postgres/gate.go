@@ -1,0 +1,84 @@
+package postgres
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Login is how a client gets into the local server.
+type Login struct {
+	SocketDir, Port, Username, Password string
+	// UID, GID and Groups are the operating system's user of the server.
+	UID, GID uint32
+	Groups   []uint32
+}
+
+// GateLogin is the superuser's: it is the only one that pg_hba.conf surely lets stream
+// through the socket.
+func (s *Server) GateLogin() Login {
+	return Login{SocketDir: s.o.SocketDir, Port: s.port, Username: s.o.Superuser.Username, Password: s.o.Superuser.Password,
+		UID: s.owner.uid, GID: s.owner.gid, Groups: s.owner.groups}
+}
+
+// gateParameter is the one line that names the gate. It stands last, above everything
+// that is included or configured.
+const gateParameter = "synchronous_standby_names"
+
+// gateHead introduces it.
+const gateHead = "\n# commit gate\n"
+
+// withGate exchanges the name commits wait for in a generated configuration; empty
+// takes it out.
+func withGate(text, gate string) string {
+	if at := strings.LastIndex(text, gateHead); at >= 0 {
+		text = text[:at]
+	}
+	if gate == "" {
+		return text
+	}
+	var b strings.Builder
+	b.WriteString(text + gateHead)
+	writeParameter(&b, gateParameter, gate)
+	return b.String()
+}
+
+// WriteGate writes the name commits wait for into the generated postgresql.conf,
+// durably, and changes nothing else. WriteConfig must have written it once. It is for
+// a server that does not run: a name that is taken out while it runs releases every
+// commit that waits.
+func (s *Server) WriteGate(gate string) error {
+	err := s.owner.do(func() error {
+		content, _, err := readOptional(s.conf(confName))
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(string(content), confHeader) {
+			return fmt.Errorf("%w: %s", ErrNotGenerated, s.conf(confName))
+		}
+		if _, err := writeChanged(s.conf(confName), withGate(string(content), gate)); err != nil {
+			return err
+		}
+		_, err = s.stripAuto(gate != "")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write whom commits wait for: %w", err)
+	}
+	return nil
+}
+
+// gateIn reads how commits wait for the gate: the name in force, and whether its client
+// is what the server takes for its synchronous standby.
+func gateIn(senders []cluster.Walsender, names string) cluster.GateState {
+	if !cluster.IsGate(names) {
+		return cluster.GateOff
+	}
+	for _, w := range senders {
+		if w.Name == names && w.SyncState == "sync" {
+			return cluster.GateConnected
+		}
+	}
+	return cluster.GateMissing
+}

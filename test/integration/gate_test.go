@@ -1,0 +1,152 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
+)
+
+// gated is a cluster whose commits wait for the gate.
+func gated(t *testing.T, ttl time.Duration) (*bedtest.Bed, *testbed.Node) {
+	t.Helper()
+	b := bedtest.New(t, testbed.Options{TTL: ttl, Dynamic: map[string]any{"commit_gate": true}})
+	primary := b.Healthy(10 * time.Second)
+	awaitGate(b, primary)
+	return b, primary
+}
+
+func awaitGate(b *bedtest.Bed, n *testbed.Node) {
+	b.T().Helper()
+	b.WaitStatus(n, 10*time.Second, "gated", func(s testbed.Status) bool { return s.Keeper.CommitGate == "connected" })
+}
+
+func TestANodeWhoseWholeAgentIsFrozenAcknowledgesNothingPastItsLease(t *testing.T) {
+	t.Parallel()
+	b, old := gated(t, frozenTTL)
+	agent := []testbed.Process{testbed.Supervisor, testbed.Worker, testbed.Guard, testbed.Gate}
+	o := b.Observe()
+	o.Fault()
+	frozen := time.Now()
+	for _, p := range agent {
+		b.Must(old.Freeze(p))
+	}
+	next := b.Primary(3*frozenTTL, old)
+	on := time.NewTimer(frozenTTL) // the old server goes on beside the new one
+	<-on.C
+	if got := b.Text(old, "select pg_is_in_recovery()"); got != "false" {
+		t.Fatalf("pg_is_in_recovery is %q on the old primary: this proves nothing", got)
+	}
+	for _, p := range slices.Backward(agent) { // the gate thaws first, before who could stop the server
+		b.Must(old.Thaw(p))
+	}
+	b.Healthy(30 * time.Second)
+	o.Resumed(10 * time.Second)
+	for _, i := range o.Watcher.Intervals() {
+		if late := i.To.Sub(frozen); i.Node == old.Name && i.From.Before(frozen) && late > frozenTTL {
+			t.Errorf("%s acknowledged a write %v after it was frozen, its lease was %v", old.Name, late, frozenTTL)
+		}
+	}
+	o.End(next, loseAtMost)
+}
+
+func TestAGatedClusterGoesOnWhateverHappensToItsAgents(t *testing.T) {
+	t.Parallel()
+	b, primary := gated(t, 20*time.Second)
+	if r := b.Ctl("list"); !strings.Contains(r.Out, "Commit gate: on, connected") {
+		t.Errorf("list does not show the gate:\n%s", r.Out)
+	}
+	if got := b.Text(primary, "select count(*)::text from pg_stat_replication where application_name = current_setting('synchronous_standby_names')"); got != "1" {
+		t.Errorf("%s walsenders have the name that commits wait for, want one", got)
+	}
+	if s := status(b, primary); strings.Contains(fmt.Sprint(s), "pgkeeper_gate_") {
+		t.Errorf("the gate is shown as a member: %v", s)
+	}
+	o := b.Observe()
+	o.Fault()
+	gate := pid(t, primary, testbed.Gate)
+	b.Must(primary.Kill(testbed.Gate))
+	b.Wait(10*time.Second, "another gate", func(ctx) string {
+		if now, err := primary.PID(testbed.Gate); err != nil || now == gate {
+			return "none"
+		}
+		return ""
+	})
+	awaitGate(b, primary)
+	gate = pid(t, primary, testbed.Gate)
+	worker := pid(t, primary, testbed.Worker)
+	for _, hit := range []func() error{
+		func() error { return primary.Kill(testbed.Worker) },
+		func() error { return primary.Signal(testbed.Supervisor, unix.SIGUSR2) },
+	} {
+		b.Must(hit())
+		b.Wait(15*time.Second, "another worker", func(ctx) string {
+			if now, err := primary.PID(testbed.Worker); err != nil || now == worker {
+				return "none"
+			}
+			return ""
+		})
+		b.Healthy(20 * time.Second)
+		awaitGate(b, primary)
+		worker = pid(t, primary, testbed.Worker)
+	}
+	if now := pid(t, primary, testbed.Gate); now != gate {
+		t.Errorf("the gate is %d, want %d as before: no worker is needed for it", now, gate)
+	}
+	o.GapAtMost(2 * time.Second)
+	o.NothingFailed()
+
+	o.Fault()
+	b.Must(primary.Kill(testbed.Postmaster)) // the next one has a gate of another name
+	o.Interrupted(10 * time.Second)
+	b.Healthy(30 * time.Second)
+	awaitGate(b, primary)
+	o.GapAtMost(8 * time.Second)
+
+	o.Fault()
+	b.Ctl("switchover", "--primary", primary.Name, "--force")
+	next := b.Healthy(20 * time.Second)
+	if next == primary {
+		t.Fatalf("%s is primary still", next.Name)
+	}
+	o.Interrupted(5 * time.Second)
+	awaitGate(b, next)
+	o.GapAtMost(3 * time.Second)
+
+	o.Fault()
+	b.Must(next.Kill(testbed.Guard)) // and its server dies with it
+	o.Interrupted(20 * time.Second)
+	last := b.Healthy(40 * time.Second)
+	awaitGate(b, last)
+	o.GapAtMost(10 * time.Second)
+	o.End(last, loseAtMost)
+}
+
+func TestTheCommitGateIsTurnedOnAndOffUnderLoad(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{Nodes: 2})
+	primary := b.Healthy(10 * time.Second)
+	o := b.Observe()
+	o.Fault()
+	for _, on := range []bool{true, false, true} {
+		b.Ctl("edit-config", "-s", fmt.Sprintf("commit_gate=%t", on), "--force")
+		want := map[bool]string{true: "connected", false: ""}[on]
+		b.WaitStatus(primary, 10*time.Second, "gated: "+want, func(s testbed.Status) bool { return s.Keeper.CommitGate == want })
+		if names := b.Text(primary, "select current_setting('synchronous_standby_names')"); strings.HasPrefix(names, "pgkeeper_gate_") != on {
+			t.Errorf("synchronous_standby_names is %q with commit_gate %t", names, on)
+		}
+		o.Resumed(5 * time.Second)
+	}
+	b.Refused("synchronous_standby_names", "edit-config", "-p", "synchronous_standby_names=pg2", "--force")
+	o.GapAtMost(2 * time.Second)
+	o.NothingFailed()
+	o.End(primary, 0)
+}
