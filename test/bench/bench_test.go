@@ -96,6 +96,7 @@ func groups() []group {
 		{name: "start", setup: empty, rows: []string{"start"}, fresh: true},
 		{name: "idle", setup: quick, rows: []string{"get_closed", "get_offered", "idle_memory", "idle_cpu"}},
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
+		{name: "commit gate", setup: quick, rows: []string{"commit_gate"}},
 		{name: "Patroni's settings", setup: fastest, rows: []string{"etcd_idle"}},
 	}
 }
@@ -261,6 +262,8 @@ func (s *session) measure(ctx context.Context, w todo) (report.Trial, error) {
 		return s.getTrial(ctx, w.row)
 	case "idle_memory", "idle_cpu":
 		return s.idleTrial(ctx, w.row)
+	case "commit_gate":
+		return s.gateTrial(ctx, w.number)
 	case "etcd_idle":
 		return s.etcdTrial(ctx)
 	}

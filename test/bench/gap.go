@@ -87,6 +87,8 @@ type session struct {
 	lostBefore int
 	routed     *routed
 	fourth     member
+	// pace is what the rows of the gate load the server with, transactions a second.
+	pace float64
 }
 
 // undisturbedFor is how long "nothing happened" is. A minute in which the machine itself stalled is repeated, a few times;

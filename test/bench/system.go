@@ -162,7 +162,7 @@ func streaming(ctx context.Context, leader member, want int) string {
 	}
 	defer conn.Close(ctx)
 	var n int
-	err = conn.QueryRow(ctx, "select count(*) from pg_stat_replication where state = 'streaming' and application_name not like '%clone%' and application_name <> 'pg_basebackup'").Scan(&n)
+	err = conn.QueryRow(ctx, "select count(*) from pg_stat_replication where state = 'streaming' and application_name not like '%clone%' and application_name <> 'pg_basebackup' and application_name not like 'pgkeeper_gate_%'").Scan(&n)
 	if err != nil {
 		return err.Error()
 	}

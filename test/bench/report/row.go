@@ -60,6 +60,8 @@ func Rows() []Row {
 		{ID: "get_offered", Title: "GET /primary at an offered 5,000/s, p99", Unit: Seconds, Must: 0.002, Aim: 0.001},
 		{ID: "idle_memory", Title: "idle agent, all its processes together: PSS", Unit: MiB, Must: 45, Aim: 32},
 		{ID: "idle_cpu", Title: "idle agent, all its processes together: CPU a minute", Unit: Seconds, Must: 0.4, Aim: 0.15},
+		{ID: "commit_gate", Title: "`commit_gate`: rise of the median latency of `pgbench -c 8` at half the ungated pace", Unit: Seconds,
+			Must: 0.0002, Aim: 0.0001, Trials: 5, Slow: true},
 		{ID: "etcd_idle", Title: "etcd requests of an idle three-node cluster, ttl 20, loop_wait 1, retry_timeout 3", Unit: PerMinute,
 			Must: 1, Aim: 0.5, Relative: true, MustText: "no more than Patroni", AimText: "half", Trials: 3, Slow: true},
 	}
