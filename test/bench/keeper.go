@@ -121,7 +121,7 @@ func (m *keeperNode) stop(limit time.Duration) error { return m.n.Stop(limit) }
 
 func (m *keeperNode) agentPIDs() []int {
 	var pids []int
-	for _, p := range []testbed.Process{testbed.Supervisor, testbed.Worker, testbed.Guard} {
+	for _, p := range []testbed.Process{testbed.Supervisor, testbed.Worker, testbed.Guard, testbed.Gate} {
 		if pid, err := m.n.PID(p); err == nil {
 			pids = append(pids, pid)
 		}
