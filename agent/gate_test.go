@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -23,6 +24,7 @@ type gatehouse struct {
 	did    []string
 	name   string // that the server's file has
 	gate   *guard.Gate
+	deaf   bool // the server does not let the gate in
 }
 
 func newGatehouse(t *testing.T, status guard.Status) (*gatehouse, *Node) {
@@ -39,6 +41,9 @@ func (h *gatehouse) Status(context.Context) (guard.Status, error) { return h.sta
 
 func (h *gatehouse) Gate(_ context.Context, g *guard.Gate) error {
 	h.gate = g
+	if g != nil && !h.deaf {
+		h.status.Gate = &guard.GateStatus{Name: g.Name, Report: guard.GateReport{Streaming: true}}
+	}
 	if g == nil {
 		h.note("no gate")
 	} else {
@@ -126,6 +131,24 @@ func TestAGateIsThereBeforeAnythingWaitsForIt(t *testing.T) {
 		t.Errorf("the gate is to get in by %+v", h.gate)
 	}
 }
+
+// Commits that wait for a gate which the server does not let in would wait for ever.
+func TestNothingWaitsForAGateThatCannotStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{Writable: true}})
+		h.deaf, n.clock = true, bubble{}
+		err := h.reload(t, n, true)
+		if !strings.Contains(err, "pg_hba.conf") || h.name != "" {
+			t.Errorf("%q: commits wait for %q", err, h.name)
+		}
+		h.expect(t, "gate", "names", "reload", "no gate")
+	})
+}
+
+// bubble is the time of a test's bubble.
+type bubble struct{ realClock }
+
+func (bubble) Now() cluster.Instant { return cluster.Instant(time.Now().UnixNano()) } //nolint:forbidigo // the bubble's clock
 
 func TestAWorkerKeepsTheGateThatItFinds(t *testing.T) {
 	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}})

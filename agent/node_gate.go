@@ -21,7 +21,17 @@ const gateProtocol = 2
 // that may write: that releases every commit which waits.
 const gateReserve = 500 * time.Millisecond
 
-var errGateStays = errors.New("the commit gate is taken off only under a lease that holds")
+// A gate that is new to a running primary gets gateArrives to stream before commits wait
+// for it; gateEvery is between two looks.
+const (
+	gateArrives = 3 * time.Second
+	gateEvery   = 10 * time.Millisecond
+)
+
+var (
+	errGateStays = errors.New("the commit gate is taken off only under a lease that holds")
+	errGateFails = errors.New("the commit gate is not in force: it cannot stream from the server; the agent's lines say why (pg_hba.conf must let the superuser stream through the socket, and max_wal_senders must leave room)")
+)
 
 // newGateName names the gate of one server start: who knew an earlier one confirms
 // nothing.
@@ -93,7 +103,31 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings) (name stri
 	default:
 		name = newGateName()
 	}
-	return name, then, n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, n.gateNamed(name)) })
+	if err := n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, n.gateNamed(name)) }); err != nil {
+		return "", nil, fmt.Errorf("have the guard run the gate: %w", err)
+	}
+	if status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g) {
+		return name, then, nil
+	}
+	// Nothing must wait for it; what else changed is brought to the server all the same,
+	// since it may be what the gate needs.
+	return "", func() error {
+		return errors.Join(errGateFails, n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, nil) }))
+	}, nil
+}
+
+// gateStreams waits for the gate of a primary.
+func (n *Node) gateStreams(ctx context.Context, g Guard) bool {
+	for until := n.clock.Now().Add(gateArrives); n.clock.Now() < until; {
+		st, err := g.Status(ctx)
+		if err == nil && st.Gate != nil && st.Gate.Report.Streaming {
+			return true
+		}
+		if !n.clock.Sleep(ctx.Done(), gateEvery) {
+			break
+		}
+	}
+	return false
 }
 
 // mayUngate: commits that wait may be released, since a gate would confirm them too.
