@@ -14,7 +14,7 @@ func (s *Server) stop(now cluster.Instant) {
 		return
 	}
 	if p.mode == cluster.ModeStarting {
-		p.mode, p.due = cluster.ModeStopping, now.Add(s.site.draw(s.site.Costs.Die))
+		p.mode, p.due = cluster.ModeStopping, now.Add(s.draw(s.site.Costs.Die))
 		p.writable = false
 		return
 	}
@@ -22,7 +22,7 @@ func (s *Server) stop(now cluster.Instant) {
 	s.loseClients(now)
 	s.endReceiver(now)
 	p.mode, p.promoting, p.promote = cluster.ModeStopping, 0, false
-	p.due = now.Add(s.site.draw(s.site.Costs.Stop))
+	p.due = now.Add(s.draw(s.site.Costs.Stop))
 }
 
 // shutDown is the shutdown checkpoint, when the clients are gone. It is written
@@ -87,7 +87,7 @@ func (s *Server) quit(now cluster.Instant) {
 	s.loseClients(now)
 	p.mode, p.promoting, p.promote = cluster.ModeStopping, 0, false
 	p.writable = false
-	p.due = now.Add(s.site.draw(s.site.Costs.Die))
+	p.due = now.Add(s.draw(s.site.Costs.Die))
 	s.endReceiver(now)
 	p.quitting = true
 }

@@ -30,7 +30,7 @@ func (s *Server) hears(st *stream) bool {
 	if st.down == nil {
 		return s.site.reaches(s, st.work.server)
 	}
-	return s.site.reaches(s, st.down) && !st.down.halted() && !st.down.machine.full
+	return st.down.linked(s) && !st.down.halted() && !st.down.machine.full
 }
 
 // confirmed is what the walsender knows to be durable at its standby.
@@ -87,7 +87,7 @@ func (s *Server) pump(now cluster.Instant) {
 // receiveFrom takes what has arrived, or notices that nothing can.
 func (s *Server) receiveFrom(st *stream, now cluster.Instant) {
 	p, d, up := &s.proc, &s.dir, st.up
-	reached := s.site.reaches(s, up)
+	reached := s.linked(up)
 	switch {
 	case reached && st.upGone:
 		s.lostUpstream(now, "server closed the connection unexpectedly")
@@ -163,7 +163,7 @@ func (s *Server) dial(now cluster.Instant) string {
 	p, d := &s.proc, &s.dir
 	up := s.site.find(p.up.Host)
 	switch {
-	case up == nil || up == s || !s.site.reaches(s, up) || up.machine.frozen:
+	case up == nil || up == s || !s.linked(up) || up.machine.frozen:
 		return "could not connect to the primary server: timeout expired"
 	case up.proc.mode == cluster.ModeStopped:
 		return "could not connect to the primary server: connection refused"
@@ -327,7 +327,7 @@ func (s *Server) endReceiver(now cluster.Instant) {
 		return
 	}
 	s.proc.recv, st.downGone = nil, true
-	if s.site.reaches(s, st.up) && !st.up.machine.frozen {
+	if s.linked(st.up) && !st.up.machine.frozen {
 		st.up.dropSender(st)
 	}
 }
@@ -340,7 +340,7 @@ func (s *Server) dropSender(st *stream) {
 func (s *Server) closeSender(st *stream, now cluster.Instant) {
 	s.dropSender(st)
 	st.upGone = true
-	if down := st.down; down != nil && down.proc.recv == st && s.site.reaches(s, down) && !down.machine.frozen {
+	if down := st.down; down != nil && down.proc.recv == st && down.linked(s) && !down.machine.frozen {
 		down.proc.recv = nil
 		down.proc.tryAt, down.proc.complaint = now.Add(s.site.Tuning.Retry), "replication terminated by primary server"
 	}

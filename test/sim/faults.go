@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
 // fault is something that goes wrong, or that an operator asks for, and ends after
@@ -40,7 +41,7 @@ var deeds = map[string]deed{
 	"kill worker":         killWorker,
 	"kill guard":          func(w *World, n *Node, _ fault) func() { n.guardDies(); return nil },
 	"kill agent":          killAgent,
-	"kill server":         func(w *World, n *Node, _ fault) func() { n.pg.kill(); return nil },
+	"kill server":         func(_ *World, n *Node, _ fault) func() { n.killServer(); return nil },
 	"freeze worker":       func(w *World, n *Node, _ fault) func() { return n.freeze(true, false, false) },
 	"freeze guard":        func(w *World, n *Node, _ fault) func() { return n.freeze(false, true, false) },
 	"freeze server":       func(w *World, n *Node, _ fault) func() { return n.freeze(false, false, true) },
@@ -62,8 +63,8 @@ var deeds = map[string]deed{
 	"etcd without leader": etcdDown,
 	"etcd leader change":  leaderChange,
 	"etcd restored":       etcdRestored,
-	"disk stalls":         diskStall,
-	"receiver stuck":      func(w *World, n *Node, _ fault) func() { n.pg.lagged = true; return func() { n.pg.lagged = false } },
+	"disk stalls":         slowDisk,
+	"receiver stuck":      onServer((*pgfake.Server).Starve),
 	"wall clock jumps":    func(w *World, n *Node, f fault) func() { n.skew += time.Duration(f.n-25) * time.Hour; return nil },
 	"ttl changed":         changeTTL,
 	"loop_wait changed":   changeLoopWait,
@@ -122,9 +123,11 @@ func (w *World) plan(faults []fault) {
 				}
 			}
 			w.tell(n, "=> %s", f)
+			w.site.Advance(w.serverNow())
 			if undo := deeds[f.kind](w, n, f); undo != nil {
 				w.after(f.lasts, func() {
 					w.tell(n, "<= %s is over", strings.ToUpper(f.kind))
+					w.site.Advance(w.serverNow())
 					undo()
 				})
 			}
@@ -174,11 +177,13 @@ func (n *Node) freeze(worker, guard, pg bool) func() {
 		}
 	}
 	if pg {
-		n.pg.frozen = n.pg.phase != absent
+		n.pg.Freeze(n.w.serverNow(), true)
 	}
 	n.blind()
 	return func() {
-		n.pg.frozen = n.pg.frozen && !pg
+		if pg {
+			n.thawServer()
+		}
 		if g != nil && guard {
 			g.thaw()
 			n.w.after(5*time.Second, func() {
@@ -200,6 +205,14 @@ func freezeSupervisor(_ *World, n *Node, _ fault) func() {
 	s := n.supervisor
 	s.freeze()
 	return s.thaw
+}
+
+// onServer makes a fault of what can be wrong with one server.
+func onServer(set func(s *pgfake.Server, now cluster.Instant, on bool)) deed {
+	return func(w *World, n *Node, _ fault) func() {
+		set(n.pg, w.serverNow(), true)
+		return func() { set(n.pg, w.serverNow(), false) }
+	}
 }
 
 // onWire makes a fault of one node's way to etcd.
@@ -285,9 +298,9 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 	}
 }
 
-func diskStall(w *World, n *Node, f fault) func() {
-	n.diskDelay = time.Duration(f.n) * 100 * time.Millisecond
-	return func() { n.diskDelay = 0 }
+func slowDisk(_ *World, n *Node, f fault) func() {
+	n.slowDisk(time.Duration(f.n) * 100 * time.Millisecond)
+	return func() { n.slowDisk(0) }
 }
 
 // patch changes the stored configuration.

@@ -119,7 +119,7 @@ func (m machine) Now() time.Duration { return time.Duration(m.g.n.instant()) }
 func (m machine) Scan() []int { return m.g.n.scan() }
 
 // StandbySignal implements guard.Machine.
-func (m machine) StandbySignal() bool { return m.g.n.standbySignal() }
+func (m machine) StandbySignal() bool { return m.g.n.pg.StandbySignal() }
 
 // Beside implements guard.Machine: the disk may stall.
 func (m machine) Beside(work func()) {

@@ -8,6 +8,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
 // judge is what the invariants are checked against.
@@ -16,7 +17,8 @@ type judge struct {
 	// epochs counts how often any server began to accept writes.
 	epochs    int
 	lastAcked int // epoch of the newest acknowledged commit
-	last      ack
+	last      pgfake.Ack
+	lastBy    *Node
 	highest   cluster.Term // ever held by anybody
 	numbers   map[cluster.Timeline]string
 	system    string
@@ -27,16 +29,12 @@ type judge struct {
 	astray bool
 }
 
-// ack is an acknowledged commit.
-type ack struct {
-	branch *branch
-	lsn    cluster.LSN
-	node   *Node
-}
-
 // facts are what the judge knows of a node.
 type facts struct {
 	epoch int
+	// acked is the newest commit of its clients, pid the postmaster that opened.
+	acked pgfake.Ack
+	pid   int
 	// until is when the last renewal that counted has been T ago.
 	until  time.Duration
 	ttl    time.Duration
@@ -65,13 +63,13 @@ func (w *World) look() {
 	writing, primaries := 0, 0
 	excuse := false
 	for _, n := range w.nodes {
-		if n.pg.accepts() {
+		if n.pg.Acknowledges() {
 			writing++
 			excuse = excuse || n.blind()
 		}
 		if k := n.worker; k != nil && !k.frozen && !k.dead && k.loop.Term() != 0 && k.state().Writable(n.instant()) {
 			primaries++
-			if n.pg.phase != primary && n.pg.phase != dying && n.pg.phase != stopping && n.pg.phase != absent {
+			if n.recovers() {
 				w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
 			}
 			if !w.lifted(n) && w.now > n.seen.until {
@@ -93,9 +91,16 @@ func (w *World) look() {
 	w.wasOver = writing > 1
 }
 
+// recovers: the server is in recovery, and not only in that of its own postmaster
+// after a backend has crashed, in which nobody can connect.
+func (n *Node) recovers() bool {
+	m := n.pg.Mode()
+	return m == cluster.ModeStandby || m == cluster.ModeStarting && n.pg.Postmaster() != n.seen.pid
+}
+
 // blind: every process of the agent is, or was, frozen while this server ran.
 func (n *Node) blind() bool {
-	if n.guard != nil && n.guard.frozen && (n.worker == nil || n.worker.frozen) && n.pg.phase != absent {
+	if n.guard != nil && n.guard.frozen && (n.worker == nil || n.worker.frozen) && n.pg.Mode() != cluster.ModeStopped {
 		n.seen.frozen = true
 	}
 	return n.seen.frozen
@@ -106,66 +111,91 @@ func (w *World) lifted(n *Node) bool {
 	return w.view.PausedAt != nil && w.view.PausedAt.Name == n.name
 }
 
-// acknowledged: a client was told that its commit on this node is durable.
-func (w *World) acknowledged(n *Node) {
-	if n.blind() {
-		return
+// serve judges what clients were told since the last step, in which nothing but
+// time has passed.
+func (w *World) serve() {
+	for _, n := range w.nodes {
+		if !n.pg.Acknowledges() {
+			continue
+		}
+		acked := n.pg.Acked(w.serverNow())
+		if n.blind() {
+			continue
+		}
+		if w.now > n.seen.until && !w.lifted(n) { // whether or not a client just then had a commit
+			w.fail("S1", "%s acknowledges commits %s after its lease ended", n.name, w.now-n.seen.until)
+		}
+		if acked.At <= n.seen.acked.At {
+			continue
+		}
+		if n.seen.epoch < w.lastAcked {
+			w.fail("S1", "%s acknowledges a commit after a newer primary has", n.name)
+		}
+		n.seen.acked = acked
+		w.lastAcked, w.last, w.lastBy = n.seen.epoch, acked, n
 	}
-	if n.seen.epoch < w.lastAcked {
-		w.fail("S1", "%s acknowledges a commit after a newer primary has", n.name)
+}
+
+// happened is told what servers do by themselves.
+func (w *World) happened(h pgfake.Happening) {
+	n := w.nodes[h.Server.Number()]
+	switch h.Kind {
+	case pgfake.Exited:
+		if g := n.guard; g != nil {
+			w.after(0, g.turn)
+		}
+	case pgfake.Opened:
+		w.opened(n, false)
+	case pgfake.Promoted:
+		w.opened(n, true)
 	}
-	if !w.lifted(n) && w.now > n.seen.until {
-		w.fail("S1", "%s acknowledges a commit %s after its lease ended", n.name, w.now-n.seen.until)
-	}
-	w.lastAcked = n.seen.epoch
-	w.last = ack{n.pg.branch, n.pg.end, n}
 }
 
 // opened: a server begins to accept writes.
 func (w *World) opened(n *Node, promoted bool) {
-	p := n.pg
 	w.epochs++
-	n.seen.epoch, n.seen.frozen = w.epochs, false
-	w.tell(n, "the server accepts writes on timeline %d from %s", p.branch.timeline, p.end)
+	n.seen.epoch, n.seen.frozen, n.seen.pid = w.epochs, false, n.pg.Postmaster()
+	log, system := n.pg.Log(), n.pg.SystemID()
+	w.tell(n, "the server accepts writes on timeline %d from %s", log.Timeline, log.End)
 	if w.system == "" {
-		w.system = p.systemID
+		w.system = system
 	}
-	if init := w.view.Initialize; w.system != p.systemID || init != nil && init.SystemID != "" && init.SystemID != p.systemID {
+	if init := w.view.Initialize; w.system != system || init != nil && init.SystemID != "" && init.SystemID != system {
 		w.fail("S7", "%s writes in a cluster with another system identifier", n.name)
 	}
 	if !promoted {
-		if user := w.numbers[p.branch.timeline]; user != "" && user != n.name {
+		if user := w.numbers[log.Timeline]; user != "" && user != n.name {
 			w.twice(n, user)
 		}
 		return
 	}
-	if user := w.numbers[p.branch.timeline]; user != "" {
+	if user := w.numbers[log.Timeline]; user != "" {
 		w.twice(n, user)
 	}
 	if w.numbers == nil {
 		w.numbers = map[cluster.Timeline]string{}
 	}
-	w.numbers[p.branch.timeline] = n.name
+	w.numbers[log.Timeline] = n.name
 	w.loss(n)
 }
 
 func (w *World) twice(n *Node, user string) {
-	w.fail("S8", "%s writes on timeline %d, which %s has used", n.name, n.pg.branch.timeline, user)
+	w.fail("S8", "%s writes on timeline %d, which %s has used", n.name, n.pg.Log().Timeline, user)
 }
 
 // loss judges what a promotion leaves behind.
 func (w *World) loss(n *Node) {
-	b := n.pg.branch
-	if w.last.branch == nil || b.holds(n.pg.end, w.last.branch, w.last.lsn) {
+	if n.pg.Keeps(w.last) {
 		return
 	}
-	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.lsn, w.last.node.name)
+	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.LSN, w.lastBy.name)
 	if _, handed := n.seen.how.(election.Accept); handed {
 		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
 	}
+	log := n.pg.Log()
 	pub, limit := w.view.Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
-	if pub != nil && !n.seen.named && pub.Timeline == b.parent.timeline && b.fork+limit < pub.Optime {
-		w.fail("S2", "%s lost %d bytes of what was published, the limit is %d", n.name, pub.Optime-b.fork, limit)
+	if pub != nil && !n.seen.named && pub.Timeline == log.Parent && log.Forked+limit < pub.Optime {
+		w.fail("S2", "%s lost %d bytes of what was published, the limit is %d", n.name, pub.Optime-log.Forked, limit)
 	}
 }
 
@@ -225,22 +255,24 @@ func (n *Node) noteEvent(e agent.Event) {
 }
 
 // replaces: a directory is about to be overwritten by a copy of another.
-func (w *World) replaces(n, from *Node, what string) {
+func (w *World) replaces(n *Node, source, what string) {
+	from := w.nodes[w.site.Server(source).Number()]
 	w.tell(n, "%s from %s begins", what, from.name)
-	if from.pg.phase != primary {
+	if from.pg.Mode() != cluster.ModePrimary {
 		w.fail("S5", "%s is made a %s of %s, which is no primary", n.name, what, from.name)
 	}
-	if n.pg.data == cluster.DataValid && n.pg.systemID != from.pg.systemID {
+	data := n.pg.Disk().Data
+	if data == cluster.DataValid && n.pg.SystemID() != from.pg.SystemID() {
 		w.fail("S5", "%s of %s over another system's data", what, n.name)
 	}
-	if n.pg.data == cluster.DataValid && what == "clone" {
+	if data == cluster.DataValid && what == "clone" {
 		w.fail("S5", "the data of %s was not moved aside before its clone", n.name)
 	}
 }
 
 // destroys: an empty directory is about to be filled.
 func (w *World) destroys(n *Node, what string) {
-	if n.pg.data == cluster.DataValid {
+	if n.pg.Disk().Data == cluster.DataValid {
 		w.fail("S5", "%s runs into the data of %s", what, n.name)
 	}
 }
@@ -250,9 +282,10 @@ func (w *World) settled() bool {
 	if w.astray {
 		return true
 	}
+	w.site.Advance(w.serverNow())
 	var lead *Node
 	for _, n := range w.nodes {
-		if n.pg.accepts() && n.worker != nil && n.worker.state().Writable(n.instant()) {
+		if n.pg.Acknowledges() && n.worker != nil && n.worker.state().Writable(n.instant()) {
 			if lead != nil {
 				return false
 			}
@@ -263,7 +296,7 @@ func (w *World) settled() bool {
 		return false
 	}
 	for _, n := range w.nodes {
-		if n != lead && (n.pg.phase != standby || n.pg.source != lead.pg || n.reason() != election.ReasonFollowing) {
+		if n != lead && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || n.reason() != election.ReasonFollowing) {
 			return false
 		}
 	}

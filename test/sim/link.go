@@ -169,7 +169,7 @@ func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status
 		}
 	}
 	if pids := n.scan(); len(pids) > 0 {
-		if _, err := client.Adopt(ctx, pids[0], n.dataDir(), !n.standbySignal()); err != nil {
+		if _, err := client.Adopt(ctx, pids[0], n.dataDir, !n.pg.StandbySignal()); err != nil {
 			return guard.Status{}, err
 		}
 	}

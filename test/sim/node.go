@@ -10,6 +10,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
 // Node is one machine: its server and disk, its wire to etcd, and the three
@@ -25,7 +26,10 @@ type Node struct {
 	skew  time.Duration // of its wall clock
 
 	wire wire
-	pg   *model
+	pg   *pgfake.Server
+	// dataDir and argv are what its server is started with.
+	dataDir string
+	argv    [1]string
 	// diskDelay is how much longer everything takes that waits for the disk.
 	diskDelay time.Duration
 
@@ -76,6 +80,7 @@ func (n *Node) power() {
 		return
 	}
 	n.boots++
+	n.pg.PowerOn(n.w.serverNow())
 	n.up, n.boot = true, n.w.now-time.Second-n.w.jitter(1000*time.Second)
 	n.supervisor = &process{w: n.w}
 	n.guard, n.worker = nil, nil
@@ -123,7 +128,7 @@ func (n *Node) crash() {
 		n.guard = nil
 	}
 	n.supervisor.kill()
-	n.pg.crash()
+	n.pg.PowerOff(n.w.serverNow())
 	n.up = false
 }
 
@@ -138,6 +143,7 @@ func (k *worker) end() {
 	k.kill()
 	k.n.w.unwatch(&k.process)
 	k.link.close()
+	k.n.pg.Interrupt(k.n.w.serverNow())
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -341,6 +347,19 @@ func (n *Node) disk() {
 	if n.diskDelay > 0 && n.w.current != nil {
 		until := n.w.now + n.diskDelay
 		n.w.current.waitUntil(context.Background(), func() bool { return n.w.now >= until || n.diskDelay == 0 }, n.diskDelay)
+	}
+}
+
+// slowDisk has everything that waits for the disk take longer.
+func (n *Node) slowDisk(by time.Duration) {
+	n.diskDelay, n.pg.DiskDelay = by, by
+	n.rouse()
+}
+
+// rouse has every thread of the worker look again at what it waits for.
+func (n *Node) rouse() {
+	if n.worker != nil {
+		n.worker.link.rouse()
 	}
 }
 

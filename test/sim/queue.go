@@ -32,12 +32,17 @@ func (q *queue) add(at time.Duration, do func()) {
 
 func before(a, b happening) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
-// next takes the earliest happening, unless it is later than until.
-func (q *queue) next(until time.Duration) (happening, bool) {
-	h := q.heap
-	if len(h) == 0 || h[0].at > until {
-		return happening{}, false
+// earliest is when the next happening is.
+func (q *queue) earliest() (at time.Duration, any bool) {
+	if len(q.heap) == 0 {
+		return 0, false
 	}
+	return q.heap[0].at, true
+}
+
+// next takes the earliest happening.
+func (q *queue) next() (do func()) {
+	h := q.heap
 	first := h[0]
 	last := len(h) - 1
 	h[0], h[last] = h[last], happening{}
@@ -56,5 +61,5 @@ func (q *queue) next(until time.Duration) (happening, bool) {
 		i = least
 	}
 	q.heap = h
-	return first, true
+	return first.do
 }

@@ -59,7 +59,6 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	for _, n := range w.nodes {
 		w.after(w.jitter(300*time.Millisecond), n.power)
 	}
-	w.clients()
 	w.plan(s.faults)
 	w.runUntil(length)
 	w.heal()
@@ -92,11 +91,12 @@ func (s schedule) minimised(threads *pool) schedule {
 // heal ends every fault that has not ended, as an operator would.
 func (w *World) heal() {
 	w.tellAll("all faults heal")
+	w.site.Advance(w.serverNow())
 	w.heals()
 	for _, n := range w.nodes {
-		n.wire, n.diskDelay, n.stopped, n.pg.lagged = wire{}, 0, false, false
+		n.wire, n.stopped = wire{}, false
 		w.rewire(n)
-		n.pg.frozen = false
+		n.mend()
 		n.power()
 		n.supervisor.thaw()
 		if n.supervisor.dead {
@@ -112,6 +112,14 @@ func (w *World) heal() {
 	if w.restored {
 		w.forget()
 	}
+}
+
+// mend takes away whatever is wrong with the server and below it.
+func (n *Node) mend() {
+	now := n.w.serverNow()
+	n.slowDisk(0)
+	n.pg.Starve(now, false)
+	n.thawServer()
 }
 
 // heals ends an outage of the store.
@@ -130,7 +138,7 @@ func (w *World) forget() {
 	for _, n := range w.nodes {
 		n.stopped = true
 		n.killWorker()
-		n.pg.kill()
+		n.killServer()
 		n.memory = agent.Memory{}
 	}
 	w.after(20*time.Second, func() {

@@ -21,7 +21,6 @@ func TestAHealthyClusterBootsAndReplacesItsPrimary(t *testing.T) {
 	for _, n := range w.nodes {
 		n.power()
 	}
-	w.clients()
 	w.runUntil(20 * time.Second)
 	var lead *Node
 	for _, n := range w.nodes {
