@@ -163,6 +163,10 @@ func (s *Site) Due() cluster.Instant {
 	return s.due
 }
 
+// Round changes whenever something has happened to a server, or may have: whoever
+// looks between two equal rounds sees the same, but for the time.
+func (s *Site) Round() uint64 { return s.round }
+
 func (s *Site) step(now cluster.Instant) {
 	s.at, s.dueKnown = now, false
 	for _, v := range s.servers {

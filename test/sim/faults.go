@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func draw(rng *rand.Rand, nodes int) []fault {
 // plan has the faults happen.
 func (w *World) plan(faults []fault) {
 	for _, f := range faults {
-		w.at(f.at, func() {
+		w.at(f.at, doing(func() {
 			n := w.nodes[f.node%len(w.nodes)]
 			if f.to%3 == 0 && !f.exact { // the primary is where most goes wrong
 				for _, other := range w.nodes {
@@ -122,16 +123,18 @@ func (w *World) plan(faults []fault) {
 					}
 				}
 			}
-			w.tell(n, "=> %s", f)
+			if w.text != nil {
+				w.tell(n, "=> %s", f)
+			}
 			w.site.Advance(w.serverNow())
 			if undo := deeds[f.kind](w, n, f); undo != nil {
-				w.after(f.lasts, func() {
+				w.after(f.lasts, doing(func() {
 					w.tell(n, "<= %s is over", strings.ToUpper(f.kind))
 					w.site.Advance(w.serverNow())
 					undo()
-				})
+				}))
 			}
-		})
+		}))
 	}
 }
 
@@ -173,7 +176,7 @@ func (n *Node) freeze(worker, guard, pg bool) func() {
 	if guard && g != nil {
 		g.freeze()
 		if n.worker != nil {
-			n.worker.run(n.worker.link.feel)
+			n.worker.run(doing(n.worker.link.feel))
 		}
 	}
 	if pg {
@@ -186,11 +189,11 @@ func (n *Node) freeze(worker, guard, pg bool) func() {
 		}
 		if g != nil && guard {
 			g.thaw()
-			n.w.after(5*time.Second, func() {
+			n.w.after(5*time.Second, doing(func() {
 				if !g.frozen && n.worker != nil {
 					n.worker.link.unfeel()
 				}
-			})
+			}))
 		}
 		if k != nil && worker {
 			k.thaw()
@@ -332,7 +335,7 @@ func (w *World) wish(f cluster.Failover) {
 		return
 	}
 	w.operations++
-	f.ID = fmt.Sprintf("wish-%d", w.operations)
+	f.ID = "wish-" + strconv.Itoa(w.operations)
 	_ = w.store.PutFailover(context.Background(), f, -1) // as above
 }
 
@@ -356,7 +359,7 @@ func (w *World) ask(n *Node, kind cluster.RequestKind) {
 		return
 	}
 	w.operations++
-	r := cluster.Request{Member: n.name, ID: fmt.Sprintf("ask-%d", w.operations), Kind: kind}
+	r := cluster.Request{Member: n.name, ID: "ask-" + strconv.Itoa(w.operations), Kind: kind}
 	_ = w.store.PutRequest(context.Background(), r) // as above
 }
 

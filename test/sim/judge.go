@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
+
+// never is later than everything.
+const never = time.Duration(math.MaxInt64)
 
 // judge is what the invariants are checked against.
 type judge struct {
@@ -25,6 +29,16 @@ type judge struct {
 	// excused counts overlaps of the named exception.
 	excused int
 	wasOver bool
+	// acking are the nodes whose servers acknowledge, as of the round of the servers'
+	// model; seen is that round when the judge last looked, and the loops' step.
+	acking []*Node
+	round  uint64
+	seen   struct {
+		round uint64
+		step  int
+	}
+	// quiet is when a lease ends of a node that was primary then.
+	quiet time.Duration
 	// astray: an invariant was violated after the store was set back.
 	astray bool
 }
@@ -58,25 +72,19 @@ func (w *World) fail(invariant, format string, args ...any) {
 	w.tellAll("VIOLATION %s: "+format, append([]any{invariant}, args...)...)
 }
 
-// look checks what must hold after every step.
+// look checks what must hold after every step. Nothing can have changed while no
+// loop has made a step, nothing was done with a server, and no lease has ended.
 func (w *World) look() {
-	writing, primaries := 0, 0
-	excuse := false
-	for _, n := range w.nodes {
-		if n.pg.Acknowledges() {
-			writing++
-			excuse = excuse || n.blind()
-		}
-		if k := n.worker; k != nil && !k.frozen && !k.dead && k.loop.Term() != 0 && k.state().Writable(n.instant()) {
-			primaries++
-			if n.recovers() {
-				w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
-			}
-			if !w.lifted(n) && w.now > n.seen.until {
-				w.fail("S3", "/primary of %s answers 200 although its lease ended", n.name)
-			}
-		}
+	if !w.stirred && w.seen.step == w.steps && w.seen.round == w.site.Round() && w.now <= w.quiet {
+		return
 	}
+	w.stirred, w.seen.step, w.seen.round, w.quiet = false, w.steps, w.site.Round(), never
+	writing := len(w.acknowledging())
+	excuse := false
+	for _, n := range w.acking {
+		excuse = n.blind() || excuse
+	}
+	primaries := w.primaries()
 	if writing > 1 {
 		switch {
 		case !excuse:
@@ -98,6 +106,55 @@ func (n *Node) recovers() bool {
 	return m == cluster.ModeStandby || m == cluster.ModeStarting && n.pg.Postmaster() != n.seen.pid
 }
 
+// primaries counts the nodes whose /primary answers 200. Whether one does is worked
+// out only where it would be wrong.
+func (w *World) primaries() (count int) {
+	holders := 0
+	for _, n := range w.nodes {
+		if n.mayLead() {
+			holders++
+		}
+	}
+	for _, n := range w.nodes {
+		if !n.mayLead() {
+			continue
+		}
+		recovers, over := n.recovers(), w.now > n.seen.until && !w.lifted(n)
+		w.quiet = min(w.quiet, max(n.seen.until, w.now))
+		if !recovers && !over && holders == 1 || !n.worker.state().Writable(n.instant()) {
+			continue
+		}
+		count++
+		if recovers {
+			w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
+		}
+		if over {
+			w.fail("S3", "/primary of %s answers 200 although its lease ended", n.name)
+		}
+	}
+	return count
+}
+
+// mayLead: the node's loop runs and believes that it holds the lease.
+func (n *Node) mayLead() bool {
+	k := n.worker
+	return k != nil && !k.frozen && !k.dead && k.loop.Term() != 0
+}
+
+// acknowledging are the nodes whose servers do now.
+func (w *World) acknowledging() []*Node {
+	if w.round == w.site.Round() {
+		return w.acking
+	}
+	w.round, w.acking = w.site.Round(), w.acking[:0]
+	for _, n := range w.nodes {
+		if n.pg.Acknowledges() {
+			w.acking = append(w.acking, n)
+		}
+	}
+	return w.acking
+}
+
 // blind: every process of the agent is, or was, frozen while this server ran.
 func (n *Node) blind() bool {
 	if n.guard != nil && n.guard.frozen && (n.worker == nil || n.worker.frozen) && n.pg.Mode() != cluster.ModeStopped {
@@ -114,10 +171,7 @@ func (w *World) lifted(n *Node) bool {
 // serve judges what clients were told since the last step, in which nothing but
 // time has passed.
 func (w *World) serve() {
-	for _, n := range w.nodes {
-		if !n.pg.Acknowledges() {
-			continue
-		}
+	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
 		if n.blind() {
 			continue
@@ -142,7 +196,7 @@ func (w *World) happened(h pgfake.Happening) {
 	switch h.Kind {
 	case pgfake.Exited:
 		if g := n.guard; g != nil {
-			w.after(0, g.turn)
+			w.after(0, doing(g.turn))
 		}
 	case pgfake.Opened:
 		w.opened(n, false)

@@ -101,11 +101,11 @@ func (l *link) hold() error {
 	n := l.k.n
 	g := n.guard
 	if g == nil {
-		n.w.after(100*time.Millisecond, n.w.current.poke)
+		n.w.after(100*time.Millisecond, (*alarm)(n.w.current))
 		n.w.current.waitUntil(context.Background(), func() bool { return n.guard != nil }, 100*time.Millisecond)
 		return errRefused
 	}
-	dial := newBound(n.w.current)
+	dial := &bound{r: n.w.current}
 	dial.limit(dialPatience)
 	l.session++
 	r := n.w.current
@@ -153,7 +153,7 @@ func (l *link) hold() error {
 func (l *link) close() {
 	if c, g := l.open, l.g; c != nil {
 		l.open = nil
-		g.run(func() { g.model.HangUp(c) })
+		g.run(doing(func() { g.model.HangUp(c) }))
 	}
 }
 
@@ -179,15 +179,15 @@ func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status
 // say brings an event of the guard to the worker, which reads it once it has the
 // session.
 func (l *link) say(e guard.Event) {
-	l.k.n.w.after(socketDelay, func() {
-		l.k.run(func() {
+	l.k.n.w.after(socketDelay, doing(func() {
+		l.k.run(doing(func() {
 			if l.client == nil {
 				l.early = append(l.early, e)
 				return
 			}
 			l.heard(e)
-		})
-	})
+		}))
+	}))
 }
 
 func (l *link) heard(e guard.Event) {
@@ -216,7 +216,7 @@ func (l *link) feel() {
 					l.unfeel()
 				}
 			}}.Run(ctx)
-	}, nil)
+	})
 }
 
 func (l *link) unfeel() {

@@ -2,8 +2,8 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
@@ -54,7 +54,7 @@ type worker struct {
 	loop   *agent.Loop
 	node   *agent.Node
 	link   *link
-	wake   time.Duration // of the tick that is planned; 0 for none
+	wake   wakeup
 	guardQ []agent.Effect
 	busy   bool // the guard lane runs
 	jobCtx *bound
@@ -114,7 +114,7 @@ func (n *Node) keepWorker() {
 func (n *Node) afterDeath(start func()) {
 	delay := 5*time.Millisecond + n.w.jitter(20*time.Millisecond)
 	s := n.supervisor
-	n.w.after(delay, func() { s.run(start) })
+	n.w.after(delay, doing(func() { s.run(doing(start)) }))
 }
 
 // crash takes the power away: everything ends at once, and what was not durable is gone.
@@ -155,7 +155,7 @@ func newWorker(n *Node) *worker {
 	if n.w.text != nil {
 		log = slog.New(storyteller{n})
 	}
-	id := agent.Identity{Scope: scope, Name: n.name, Node: "node-" + n.name, BootID: fmt.Sprintf("boot-%s-%d", n.name, n.boots),
+	id := agent.Identity{Scope: scope, Name: n.name, Node: "node-" + n.name, BootID: "boot-" + n.name + "-" + strconv.Itoa(n.boots),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni", Version: "sim"}
 	k.loop = agent.NewLoop(id, n.tags, n.memory, n.w.bootstrap, parseConfig, log, n.instant())
 	k.link = newLink(k)
@@ -164,16 +164,29 @@ func newWorker(n *Node) *worker {
 		Config: n.w.local(n), Post: k.post, Reread: func() error { return nil },
 		Persist: func(m agent.Memory) error { n.disk(); n.memory = m; return nil }, Log: log,
 	})
-	n.w.after(n.w.jitter(time.Millisecond), func() { k.run(func() { k.step(agent.Tick{}) }) })
-	k.start(func(*bound) { k.link.keep() }, nil)
-	k.start(func(*bound) { k.watch() }, nil)
+	k.wake.set(n.w, n.w.now+n.w.jitter(time.Millisecond), (*tick)(k))
+	k.start(func(*bound) { k.link.keep() })
+	k.start(func(*bound) { k.watch() })
 	return k
 }
 
 // post gives the loop an event from beside it.
 func (k *worker) post(e agent.Event) {
-	k.n.w.after(0, func() { k.run(func() { k.step(e) }) })
+	w := k.n.w
+	w.add(w.now, &posted{k, e})
 }
+
+// posted is an event on its way to a loop, heard one that has arrived.
+type (
+	posted struct {
+		k *worker
+		e agent.Event
+	}
+	heard posted
+)
+
+func (p *posted) do() { p.k.run((*heard)(p)) }
+func (p *heard) do()  { p.k.step(p.e) }
 
 // step is the driver's.
 func (k *worker) step(e agent.Event) {
@@ -207,22 +220,23 @@ func (k *worker) state() *cluster.Status {
 
 // plan has the loop woken when it asked to be.
 func (k *worker) plan() {
-	at := k.n.w.now + k.loop.NextWake().Sub(k.n.instant())
-	if k.wake == at {
-		return
-	}
-	k.wake = at
-	k.n.w.at(at, func() {
-		if k.wake == at {
-			k.run(func() {
-				if k.wake == at {
-					k.wake = 0
-				}
-				k.step(agent.Tick{})
-			})
-		}
-	})
+	w := k.n.w
+	k.wake.set(w, w.now+k.loop.NextWake().Sub(k.n.instant()), (*tick)(k))
 }
+
+// tick wakes a worker's loop, ticked is its step.
+type (
+	tick   worker
+	ticked worker
+)
+
+func (t *tick) do() {
+	if t.wake.rings(t.n.w, t) {
+		(*worker)(t).run((*ticked)(t))
+	}
+}
+
+func (t *ticked) do() { (*worker)(t).step(agent.Tick{}) }
 
 // begin starts an effect, as the driver does.
 func (k *worker) begin(e agent.Effect) {
@@ -238,30 +252,48 @@ func (k *worker) begin(e agent.Effect) {
 		return
 	}
 	k.n.noteEffect(e)
-	ctx := k.effect(e, nil)
-	if e.Lane == agent.LaneJob {
+	ctx := k.effect(e)
+	if e.Lane == agent.LaneJob && !ctx.r.ended {
 		k.jobCtx = ctx
 	}
 }
 
-// effect runs one effect in a routine of its own.
-func (k *worker) effect(e agent.Effect, then func()) *bound {
-	var result agent.Event
-	return k.start(func(ctx *bound) {
-		ctx.limit(e.Limit)
-		result = k.node.Run(ctx, e.Do)
-	}, func() {
-		switch {
-		case result == nil:
-		case k.stepping:
-			k.post(result)
-		default:
-			k.step(result)
+// effect is one effect in a routine of its own.
+type effect struct {
+	routine
+	k      *worker
+	e      agent.Effect
+	result agent.Event
+}
+
+func (f *effect) main(ctx *bound) {
+	ctx.limit(f.e.Limit)
+	f.result = f.k.node.Run(ctx, f.e.Do)
+}
+
+func (f *effect) over() {
+	k := f.k
+	switch {
+	case f.result == nil:
+	case k.stepping:
+		k.post(f.result)
+	default:
+		k.step(f.result)
+	}
+	switch f.e.Lane {
+	case agent.LaneGuard:
+		k.busy = false
+		k.nextGuard()
+	case agent.LaneJob:
+		if k.jobCtx == &f.ctx {
+			k.jobCtx = nil
 		}
-		if then != nil {
-			then()
-		}
-	})
+	}
+}
+
+func (k *worker) effect(e agent.Effect) *bound {
+	f := &effect{k: k, e: e}
+	return k.process.begin(&f.routine, f)
 }
 
 // nextGuard keeps the order of what the guard is told.
@@ -272,10 +304,7 @@ func (k *worker) nextGuard() {
 	k.busy = true
 	e := k.guardQ[0]
 	k.guardQ = k.guardQ[1:]
-	k.effect(e, func() {
-		k.busy = false
-		k.nextGuard()
-	})
+	k.effect(e)
 }
 
 // leave ends a worker whose loop is done.
@@ -283,7 +312,7 @@ func (k *worker) leave() {
 	k.over = true
 	n := k.n
 	n.w.tell(n, "the agent has stopped")
-	n.w.after(0, func() {
+	n.w.after(0, doing(func() {
 		if n.worker == k {
 			n.killWorker()
 		}
@@ -295,7 +324,7 @@ func (k *worker) leave() {
 			g.end()
 			n.guard = nil
 		}
-	})
+	}))
 }
 
 // watch is RunWorker's: one load, then what changes, and a new load after every
@@ -304,7 +333,7 @@ func (k *worker) watch() {
 	w := k.n.w
 	store := dcs.NewStore(kv{k.n}, "service", scope)
 	for {
-		ctx := newBound(w.current)
+		ctx := &bound{r: w.current}
 		ctx.limit(loadLimit)
 		view, err := store.Load(ctx)
 		why := "the watch ended"

@@ -57,7 +57,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 		}
 	}()
 	for _, n := range w.nodes {
-		w.after(w.jitter(300*time.Millisecond), n.power)
+		w.after(w.jitter(300*time.Millisecond), doing(n.power))
 	}
 	w.plan(s.faults)
 	w.runUntil(length)
@@ -141,12 +141,12 @@ func (w *World) forget() {
 		n.killServer()
 		n.memory = agent.Memory{}
 	}
-	w.after(20*time.Second, func() {
+	w.after(20*time.Second, doing(func() {
 		for _, n := range w.nodes {
 			n.stopped = false
 			n.startAgent()
 		}
-	})
+	}))
 }
 
 func (n *Node) processes() []*process {

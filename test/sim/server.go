@@ -38,6 +38,9 @@ func (s server) Look(ctx context.Context, _ bool, _ int) (cluster.NodeState, err
 
 // LookFast implements agent.Server.
 func (s server) LookFast(ctx context.Context) (postgres.Fast, error) {
+	if !s.n.pg.Frozen() && !s.n.pg.Mode().Running() { // refused at once
+		return postgres.Fast{}, errNoServer
+	}
 	if err := s.answer(ctx, 300*time.Microsecond); err != nil {
 		return postgres.Fast{}, err
 	}

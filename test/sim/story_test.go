@@ -157,7 +157,7 @@ func (c story) tell(t *testing.T) string {
 		if c.seed != 0 { // as schedule.run has it
 			start = w.jitter(300 * time.Millisecond)
 		}
-		w.after(start, n.power)
+		w.after(start, doing(n.power))
 	}
 	w.plan(c.faults)
 	title := strings.ReplaceAll(c.name, "_", " ") + "; " + c.settings

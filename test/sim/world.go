@@ -19,12 +19,13 @@ import (
 // clock or depends on anything but its seed.
 type World struct {
 	queue
-	now   time.Duration
-	rng   *rand.Rand
-	core  *memory.Core
-	store *dcs.Store // for operators: answers at once
-	view  *cluster.View
-	nodes []*Node
+	deadlines deadlines
+	now       time.Duration
+	rng       *rand.Rand
+	core      *memory.Core
+	store     *dcs.Store // for operators: answers at once
+	view      *cluster.View
+	nodes     []*Node
 
 	pool     *pool
 	current  *routine
@@ -41,8 +42,11 @@ type World struct {
 	instances  int
 	steps      int
 	operations int
-	moment     time.Duration // of the last event; atOnce counts those of it
-	atOnce     int
+	// stirred: a process was frozen or goes on, or a node changed otherwise than by
+	// a step of its loop.
+	stirred bool
+	moment  time.Duration // of the last event; atOnce counts those of it
+	atOnce  int
 
 	text []byte // the transcript; nil when nobody reads it
 	told bool
@@ -76,9 +80,9 @@ func (w *World) serverNow() cluster.Instant { return cluster.Instant(w.now + ser
 
 const serverEpoch = time.Hour
 
-func (w *World) at(when time.Duration, do func()) { w.add(max(when, w.now), do) }
+func (w *World) at(when time.Duration, what task) { w.add(max(when, w.now), what) }
 
-func (w *World) after(d time.Duration, do func()) { w.add(w.now+d, do) }
+func (w *World) after(d time.Duration, what task) { w.add(w.now+d, what) }
 
 // jitter is a random duration below d.
 func (w *World) jitter(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
@@ -105,7 +109,7 @@ func (w *World) runUntil(until time.Duration) {
 		if servers {
 			w.site.Advance(w.serverNow())
 		} else {
-			w.next()()
+			w.next().do()
 		}
 		w.look()
 		w.stuck(w.now)
