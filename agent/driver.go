@@ -56,8 +56,8 @@ func NewDriver(loop *Loop, runner Runner, stepped func(*cluster.Status), log *sl
 // RecordTo has every step recorded; call it before Run.
 func (d *Driver) RecordTo(to *recorder.Recorder) {
 	d.recorder = to
-	d.loop.OnDecision(func(r clock.Reading, o election.Observation, decision election.Decision) {
-		to.Record(recorder.Step{Wall: r.Wall, Observation: o, Decision: decision})
+	d.loop.OnDecision(func(r clock.Reading, o *election.Observation, decision election.Decision) {
+		to.Record(recorder.Step{Wall: r.Wall, Observation: *o, Decision: decision})
 	})
 }
 

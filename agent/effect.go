@@ -8,20 +8,21 @@ import (
 )
 
 // Lane is where an effect runs; each runs one at a time.
-type Lane string
+type Lane uint8
 
 // The lanes.
 const (
-	LaneLook    Lane = "look"
-	LaneLease   Lane = "lease"
-	LaneKeys    Lane = "keys"
-	LaneMember  Lane = "member"
-	LaneServer  Lane = "server"
-	LaneJob     Lane = "job"
-	LaneGuard   Lane = "guard"
-	LaneFence   Lane = "fence"
-	LanePersist Lane = "persist"
-	LaneReread  Lane = "reread"
+	LaneLook Lane = iota
+	LaneLease
+	LaneKeys
+	LaneMember
+	LaneServer
+	LaneJob
+	LaneGuard
+	LaneFence
+	LanePersist
+	LaneReread
+	lanes // how many there are
 )
 
 // Effect is one thing the driver must start. It ends by itself within Limit.

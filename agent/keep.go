@@ -34,7 +34,7 @@ func (l *Loop) keepPause() []Effect {
 	o := &l.obs
 	want := o.Settings.Pause
 	if o.Guard.Writable {
-		want = election.DeadlineLifted(*o)
+		want = election.DeadlineLifted(o)
 	}
 	if !o.Guard.Connected || l.config.pausing || want == o.Guard.Paused || o.Now < l.config.pauseAt {
 		return nil
@@ -123,7 +123,7 @@ func (l *Loop) keepConfigured() []Effect {
 	if !l.obs.Node.Good() || !l.obs.Node.Value.Mode.Running() || l.obs.Job.Kind != election.JobNone || l.config.applied == l.config.rev {
 		return nil
 	}
-	up, known := election.UpstreamOf(l.obs)
+	up, known := election.UpstreamOf(&l.obs)
 	if l.obs.Node.Value.Mode == cluster.ModeStandby && !known {
 		return nil // the recovery section would lose its upstream
 	}

@@ -37,9 +37,9 @@ type Loop struct {
 	since    cluster.Instant // of decision.Reason
 	logged   cluster.Reason
 	// decided is told every decision and what it rests on; it must not wait.
-	decided func(clock.Reading, election.Observation, election.Decision)
+	decided func(clock.Reading, *election.Observation, election.Decision)
 
-	busy    map[Lane]bool
+	busy    [lanes]bool
 	session session
 	member  publication
 	config  configState
@@ -133,7 +133,7 @@ type Memory struct {
 func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMessage, parse ParseConfig, log *slog.Logger, now cluster.Instant) *Loop {
 	l := &Loop{
 		id: id, parse: parse, log: log, seen: memory, started: now,
-		busy: map[Lane]bool{}, left: map[string]cluster.Instant{},
+		left: map[string]cluster.Instant{},
 		keys: keysState{screened: map[string]bool{}},
 	}
 	l.config.settings, _ = parse(bootstrap)
@@ -149,9 +149,9 @@ func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 	l.obs.Now = r.Boot
 	effects := l.fold(r, e)
 	l.derive(r)
-	d := election.Decide(l.obs)
+	d := election.Decide(&l.obs)
 	if l.decided != nil {
-		l.decided(r, l.obs, d) // before acting, which changes the observation
+		l.decided(r, &l.obs, d) // before acting, which changes the observation
 	}
 	l.note(d)
 	effects = append(effects, l.act(d)...)
@@ -161,7 +161,7 @@ func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 
 // OnDecision has f told every decision and what it rests on, within the step: f
 // must not wait, and changes neither.
-func (l *Loop) OnDecision(f func(clock.Reading, election.Observation, election.Decision)) {
+func (l *Loop) OnDecision(f func(clock.Reading, *election.Observation, election.Decision)) {
 	l.decided = f
 }
 
@@ -212,7 +212,7 @@ func (l *Loop) derive(r clock.Reading) {
 	o.Self.MemberLease = l.session.lease
 	o.RetainedSlots, o.ExpiredSlots = l.leftSlots()
 	switch {
-	case !election.Vacant(*o):
+	case !election.Vacant(o):
 		o.Vacancy = 0
 	case o.Vacancy.Never():
 		o.Vacancy = o.Now

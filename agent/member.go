@@ -9,6 +9,10 @@ import (
 type publication struct {
 	// wrote is the key as last written, sent the one under way.
 	wrote, sent *cluster.Member
+	// draft is what it would say now, made anew in every step; draftKeeper is its
+	// part of that name.
+	draft       cluster.Member
+	draftKeeper cluster.MemberKeeper
 	at          cluster.Instant
 	retryAt     cluster.Instant
 	due         cluster.Instant
@@ -36,7 +40,7 @@ func (l *Loop) keepMember() []Effect {
 		l.member.forget()
 	}
 	m := l.memberNow()
-	if l.member.wrote != nil && m.Equal(*l.member.wrote) {
+	if l.member.wrote != nil && m.Equal(l.member.wrote) {
 		return nil
 	}
 	if l.onlyMoved(m) {
@@ -46,16 +50,17 @@ func (l *Loop) keepMember() []Effect {
 		}
 	}
 	l.busy[LaneMember] = true
-	sent := m // m itself stays on the stack of every step that writes nothing
+	sent, keeper := *m, *m.Keeper
+	sent.Keeper = &keeper
 	l.member.sent = &sent
-	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{m}}}
+	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{sent}}}
 }
 
 // overwritten: the store shows the key gone, or on another lease than ours, well
 // after it was written. A write of an earlier session that came late does that: the
 // key would vanish with that session's lease, and nobody could follow this member.
 func (l *Loop) overwritten() bool {
-	view := l.obs.View
+	view := &l.obs.View
 	if l.member.wrote == nil || !view.Good() || view.At < l.member.at.Add(keysPause) {
 		return false
 	}
@@ -66,7 +71,7 @@ func (l *Loop) overwritten() bool {
 func (l *Loop) nextPublish() cluster.Instant { return l.member.due }
 
 // onlyMoved reports whether m differs from the key as written in positions only.
-func (l *Loop) onlyMoved(m cluster.Member) bool {
+func (l *Loop) onlyMoved(m *cluster.Member) bool {
 	if l.member.wrote == nil {
 		return false
 	}
@@ -77,22 +82,24 @@ func (l *Loop) onlyMoved(m cluster.Member) bool {
 		keeper.Reason, keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
 		wrote.Keeper = &keeper
 	}
-	return m.Equal(wrote)
+	return m.Equal(&wrote)
 }
 
-// memberNow is what the member key must say.
-func (l *Loop) memberNow() cluster.Member {
+// memberNow is what the member key must say; the next call changes it.
+func (l *Loop) memberNow() *cluster.Member {
 	o := &l.obs
-	node := o.Node.Value
-	m := cluster.Member{
+	node := &o.Node.Value
+	m, k := &l.member.draft, &l.member.draftKeeper
+	*k = cluster.MemberKeeper{
+		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.server.progress,
+		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
+	}
+	*m = cluster.Member{
 		Name: l.id.Name, ConnURL: l.id.ConnURL, APIURL: l.id.APIURL, ProxyURL: l.id.ProxyURL,
 		State: l.state(), Role: l.role(), Version: cluster.PatroniVersion, Tags: o.Self.Tags,
 		PendingRestart: len(node.PendingRestart) > 0, PendingReason: node.PendingRestart,
 		Timeline: node.Timeline, Pause: o.Settings.Pause,
-		Keeper: &cluster.MemberKeeper{
-			Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.server.progress,
-			Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
-		},
+		Keeper: k,
 	}
 	if s := l.server.scheduled; s != nil {
 		m.ScheduledRestart = map[string]any{"schedule": s.Schedule, "postmaster_start_time": node.PostmasterTime}
@@ -110,7 +117,7 @@ func (l *Loop) memberNow() cluster.Member {
 	return m
 }
 
-func replicationState(node cluster.NodeState) string {
+func replicationState(node *cluster.NodeState) string {
 	if node.Receiver != nil && node.Receiver.Status == "streaming" {
 		return "streaming"
 	}
@@ -119,7 +126,7 @@ func replicationState(node cluster.NodeState) string {
 
 // role is what this member calls itself.
 func (l *Loop) role() cluster.Role {
-	node := l.obs.Node.Value
+	node := &l.obs.Node.Value
 	switch {
 	case node.Data != cluster.DataValid:
 		return cluster.RoleUninitialized
@@ -164,8 +171,15 @@ func (l *Loop) state() cluster.State {
 
 // Status is the agent's whole answer to anybody who asks, made after each step.
 func (l *Loop) Status(dcsSeen int64) *cluster.Status {
+	s := &cluster.Status{}
+	l.Fill(s, dcsSeen)
+	return s
+}
+
+// Fill makes the status in s, for a driver that shows it to nobody else.
+func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 	o := &l.obs
-	return &cluster.Status{
+	*s = cluster.Status{
 		Scope: l.id.Scope, Name: l.id.Name, Version: l.id.Version,
 		Node: o.Node, View: o.View, Role: l.role(), State: l.state(),
 		Reason: l.decision.Reason, ReasonSince: l.since, Detail: l.decision.Detail,

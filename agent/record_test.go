@@ -27,7 +27,7 @@ func TestEveryStepIsRecordedAndReplays(t *testing.T) {
 		d.read = func() clock.Reading { return clock.Reading{Boot: p.boot(), Wall: clock.Wall()} }
 		d.RecordTo(recorder.New(recorder.Options{Dir: dir, Head: recorder.Head{Member: "pg1"}}))
 		record := loop.decided
-		loop.OnDecision(func(r clock.Reading, o election.Observation, decision election.Decision) {
+		loop.OnDecision(func(r clock.Reading, o *election.Observation, decision election.Decision) {
 			steps++
 			record(r, o, decision)
 		})

@@ -16,6 +16,10 @@ import (
 // answered yet.
 func (l *Loop) foldRequests(v cluster.View) {
 	l.obs.Wish.Request = nil
+	if len(v.Requests) == 0 { // as in nearly every view
+		clear(l.keys.screened)
+		return
+	}
 	present := map[string]bool{}
 	for i := range v.Requests {
 		r := v.Requests[i]

@@ -10,8 +10,10 @@ import (
 // moment ago, and of those the last primary said it retains. Slots of any other
 // origin are never noted, and so never dropped.
 func (l *Loop) foldMembers(v cluster.View) {
-	for name := range v.Members {
-		delete(l.left, cluster.SlotName(name))
+	if len(l.left) > 0 {
+		for name := range v.Members {
+			delete(l.left, cluster.SlotName(name))
+		}
 	}
 	for name := range l.obs.View.Value.Members {
 		if _, stays := v.Members[name]; !stays {

@@ -114,6 +114,9 @@ func (t Tags) Clone() Tags { return maps.Clone(t) }
 
 // Address returns host and port of the member's PostgreSQL server from conn_url.
 func (m Member) Address() (host, port string, ok bool) {
+	if host, port, ok = plainAddress(m.ConnURL); ok {
+		return host, port, true
+	}
 	u, err := url.Parse(m.ConnURL)
 	if err != nil || u.Host == "" {
 		return "", "", false
@@ -124,6 +127,34 @@ func (m Member) Address() (host, port string, ok bool) {
 	}
 	return host, port, host != ""
 }
+
+// plainAddress reads the host and port of an ordinary URL, as url.Parse would; ok is
+// false for everything else. Every decision of a standby asks for one.
+func plainAddress(text string) (host, port string, ok bool) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	if scheme != "postgres" && scheme != "postgresql" {
+		return "", "", false
+	}
+	if end := strings.IndexByte(rest, '/'); end >= 0 {
+		rest, text = rest[:end], rest[end:]
+		if strings.IndexFunc(text, unusualInPath) >= 0 {
+			return "", "", false
+		}
+	}
+	host, port, _ = strings.Cut(rest, ":")
+	if host == "" || port == "" || strings.IndexFunc(host, unusualInHost) >= 0 || strings.IndexFunc(port, notADigit) >= 0 {
+		return "", "", false
+	}
+	return host, port, true
+}
+
+func notADigit(r rune) bool { return r < '0' || r > '9' }
+
+func unusualInHost(r rune) bool {
+	return r != '.' && r != '-' && notADigit(r) && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+}
+
+func unusualInPath(r rune) bool { return r != '/' && r != '_' && unusualInHost(r) }
 
 // HostPort is the member's server address as host:port; empty when unknown.
 func (m Member) HostPort() string {
@@ -145,7 +176,7 @@ func (m Member) IsKeeper() bool { return m.Keeper != nil }
 
 // Equal reports whether the keys of both would have the same value. What comes
 // from the store, and the name, which is the key's, do not count.
-func (m Member) Equal(other Member) bool {
+func (m *Member) Equal(other *Member) bool {
 	return m.ConnURL == other.ConnURL && m.APIURL == other.APIURL && m.State == other.State && m.Role == other.Role &&
 		m.Version == other.Version && m.ProxyURL == other.ProxyURL && same(m.CheckpointAfterPromote, other.CheckpointAfterPromote) &&
 		sameMap(m.Tags, other.Tags) && m.PendingRestart == other.PendingRestart && maps.Equal(m.PendingReason, other.PendingReason) &&

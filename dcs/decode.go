@@ -37,20 +37,19 @@ func decodeInto[T any](value []byte, into *T, partial bool) error {
 	return fmt.Errorf("cannot read %s: %w", excerpt(value), err)
 }
 
-// decodeMember reads members/<name>. A value that starts with "postgres" is the
+// decodeMember reads a member key. A value that starts with "postgres" is the
 // old form: a connection URL with the member's API URL as application_name.
-func decodeMember(name string, p Pair) (cluster.Member, error) {
+func decodeMember(value []byte) (cluster.Member, error) {
 	var m cluster.Member
 	var err error
-	if bytes.HasPrefix(p.Value, []byte("postgres")) {
-		m, err = decodeMemberURL(string(p.Value))
+	if bytes.HasPrefix(value, []byte("postgres")) {
+		m, err = decodeMemberURL(string(value))
 	} else {
-		err = decodeInto(p.Value, &m, true)
+		err = decodeInto(value, &m, true)
 	}
 	if m.Role == "master" {
 		m.Role = cluster.RolePrimary
 	}
-	m.Name, m.LeaseID, m.ModRevision = name, p.Lease, p.ModRevision
 	return m, err
 }
 

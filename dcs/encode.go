@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -11,14 +12,27 @@ import (
 // compact writes v as JSON without white space and without escaping <, > and &,
 // as Patroni does: tools compare values by bytes.
 func compact(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	w, _ := writers.Get().(*writer) // nothing else is ever in the pool
+	defer writers.Put(w)
+	w.buf.Reset()
+	if err := w.enc.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode %T: %w", v, err)
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+	return bytes.Clone(bytes.TrimSuffix(w.buf.Bytes(), []byte("\n"))), nil
 }
+
+// writer is an encoder with its buffer; writers keeps idle ones.
+type writer struct {
+	buf bytes.Buffer
+	enc *json.Encoder
+}
+
+var writers = sync.Pool{New: func() any {
+	w := &writer{}
+	w.enc = json.NewEncoder(&w.buf)
+	w.enc.SetEscapeHTML(false)
+	return w
+}}
 
 // compactObject checks that raw is one JSON object and squeezes its spaces out.
 func compactObject(raw json.RawMessage) ([]byte, error) {

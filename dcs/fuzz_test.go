@@ -75,7 +75,9 @@ func FuzzMember(f *testing.F) {
 		f.Add([]byte(value))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		m, err := decodeMember("a", Pair{Value: value, Lease: 3, ModRevision: 7})
+		var fold folder
+		err := fold.setMember("a", Change{Pair: Pair{Value: value, Lease: 3, ModRevision: 7}})
+		m := fold.view.Members["a"]
 		if m.Name != "a" || m.LeaseID != 3 || m.ModRevision != 7 || m.Role == "master" {
 			t.Errorf("member is %+v", m)
 		}

@@ -49,6 +49,7 @@ func (s *Session) PutMember(ctx context.Context, m cluster.Member) error {
 	if err != nil {
 		return err
 	}
+	s.store.memo.learn(value, &m)
 	_, err = s.store.txn(ctx, "put the member key", nil, Put(s.store.key(keyMembers+s.name), value, s.lease))
 	return err
 }

@@ -13,10 +13,12 @@ import (
 )
 
 // Store is one cluster's part of a KV. It holds nothing but the KV and the base
-// path: safe for concurrent use, free to copy the pointer.
+// path: safe for concurrent use (unless it was told to Remember), free to copy the
+// pointer.
 type Store struct {
 	kv   KV
 	base string
+	memo *Memo // nil unless it was told to Remember
 }
 
 // NewStore gives the cluster namespace/scope in kv.
@@ -36,7 +38,7 @@ func (s *Store) Load(ctx context.Context) (cluster.View, error) {
 	if err != nil {
 		return cluster.View{}, fmt.Errorf("load %s: %w", s.base, err)
 	}
-	f := folder{base: s.base, view: cluster.View{ClusterID: snap.ClusterID, Revision: snap.Revision}}
+	f := folder{base: s.base, memo: s.memo, view: cluster.View{ClusterID: snap.ClusterID, Revision: snap.Revision}}
 	own(&f.view.Members, &f.membersOwned)
 	// The legacy key sorts before `status`, which then wins.
 	slices.SortFunc(snap.Pairs, func(a, b Pair) int { return strings.Compare(a.Key, b.Key) })
@@ -101,7 +103,7 @@ func endWatch(ctx context.Context, out chan<- Update, err error) {
 // Fold gives the view after e; view itself is not changed. It is what Watch
 // does with every event, for a driver that pulls events itself.
 func (s *Store) Fold(view cluster.View, e WatchEvent) cluster.View {
-	f := folder{base: s.base, view: view}
+	f := folder{base: s.base, memo: s.memo, view: view}
 	for _, c := range e.Changes {
 		f.fold(c)
 	}

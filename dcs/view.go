@@ -14,6 +14,7 @@ import (
 // changes a copy, and copies each map and slice before its first change.
 type folder struct {
 	base string
+	memo *Memo
 	view cluster.View
 
 	membersOwned, resultsOwned, requestsOwned, problemsOwned bool
@@ -123,7 +124,12 @@ func (f *folder) setMember(name string, c Change) (err error) {
 		delete(f.view.Members, name)
 		return nil
 	}
-	f.view.Members[name], err = decodeMember(name, c.Pair)
+	m, known := f.memo.member(c.Value)
+	if !known {
+		m, err = decodeMember(c.Value)
+	}
+	m.Name, m.LeaseID, m.ModRevision = name, c.Lease, c.ModRevision
+	f.view.Members[name] = m
 	return err
 }
 

@@ -11,7 +11,7 @@ import (
 // Account explains a decision to people at the moment now: what it rests on, what
 // was decided, and what would have to change for this member to be promoted or to
 // follow. It decides nothing; since is when the reason began.
-func Account(o Observation, d Decision, since, now cluster.Instant) cluster.Explanation {
+func Account(o *Observation, d Decision, since, now cluster.Instant) cluster.Explanation {
 	age := now.Sub(o.Now)
 	o.Now = max(o.Now, now) // waits are told as they are now
 	e := explanations[d.Reason]
@@ -31,7 +31,7 @@ func Account(o Observation, d Decision, since, now cluster.Instant) cluster.Expl
 }
 
 // verdict is the explanation in one line.
-func verdict(o Observation, d Decision, e cluster.Explanation) string {
+func verdict(o *Observation, d Decision, e cluster.Explanation) string {
 	switch node := o.Node.Value; {
 	case leads(o):
 		return fmt.Sprintf("primary: it holds the lease under term %d and its server accepts writes", o.Lease.Term) + unlessStore(o)
@@ -61,7 +61,7 @@ func verdict(o Observation, d Decision, e cluster.Explanation) string {
 }
 
 // unlessStore warns of a store that cannot be relied on.
-func unlessStore(o Observation) string {
+func unlessStore(o *Observation) string {
 	switch late := o.Now.Sub(o.Lease.Renewed); {
 	case o.View.Good() && o.Lease.Term != 0 && !o.Guard.Paused && late > 2*o.Settings.RenewEvery() && o.Guard.Deadline > o.Now:
 		return "; but it could not renew the lease for " + lasting(late) + ", and without that the server is stopped in " + lasting(o.Guard.Deadline.Sub(o.Now))
@@ -75,8 +75,8 @@ func unlessStore(o Observation) string {
 
 // silentHolder: a standby whose stream has ended with its primary. What it waits
 // for is the end of the lease.
-func silentHolder(o Observation) string {
-	v, until := o.View.Value, waitUntil(o)
+func silentHolder(o *Observation) string {
+	v, until := &o.View.Value, waitUntil(o)
 	quiet := o.Now.Sub(o.Beat.At)
 	if v.Leader == nil || v.Leader.Name == o.Self.Name || v.Beat == nil || !ownBeat(v) || o.Beat.Revision != v.Beat.ModRevision || !o.View.Good() ||
 		o.Node.Value.Mode != cluster.ModeStandby || quiet < 2*o.Settings.RenewEvery() || o.Now >= until {
@@ -105,19 +105,19 @@ func lower(sentence string) string {
 	return strings.ToLower(sentence[:1]) + strings.TrimSuffix(sentence[1:], ".")
 }
 
-func leads(o Observation) bool {
+func leads(o *Observation) bool {
 	return o.Lease.Term != 0 && o.Node.Good() && o.Node.Value.Mode == cluster.ModePrimary
 }
 
 // follows: a standby that streams while somebody else leads.
-func follows(o Observation) bool {
+func follows(o *Observation) bool {
 	r := o.Node.Value.Receiver
 	leader := o.View.Value.Leader
 	return o.Node.Good() && o.Node.Value.Mode == cluster.ModeStandby && r != nil && r.Status == "streaming" &&
 		leader != nil && leader.Name != o.Self.Name && !staleLeader(o)
 }
 
-func followsInWords(o Observation) string {
+func followsInWords(o *Observation) string {
 	text := "standby: it streams from " + o.View.Value.Leader.Name
 	if up, ok := upstream(o); ok {
 		text = "standby: it streams from " + up.Member
@@ -128,7 +128,7 @@ func followsInWords(o Observation) string {
 	return text
 }
 
-func behindPublished(o Observation) (bytes uint64, known bool) {
+func behindPublished(o *Observation) (bytes uint64, known bool) {
 	published := o.View.Value.Status
 	if published == nil || !published.Optime.Known() {
 		return 0, false
@@ -137,7 +137,7 @@ func behindPublished(o Observation) (bytes uint64, known bool) {
 }
 
 // facts is what was observed, in words.
-func facts(o Observation) []cluster.Fact {
+func facts(o *Observation) []cluster.Fact {
 	list := []cluster.Fact{{What: "etcd", Value: storeInWords(o)}, {What: "lease", Value: leaseInWords(o)}, {What: "server", Value: serverInWords(o)}}
 	if behind, known := behindPublished(o); known && !leads(o) {
 		list = append(list, cluster.Fact{What: "behind", Value: sizeOf(behind) + " behind the last published position, limit " + limitInWords(o)})
@@ -155,7 +155,7 @@ func facts(o Observation) []cluster.Fact {
 	return list
 }
 
-func storeInWords(o Observation) string {
+func storeInWords(o *Observation) string {
 	switch {
 	case o.View.Good():
 		return fmt.Sprintf("seen %s ago at revision %d", lasting(o.Now.Sub(o.View.At)), o.View.Value.Revision)
@@ -165,8 +165,8 @@ func storeInWords(o Observation) string {
 	return fmt.Sprintf("cannot be relied on (%s); what it said last was seen %s ago", orUnknown(o.View.Err), lasting(o.Now.Sub(o.View.At)))
 }
 
-func leaseInWords(o Observation) string {
-	v := o.View.Value
+func leaseInWords(o *Observation) string {
+	v := &o.View.Value
 	switch {
 	case o.Lease.Term != 0:
 		until := o.Lease.Renewed.Add(o.Settings.TTL)
@@ -185,8 +185,8 @@ func leaseInWords(o Observation) string {
 	return text
 }
 
-func serverInWords(o Observation) string {
-	node := o.Node.Value
+func serverInWords(o *Observation) string {
+	node := &o.Node.Value
 	if !o.Node.Good() {
 		if o.Node.At.Never() {
 			return "not seen yet: " + orUnknown(o.Node.Err)
@@ -216,7 +216,7 @@ func serverInWords(o Observation) string {
 	return text + ", nothing is received"
 }
 
-func guardInWords(o Observation) string {
+func guardInWords(o *Observation) string {
 	g := o.Guard
 	switch {
 	case !g.Connected:
@@ -238,7 +238,7 @@ func guardInWords(o Observation) string {
 	return text
 }
 
-func jobInWords(o Observation) string {
+func jobInWords(o *Observation) string {
 	j := o.Job
 	switch {
 	case j.Kind != JobNone:
@@ -249,7 +249,7 @@ func jobInWords(o Observation) string {
 	return ""
 }
 
-func limitInWords(o Observation) string {
+func limitInWords(o *Observation) string {
 	if limit := o.Settings.MaximumLagOnFailover; limit >= 0 {
 		return sizeOf(uint64(limit))
 	}

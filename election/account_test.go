@@ -54,8 +54,8 @@ func TestAccountSaysWhatWouldHaveToChange(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			d := Decide(c.given)
-			e := Account(c.given, d, ago(3*time.Second), now)
+			d := Decide(&c.given)
+			e := Account(&c.given, d, ago(3*time.Second), now)
 			if e.Verdict != c.verdict {
 				t.Errorf("%s\nverdict %q\nwant    %q", d.Reason, e.Verdict, c.verdict)
 			}
@@ -87,13 +87,13 @@ func TestAccountOfAnything(t *testing.T) {
 		}
 		bytes := choices(data)
 		o := bytes.observation()
-		d := Decide(o)
-		e := Account(o, d, o.Now, o.Now.Add(time.Second))
+		d := Decide(&o)
+		e := Account(&o, d, o.Now, o.Now.Add(time.Second))
 		said := append(append([]string{e.Verdict, e.Why}, e.ToPromote...), e.ToFollow...)
 		if slices.Contains(said, "") || len(said) > 20 || len(e.Observed) > 10 {
 			t.Fatalf("%+v\nof %+v", e, o)
 		}
-		if (len(e.ToPromote) == 0) != leads(o) && !mayTakeTheLease(d) {
+		if (len(e.ToPromote) == 0) != leads(&o) && !mayTakeTheLease(d) {
 			t.Fatalf("%s: nothing is lacking, and it is no primary: %+v", d.Reason, o)
 		}
 	}

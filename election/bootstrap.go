@@ -10,7 +10,7 @@ import (
 // identifier. At most one member initialises (S7): the claim is a key on the
 // claimant's lease, so a winner that dies leaves the way free, and the end is one
 // transaction that the claim's revision conditions.
-func bootstrap(o Observation) (Decision, bool) {
+func bootstrap(o *Observation) (Decision, bool) {
 	init := o.View.Value.Initialize
 	if init != nil && init.SystemID != "" {
 		return Decision{}, false
@@ -28,7 +28,7 @@ func bootstrap(o Observation) (Decision, bool) {
 		return do(ReasonAbandoning, AbandonInitialize{Revision: init.ModRevision}), true
 	case o.View.Value.Leader != nil: // guard: claim_leaderless — S7
 		return wait(ReasonWaitingBootstrap, "the leader has yet to record the system identifier"), true
-	case init == nil && hasData(o.Node.Value):
+	case init == nil && hasData(&o.Node.Value):
 		return recordExisting(o), true
 	case init == nil:
 		return claim(o), true
@@ -40,11 +40,11 @@ func bootstrap(o Observation) (Decision, bool) {
 
 // hasData: there is a complete data directory, of a cluster the store forgot or
 // never knew.
-func hasData(n cluster.NodeState) bool { return n.Data == cluster.DataValid && n.SystemID != "" }
+func hasData(n *cluster.NodeState) bool { return n.Data == cluster.DataValid && n.SystemID != "" }
 
 // claim takes the right to initialise. An interrupted initdb counts as empty: it
 // is moved aside, never reused.
-func claim(o Observation) Decision {
+func claim(o *Observation) Decision {
 	switch o.Node.Value.Data {
 	case cluster.DataEmpty, cluster.DataTombstone:
 	case cluster.DataUnknown, cluster.DataValid: // valid, but its identifier is not known yet
@@ -69,7 +69,7 @@ func claim(o Observation) Decision {
 }
 
 // initialise runs initdb under the claim and ends the bootstrap.
-func initialise(o Observation, init cluster.Initialize) Decision {
+func initialise(o *Observation, init cluster.Initialize) Decision {
 	switch {
 	case o.Job.Last == JobInitDB && o.Job.LastErr != "":
 		d := do(ReasonAbandoning, AbandonInitialize{Revision: init.ModRevision})
@@ -89,8 +89,8 @@ func initialise(o Observation, init cluster.Initialize) Decision {
 // recordExisting gives an empty store the identifier of data that is already
 // there. A directory that was a primary's goes first; a standby's waits, since
 // its primary may be about to come.
-func recordExisting(o Observation) Decision {
-	node := o.Node.Value
+func recordExisting(o *Observation) Decision {
+	node := &o.Node.Value
 	patience := o.Self.Started.Add(2 * o.Settings.TTL)
 	if (node.Control.StandbySignal || node.Mode == cluster.ModeStandby) && o.Now < patience {
 		d := wait(ReasonRecordSystem, fmt.Sprintf("the store knows no cluster; a member that was primary may come first (waiting %s)",

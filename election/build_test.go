@@ -258,7 +258,7 @@ func check(t *testing.T, rules []rule) {
 	t.Helper()
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
-			d := Decide(r.given)
+			d := Decide(&r.given)
 			if d.Reason != r.reason {
 				t.Errorf("reason %q (%s), want %q", d.Reason, d.Detail, r.reason)
 			}

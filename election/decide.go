@@ -7,7 +7,7 @@ import (
 )
 
 // gate answers for one situation, or passes (false).
-type gate func(Observation) (Decision, bool)
+type gate func(*Observation) (Decision, bool)
 
 // gates stand in the order of the safety argument: first what must be stopped or
 // settled, then what is not known, then what the operator said, then work under
@@ -28,7 +28,7 @@ var gates = [...]gate{
 }
 
 // Decide says what this node must do now.
-func Decide(o Observation) Decision {
+func Decide(o *Observation) Decision {
 	d := paced(o, withoutOldMark(o, decide(o)))
 	d.forgetPast(o.Now)
 	d = withRenewal(o, d)
@@ -45,7 +45,7 @@ func (d *Decision) forgetPast(now cluster.Instant) {
 	}
 }
 
-func decide(o Observation) Decision {
+func decide(o *Observation) Decision {
 	for _, g := range gates {
 		if d, answered := g(o); answered {
 			return d
@@ -55,7 +55,7 @@ func decide(o Observation) Decision {
 }
 
 // byLeadership dispatches on who holds the leader key.
-func byLeadership(o Observation) Decision {
+func byLeadership(o *Observation) Decision {
 	leader := o.View.Value.Leader
 	switch {
 	case o.Lease.Term != 0:
@@ -67,7 +67,7 @@ func byLeadership(o Observation) Decision {
 	if leader.Name == o.Self.Name {
 		d = namedLeader(o)
 	}
-	if v := o.View.Value; v.Beat != nil && ownBeat(v) { // look again when the beat would have been silent for T
+	if v := &o.View.Value; v.Beat != nil && ownBeat(v) { // look again when the beat would have been silent for T
 		d.wakeAt(waitUntil(o))
 	}
 	return d
@@ -75,7 +75,7 @@ func byLeadership(o Observation) Decision {
 
 // paced holds calls on the leader key back for a moment after one failed: a store
 // that refuses at once must not be asked in a tight loop.
-func paced(o Observation, d Decision) Decision {
+func paced(o *Observation, d Decision) Decision {
 	next := o.Lease.FailedAt.Add(retryPause)
 	if o.Lease.FailedAt.Never() || o.Now >= next || !slices.ContainsFunc(d.Actions, callsStore) {
 		return d
@@ -98,8 +98,8 @@ func callsStore(a Action) bool {
 // withoutOldMark has this node take its own paused_primary mark back, wherever it
 // stands by now, once the pause is over and its server provably does not write:
 // nobody may elect while the mark stands. A holder's duties do the same.
-func withoutOldMark(o Observation, d Decision) Decision {
-	v, mode := o.View.Value, o.Node.Value.Mode
+func withoutOldMark(o *Observation, d Decision) Decision {
+	v, mode := &o.View.Value, o.Node.Value.Mode
 	switch {
 	case v.PausedAt == nil || v.PausedAt.Name != o.Self.Name || o.Settings.Pause || o.Lease.Term != 0:
 	case !o.View.Good() || !o.Node.Good() || !o.Guard.Connected || o.Guard.Running && o.Guard.Writable:
@@ -112,7 +112,7 @@ func withoutOldMark(o Observation, d Decision) Decision {
 
 // lookAgain asks for another look while the server changes by itself, but not
 // faster than it can change.
-func (d *Decision) lookAgain(o Observation) {
+func (d *Decision) lookAgain(o *Observation) {
 	next := max(o.Node.At, o.Node.ErrAt).Add(lookPause)
 	if d.Look = o.Now >= next; !d.Look {
 		d.wakeAt(next)
@@ -123,7 +123,7 @@ func (d *Decision) lookAgain(o Observation) {
 // renewed only after a good look at the own server and only while the guard
 // answers: a worker that cannot see its server, or whose guard cannot stop it,
 // must lose its lease (ARCHITECTURE 1).
-func withRenewal(o Observation, d Decision) Decision {
+func withRenewal(o *Observation, d Decision) Decision {
 	if o.Lease.Term == 0 || touchesLeader(d.Actions) {
 		return d
 	}
@@ -144,7 +144,7 @@ func withRenewal(o Observation, d Decision) Decision {
 }
 
 // freshLook: the server was seen within half a renewal interval.
-func freshLook(o Observation) bool {
+func freshLook(o *Observation) bool {
 	return o.Node.Good() && o.Node.At >= o.Now.Add(-o.Settings.RenewEvery()/2)
 }
 

@@ -55,7 +55,8 @@ func TestDecide(t *testing.T) { check(t, decideRules()) }
 // names the job.
 func TestJobsHaveReasons(t *testing.T) {
 	for _, kind := range jobKinds {
-		if d := Decide(standby(lsn, running(kind))); d.Reason != cluster.Reason("running_"+string(kind)) || d.Actions != nil {
+		o := standby(lsn, running(kind))
+		if d := Decide(&o); d.Reason != cluster.Reason("running_"+string(kind)) || d.Actions != nil {
 			t.Errorf("job %s: %+v", kind, d)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // transaction on the term does (SAFETY 2, Release). Past the deadline the term is
 // forgotten like any other: nothing is done under it any more, and whoever goes on
 // with the key puts it again first.
-func settle(o Observation) (Decision, bool) {
+func settle(o *Observation) (Decision, bool) {
 	leaves := o.Wish.Stop && o.Settings.Pause
 	if o.Lease.Term == 0 || !o.Lease.Unsettled || leaves || !DeadlineLifted(o) && o.Now >= leaseDeadline(o) {
 		return Decision{}, false
@@ -31,11 +31,11 @@ func settle(o Observation) (Decision, bool) {
 // term is ended at the guard at once, which stops a writable server. While a call
 // of ours on the leader key is under way, a newer term in the view may be its own
 // doing: its end, bounded by one attempt, says so, and the deadline stands.
-func loseLease(o Observation) (Decision, bool) {
+func loseLease(o *Observation) (Decision, bool) {
 	if o.Lease.Term == 0 {
 		return Decision{}, false
 	}
-	v := o.View.Value
+	v := &o.View.Value
 	ours := o.Lease.Busy != "" && v.Leader != nil && v.Leader.Name == o.Self.Name // perhaps our own call's doing
 	replaced := o.View.Good() && !ours && !o.Lease.Giving && v.Revision >= int64(o.Lease.Term) &&
 		(v.Leader == nil || v.Leader.Term != o.Lease.Term) // guard: term_in_view — SAFETY 2
@@ -52,7 +52,7 @@ func loseLease(o Observation) (Decision, bool) {
 // givingAway: a hand-over or release is under way and may have taken effect
 // already: the successor may be writing. Until its end is known nothing is done
 // under the term, least of all a start of the server (S1).
-func givingAway(o Observation) (Decision, bool) {
+func givingAway(o *Observation) (Decision, bool) {
 	if o.Lease.Term == 0 || !o.Lease.Giving { // guard: nothing_while_giving — S1
 		return Decision{}, false
 	}
@@ -63,17 +63,17 @@ func givingAway(o Observation) (Decision, bool) {
 // a lease: not before the store holds the mark that keeps everybody else from
 // electing. Until then the deadline stands, at the guard as here; after the pause
 // the mark is taken back only once it stands again.
-func DeadlineLifted(o Observation) bool {
+func DeadlineLifted(o *Observation) bool {
 	mark := o.View.Value.PausedAt
 	return o.Settings.Pause && mark != nil && mark.Name == o.Self.Name // guard: pause_needs_mark — SAFETY 2, Pause
 }
 
 // leaseDeadline is when the guard stops what this lease allows: s + T - margin.
-func leaseDeadline(o Observation) cluster.Instant {
+func leaseDeadline(o *Observation) cluster.Instant {
 	return o.Lease.Renewed.Add(o.Settings.TTL - o.Settings.Margin(o.Guard.LastKill))
 }
 
-func leaseLostDetail(o Observation) string {
+func leaseLostDetail(o *Observation) string {
 	leader := o.View.Value.Leader
 	if leader == nil {
 		return fmt.Sprintf("the leader key of term %d is gone", o.Lease.Term)
@@ -83,7 +83,7 @@ func leaseLostDetail(o Observation) string {
 
 // foreignSystem: this data belongs to another cluster. Nothing of it is touched
 // (S7), whoever leads.
-func foreignSystem(o Observation) (Decision, bool) {
+func foreignSystem(o *Observation) (Decision, bool) {
 	init := o.View.Value.Initialize
 	local := o.Node.Value.SystemID
 	if o.View.At.Never() || o.Node.At.Never() || init == nil || init.SystemID == "" || local == "" || o.Node.Value.Data != cluster.DataValid {
@@ -105,7 +105,7 @@ func foreignSystem(o Observation) (Decision, bool) {
 
 // lostBootstrap: the foreign data is what this very process made under its claim
 // while another member's bootstrap won. Its own new directory is moved aside (S7).
-func lostBootstrap(o Observation) bool {
+func lostBootstrap(o *Observation) bool {
 	return o.Self.InitRevision != 0 && o.Lease.Term == 0 && !o.Settings.Pause && !o.Wish.Stop && o.Guard.Connected && !o.Guard.Running &&
 		o.Node.Good() && o.Node.Value.Mode == cluster.ModeStopped &&
 		(o.Job.Last == JobInitDB && o.Job.LastErr == "" || o.Job.Last == JobAside) // guard: aside_only_own_initdb — S5
@@ -114,7 +114,7 @@ func lostBootstrap(o Observation) bool {
 // frozenGuard: the parent of the server misses its heartbeats, so the deadline
 // may not be kept. The worker stops the server itself, long before the lease
 // ends.
-func frozenGuard(o Observation) (Decision, bool) {
+func frozenGuard(o *Observation) (Decision, bool) {
 	if !o.Guard.Frozen || o.Settings.Pause { // S6
 		return Decision{}, false
 	}
@@ -125,7 +125,7 @@ func frozenGuard(o Observation) (Decision, bool) {
 
 // fence kills the server past its guard, beside whatever job runs: a job may well
 // be what waits for the guard that hangs, and no work may hold up a fence.
-func (d *Decision) fence(o Observation) {
+func (d *Decision) fence(o *Observation) {
 	next := o.Guard.FencedAt.Add(retryPause)
 	switch {
 	case o.Guard.Fencing:
@@ -138,7 +138,7 @@ func (d *Decision) fence(o Observation) {
 
 // urgently starts a job that safety asks for as soon as the slot is free; after a
 // failure only a moment passes.
-func (d *Decision) urgently(o Observation, a Action) {
+func (d *Decision) urgently(o *Observation, a Action) {
 	next := o.Job.LastEnded.Add(retryPause)
 	switch {
 	case o.Job.Kind != JobNone:
@@ -152,7 +152,7 @@ func (d *Decision) urgently(o Observation, a Action) {
 // writableWithoutLease: a server that accepts writes while this process holds no
 // term. Either the term can be shown to be ours (a worker before us held it for
 // this very server), or nobody ever led it under pgkeeper, or it is stopped.
-func writableWithoutLease(o Observation) (Decision, bool) {
+func writableWithoutLease(o *Observation) (Decision, bool) {
 	seenWriting := o.Node.Good() && o.Node.Value.Mode == cluster.ModePrimary
 	if !seenWriting && !(o.Guard.Running && o.Guard.Writable) || o.Lease.Term != 0 || o.Settings.Pause {
 		return Decision{}, false
@@ -170,7 +170,7 @@ func writableWithoutLease(o Observation) (Decision, bool) {
 
 // unleased decides about such a server while its guard may be trusted to keep to
 // the deadline.
-func unleased(o Observation, seenWriting bool) Decision {
+func unleased(o *Observation, seenWriting bool) Decision {
 	if o.View.At.Never() || !o.View.Good() && o.Guard.Connected && o.Now < o.Guard.Deadline {
 		return noStore(o, "a writable server runs under its guard's deadline; the store cannot be read")
 	}
@@ -195,14 +195,14 @@ func unleased(o Observation, seenWriting bool) Decision {
 }
 
 // overdueAt is when a guard that has not stopped its server is past trusting.
-func overdueAt(o Observation) cluster.Instant {
+func overdueAt(o *Observation) cluster.Instant {
 	return o.Guard.Deadline.Add(o.Settings.Margin(o.Guard.LastKill) / 2)
 }
 
 // overdue: the guard should have killed the server a moment ago, and has not said
 // that it is gone. It may have been frozen just before its deadline, too late for
 // its heartbeats to tell: the rest of the margin is what is left to do it past it.
-func overdue(o Observation) (Decision, bool) {
+func overdue(o *Observation) (Decision, bool) {
 	g := o.Guard
 	if !g.Connected || !g.Running || !g.Writable || g.Paused || g.Deadline.Never() {
 		return Decision{}, false
@@ -218,8 +218,8 @@ func overdue(o Observation) (Decision, bool) {
 // adopt takes the lease for a primary that already runs: one no agent of ours ever
 // gave a deadline, in a store where nobody leads; or one that a pause left running
 // and that the store's mark protects until it has its lease.
-func adopt(o Observation) (Decision, bool) {
-	v, node := o.View.Value, o.Node.Value
+func adopt(o *Observation) (Decision, bool) {
+	v, node := &o.View.Value, &o.Node.Value
 	marked := v.PausedAt != nil && v.PausedAt.Name == o.Self.Name
 	switch {
 	case !o.View.Good() || v.Leader != nil || node.SystemID == "":
@@ -248,7 +248,7 @@ func reserved(t *cluster.Timelines, number cluster.Timeline) bool {
 // inherit continues on the leader key that names this node, when it was taken
 // for the server our guard holds, or for one proved gone. The re-put gives a new
 // term, which kills transactions of the worker before us.
-func inherit(o Observation) (Decision, bool) {
+func inherit(o *Observation) (Decision, bool) {
 	leader := o.View.Value.Leader
 	if !o.View.Good() || leader == nil || leader.Name != o.Self.Name || !o.Guard.Connected || !holderIsMine(o) {
 		return Decision{}, false
@@ -271,8 +271,8 @@ func inherit(o Observation) (Decision, bool) {
 // holderIsMine: the record says this state directory took the key, for the server
 // our guard holds; or our guard has none left, which it proved when it said so.
 // A record of another state directory is a machine cloned with our name.
-func holderIsMine(o Observation) bool {
-	v := o.View.Value
+func holderIsMine(o *Observation) bool {
+	v := &o.View.Value
 	h := v.Holder
 	switch {
 	case handedOverTo(v, o.Self.Name) && !accepted(v): // guard: handed_over_is_accepted — SAFETY 2, my name on the key
@@ -290,18 +290,18 @@ func holderIsMine(o Observation) bool {
 }
 
 // handedOverTo: the leader key is as a hand-over to name left it.
-func handedOverTo(v cluster.View, name string) bool {
+func handedOverTo(v *cluster.View, name string) bool {
 	return v.Handover != nil && v.Leader != nil && v.Handover.To == name && v.Handover.ModRevision == int64(v.Leader.Term)
 }
 
 // accepted: the successor of a hand-over has beaten under its term. Whoever comes
 // after that goes on by putting the key again (inherit): accepting keeps the term,
 // and with it what a dead worker of ours still has in flight.
-func accepted(v cluster.View) bool { return v.Beat != nil && ownBeat(v) }
+func accepted(v *cluster.View) bool { return v.Beat != nil && ownBeat(v) }
 
 // namedLeader: the key names this node and this process holds no term.
-func namedLeader(o Observation) Decision {
-	v := o.View.Value
+func namedLeader(o *Observation) Decision {
+	v := &o.View.Value
 	if handedOverTo(v, o.Self.Name) && !accepted(v) &&
 		v.Leader.LeaseID == o.Self.MemberLease { // guard: accept_own_lease — SAFETY 2
 		return acceptHandover(o)
@@ -316,7 +316,7 @@ func namedLeader(o Observation) Decision {
 }
 
 // blind: nothing may be concluded from what was not seen.
-func blind(o Observation) (Decision, bool) {
+func blind(o *Observation) (Decision, bool) {
 	switch {
 	case !o.Guard.Connected:
 		return withoutGuard(o), true
@@ -339,7 +339,7 @@ func blind(o Observation) (Decision, bool) {
 // withoutGuard: nothing can be done to a server without its parent. An agent that
 // was told to stop does not wait for one for ever: a guard that is gone took its
 // server with it.
-func withoutGuard(o Observation) Decision {
+func withoutGuard(o *Observation) Decision {
 	d := wait(ReasonWaitingForGuard, "no session with the guard")
 	if o.Wish.Stop && o.Lease.Term == 0 {
 		patience := o.Node.ErrAt.Add(2 * o.Settings.RetryTimeout)
@@ -350,7 +350,7 @@ func withoutGuard(o Observation) Decision {
 }
 
 // noStore waits for a store that cannot be read, or must not be believed.
-func noStore(o Observation, detail string) Decision {
+func noStore(o *Observation, detail string) Decision {
 	if o.Refused {
 		return wait(ReasonStoreRefused, o.View.Err)
 	}
@@ -359,7 +359,7 @@ func noStore(o Observation, detail string) Decision {
 
 // withoutStore: the store was never read since this process started. After a
 // while a stopped standby is started for reads; it can never be promoted that way.
-func withoutStore(o Observation) Decision {
+func withoutStore(o *Observation) Decision {
 	d := noStore(o, o.View.Err)
 	since := o.Self.Started.Add(2 * o.Settings.RetryTimeout)
 	d.wakeAt(since)
@@ -378,7 +378,7 @@ func withoutStore(o Observation) Decision {
 }
 
 // stopping: the operator stops this agent.
-func stopping(o Observation) (Decision, bool) {
+func stopping(o *Observation) (Decision, bool) {
 	if !o.Wish.Stop {
 		return Decision{}, false
 	}
@@ -399,7 +399,7 @@ func stopping(o Observation) (Decision, bool) {
 	return stopServerThenExit(o), true
 }
 
-func stopServerThenExit(o Observation) Decision {
+func stopServerThenExit(o *Observation) Decision {
 	if !o.Guard.Running && (o.Node.Value.Mode == cluster.ModeStopped || !o.Node.Good()) {
 		d := wait(ReasonStopped, "the server is stopped")
 		d.Done = true
@@ -413,11 +413,11 @@ func stopServerThenExit(o Observation) Decision {
 // paused: nothing touches PostgreSQL (S6). The lock is kept by whoever runs the
 // primary, and who that is is recorded without lease, so that nobody elects
 // behind its back.
-func paused(o Observation) (Decision, bool) {
+func paused(o *Observation) (Decision, bool) {
 	if !o.Settings.Pause {
 		return Decision{}, false
 	}
-	v, primary := o.View.Value, o.Node.Value.Mode == cluster.ModePrimary
+	v, primary := &o.View.Value, o.Node.Value.Mode == cluster.ModePrimary
 	if primary && o.Lease.Term != 0 && !DeadlineLifted(o) {
 		return do(ReasonPausedLeading, PutPausedPrimary{Name: o.Self.Name}), true
 	}
@@ -443,7 +443,7 @@ func paused(o Observation) (Decision, bool) {
 }
 
 // pausedLeading keeps the store in order and answers who asks for a switchover.
-func pausedLeading(o Observation) Decision {
+func pausedLeading(o *Observation) Decision {
 	if f := o.View.Value.Failover; !f.Empty() && (o.Wish.FailoverDue || o.Wish.FailoverStale) {
 		return refuse(o, "the cluster is paused: resume it first")
 	}
@@ -451,7 +451,7 @@ func pausedLeading(o Observation) Decision {
 }
 
 // busy: the job slot is taken. Everything else waits for its end.
-func busy(o Observation) (Decision, bool) {
+func busy(o *Observation) (Decision, bool) {
 	if o.Job.Kind == JobNone {
 		return Decision{}, false
 	}

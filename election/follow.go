@@ -9,8 +9,8 @@ import (
 
 // following: another member leads. This one streams from it, or is brought to
 // where it can.
-func following(o Observation) Decision {
-	switch node := o.Node.Value; node.Mode {
+func following(o *Observation) Decision {
+	switch node := &o.Node.Value; node.Mode {
 	case cluster.ModeStandby:
 		return streaming(o)
 	case cluster.ModeStopped:
@@ -23,7 +23,7 @@ func following(o Observation) Decision {
 }
 
 // streaming keeps a running standby on the right upstream.
-func streaming(o Observation) Decision {
+func streaming(o *Observation) Decision {
 	answer := answerSwitchover(o)
 	if sw := o.View.Value.Switchover; answer.Reason != "" && sw.Phase == cluster.SwitchoverStopping {
 		return answer // its upstream is stopping on purpose: not the time to look into it
@@ -37,8 +37,8 @@ func streaming(o Observation) Decision {
 	return d
 }
 
-func stream(o Observation) Decision {
-	node := o.Node.Value
+func stream(o *Observation) Decision {
+	node := &o.Node.Value
 	up, known := upstream(o)
 	if !known {
 		return wait(ReasonLeaderNotReady, "the leader has not published its address")
@@ -68,7 +68,7 @@ func stream(o Observation) Decision {
 // notStreaming: pointed the right way, and nothing comes. After a while its
 // relation to the leader is looked into; the job finds that nothing is wrong,
 // or rewinds or clones.
-func notStreaming(o Observation, leader cluster.Member, up Upstream) Decision {
+func notStreaming(o *Observation, leader cluster.Member, up Upstream) Decision {
 	d := wait(ReasonNotStreaming, "no stream from "+up.Member+" yet")
 	since := o.NotStreaming.Add(streamPatience)
 	if o.NotStreaming.Never() || o.Now < since || !ready(leader) {
@@ -84,7 +84,7 @@ func notStreaming(o Observation, leader cluster.Member, up Upstream) Decision {
 // of a stopped server does not count against one that is seen to have diverged:
 // pg_control does not know how far the WAL of a killed standby reaches, only the
 // running server does.
-func compare(o Observation, reason cluster.Reason, leader Upstream) Decision {
+func compare(o *Observation, reason cluster.Reason, leader Upstream) Decision {
 	again := o.Job.LastEnded.Add(maxJobPause)
 	news := reason == ReasonDiverged && o.Job.LastMode == cluster.ModeStopped && o.Job.LastErr == ""
 	if o.Job.Last == JobRejoin && o.Now < again && !news {
@@ -99,8 +99,8 @@ func compare(o Observation, reason cluster.Reason, leader Upstream) Decision {
 }
 
 // rejoining brings back a node whose server is stopped, or that has no data.
-func rejoining(o Observation) Decision {
-	node, v := o.Node.Value, o.View.Value
+func rejoining(o *Observation) Decision {
+	node, v := &o.Node.Value, &o.View.Value
 	leader, ok := v.LeaderMember()
 	up, known := upstreamOf(leader)       // a cascading standby compares with the leader and is pointed at its upstream later
 	if node.Data == cluster.DataUnknown { // guard: unknown_data_is_not_cloned_over — S5
@@ -134,8 +134,8 @@ func rejoining(o Observation) Decision {
 }
 
 // handedOver: this server's shutdown is the one the present leader took over.
-func handedOver(o Observation) bool {
-	h, node := o.View.Value.Handover, o.Node.Value
+func handedOver(o *Observation) bool {
+	h, node := o.View.Value.Handover, &o.Node.Value
 	return h != nil && h.From == o.Self.Name && o.View.Value.HolderIs(h.To) &&
 		node.Control.State == cluster.ControlShutdown && node.Timeline == h.Position.Timeline &&
 		node.Control.CheckpointEnd == h.Position.LSN

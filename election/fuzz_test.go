@@ -194,25 +194,25 @@ func holdsOn(t *testing.T, data []byte) cluster.Reason {
 	t.Helper()
 	bytes := choices(data)
 	o := bytes.observation()
-	d := Decide(o)
+	d := Decide(&o)
 	again := choices(data)
 	untouched := again.observation()
 	if !reflect.DeepEqual(o, untouched) {
 		t.Fatal("the observation was changed")
 	}
 	for range 3 { // maps are walked in another order each time
-		if e := Decide(untouched); !reflect.DeepEqual(d, e) {
+		if e := Decide(&untouched); !reflect.DeepEqual(d, e) {
 			t.Fatalf("two decisions on one observation:\n%+v\n%+v", d, e)
 		}
 	}
-	for _, broken := range violations(o, d) {
+	for _, broken := range violations(&o, d) {
 		t.Fatalf("%s\ndecision %+v\nobservation %+v", broken, d, o)
 	}
 	return d.Reason
 }
 
 // violations names what no decision may do.
-func violations(o Observation, d Decision) (broken []string) {
+func violations(o *Observation, d Decision) (broken []string) {
 	must := func(ok bool, format string, args ...any) {
 		if !ok {
 			broken = append(broken, fmt.Sprintf(format, args...))
@@ -236,7 +236,7 @@ func violations(o Observation, d Decision) (broken []string) {
 }
 
 // wrongAction holds each action to its own conditions.
-func wrongAction(o Observation, a Action) (broken []string) {
+func wrongAction(o *Observation, a Action) (broken []string) {
 	v, stopped := o.View.Value, o.Node.Good() && o.Node.Value.Mode == cluster.ModeStopped && !o.Guard.Running && o.Guard.Connected
 	ok, what := true, ""
 	switch a := a.(type) {
@@ -295,7 +295,7 @@ func rebuilds(a Action) bool {
 
 // writes: the action makes a server that may write. A restart by name in pause is
 // the operator's own act.
-func writes(o Observation, a Action) bool {
+func writes(o *Observation, a Action) bool {
 	switch a := a.(type) {
 	case Promote, Reserve, Renew, LoseLease, Settle, PutStatus, PutHistory, PutConfig, PutSwitchover, DeleteSwitchover, ClearFailover:
 		return true
@@ -309,7 +309,7 @@ func writes(o Observation, a Action) bool {
 
 // inPauseAllowed: what may be done in pause touches the store only, except what an
 // operator asked for by name.
-func inPauseAllowed(o Observation, a Action) bool {
+func inPauseAllowed(o *Observation, a Action) bool {
 	switch a.(type) {
 	case Renew, LoseLease, Settle, Inherit, Answer, PutStatus, PutHistory, PutConfig, PutPausedPrimary, ClearFailover, DeleteSwitchover, PutResult:
 		return true
@@ -339,11 +339,12 @@ func TestViolationsAreSeen(t *testing.T) {
 		{"renew without guard", primary(func(o *Observation) { o.Guard.Connected = false }), Renew{}},
 	}
 	for _, c := range cases {
-		if got := violations(c.o, do(ReasonLeading, c.do)); len(got) == 0 {
+		if got := violations(&c.o, do(ReasonLeading, c.do)); len(got) == 0 {
 			t.Errorf("%s was not seen", c.name)
 		}
 	}
-	if got := violations(primary(), Decide(primary())); !slices.Equal(got, nil) {
+	quiet := primary()
+	if got := violations(&quiet, Decide(&quiet)); !slices.Equal(got, nil) {
 		t.Errorf("a quiet primary violates %v", got)
 	}
 }

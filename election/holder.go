@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // holding: this process holds the term. What is missing to a running primary
 // under it?
-func holding(o Observation) Decision {
+func holding(o *Observation) Decision {
 	switch o.Node.Value.Mode {
 	case cluster.ModePrimary:
 		return leading(o)
@@ -26,7 +27,7 @@ func holding(o Observation) Decision {
 
 // promoting: a standby under the term. It gets a timeline number of its own
 // first (S8), so that two promotions that never see each other differ.
-func promoting(o Observation) Decision {
+func promoting(o *Observation) Decision {
 	if o.Job.Last == JobPromote && o.Job.Failures >= maxPromoteFailures && othersCouldLead(o) {
 		d := do(ReasonPromotionFails, StopServer{Mode: StopFast})
 		d.Detail = o.Job.LastErr
@@ -56,8 +57,8 @@ func reservedFor(t *cluster.Timelines, term cluster.Term) (number cluster.Timeli
 
 // highestTimeline is the greatest number this node has heard of in any way:
 // reserved, published, in its own WAL, or in the history.
-func highestTimeline(o Observation) cluster.Timeline {
-	v := o.View.Value
+func highestTimeline(o *Observation) cluster.Timeline {
+	v := &o.View.Value
 	highest := max(o.Node.Value.Timeline, v.Timelines.Highest())
 	if v.Status != nil {
 		highest = max(highest, v.Status.Timeline)
@@ -73,8 +74,8 @@ func highestTimeline(o Observation) cluster.Timeline {
 
 // holderStopped: the lease is ours and the server is down: on purpose (a
 // switchover, a stop), or it crashed.
-func holderStopped(o Observation) Decision {
-	node := o.Node.Value
+func holderStopped(o *Observation) Decision {
+	node := &o.Node.Value
 	if sw := o.View.Value.Switchover; sw != nil && sw.From == o.Self.Name && sw.Phase == cluster.SwitchoverStopping {
 		return handOverStopped(o, *sw)
 	}
@@ -111,7 +112,7 @@ func holderStopped(o Observation) Decision {
 }
 
 // othersCouldLead: some other member runs a server and may be promoted.
-func othersCouldLead(o Observation) bool {
+func othersCouldLead(o *Observation) bool {
 	for name, m := range o.View.Value.Members {
 		if name != o.Self.Name && m.State == cluster.StateRunning && !m.Tags.NoFailover() {
 			return true
@@ -121,19 +122,19 @@ func othersCouldLead(o Observation) bool {
 }
 
 // leading: a running primary under the term, and its duties.
-func leading(o Observation) Decision {
+func leading(o *Observation) Decision {
 	if d, ok := switching(o); ok {
 		return d
 	}
 	d := do(ReasonLeading, duties(o)...)
-	d.Detail = fmt.Sprintf("term %d, timeline %d", o.Lease.Term, o.Node.Value.Timeline)
+	d.Detail = "term " + strconv.FormatInt(int64(o.Lease.Term), 10) + ", timeline " + strconv.FormatUint(uint64(o.Node.Value.Timeline), 10)
 	return d
 }
 
 // duties are what a primary keeps in order besides serving, each only when
 // something differs.
-func duties(o Observation) []Action {
-	v, node := o.View.Value, o.Node.Value
+func duties(o *Observation) []Action {
+	v, node := &o.View.Value, &o.Node.Value
 	var actions []Action
 	if slots, ok := slotsToMend(o); ok {
 		actions = append(actions, slots)
@@ -173,7 +174,7 @@ func duties(o Observation) []Action {
 	return actions
 }
 
-func slotPositions(node cluster.NodeState) map[string]cluster.LSN {
+func slotPositions(node *cluster.NodeState) map[string]cluster.LSN {
 	positions := map[string]cluster.LSN{}
 	for _, s := range node.Slots {
 		if s.Type == "physical" && s.Restart.Known() {
@@ -189,7 +190,7 @@ func slotPositions(node cluster.NodeState) map[string]cluster.LSN {
 // newHistory is what the key history must say when it does not: the switches of
 // this server's own history file, which is the truth about its ancestors. Time and
 // leader are kept from the published line of the same switch.
-func newHistory(o Observation) (cluster.History, bool) {
+func newHistory(o *Observation) (cluster.History, bool) {
 	own, published := o.Node.Value.TimelineHistory, o.View.Value.History
 	if len(own) == 0 { // on timeline 1, or the file was not read
 		return nil, false

@@ -163,7 +163,7 @@ func TestHistory(t *testing.T) {
 			if c.want != nil {
 				want = acts(PutHistory{History: c.want})
 			}
-			if diff := cmp.Diff(want, Decide(o).Actions); diff != "" {
+			if diff := cmp.Diff(want, Decide(&o).Actions); diff != "" {
 				t.Errorf("actions (-want +got):\n%s", diff)
 			}
 		})

@@ -9,12 +9,12 @@ import (
 
 // toPromote is what would have to change for this member to become the primary,
 // in the order of the gates that hold it back; none when it is the primary.
-func toPromote(o Observation) []string {
+func toPromote(o *Observation) []string {
 	if leads(o) {
 		return nil
 	}
 	lacks := lacksForAll(o)
-	node := o.Node.Value
+	node := &o.Node.Value
 	switch {
 	case !o.Node.Good():
 		lacks = append(lacks, "its server must be seen: "+orUnknown(o.Node.Err))
@@ -33,8 +33,8 @@ func toPromote(o Observation) []string {
 }
 
 // lacksForAll is what holds back whatever this member would do.
-func lacksForAll(o Observation) (lacks []string) {
-	v, node := o.View.Value, o.Node.Value
+func lacksForAll(o *Observation) (lacks []string) {
+	v, node := &o.View.Value, &o.Node.Value
 	switch {
 	case o.Refused:
 		lacks = append(lacks, "etcd must be the one this member knows: "+o.View.Err)
@@ -57,8 +57,8 @@ func lacksForAll(o Observation) (lacks []string) {
 }
 
 // lacksForTheLease is what holds a standby back from taking the leader key.
-func lacksForTheLease(o Observation) (lacks []string) {
-	v := o.View.Value
+func lacksForTheLease(o *Observation) (lacks []string) {
+	v := &o.View.Value
 	if o.View.At.Never() {
 		return nil
 	}
@@ -92,8 +92,8 @@ func lacksForTheLease(o Observation) (lacks []string) {
 }
 
 // lacksSilence is about the present or the last holder.
-func lacksSilence(o Observation) []string {
-	v, until := o.View.Value, waitUntil(o)
+func lacksSilence(o *Observation) []string {
+	v, until := &o.View.Value, waitUntil(o)
 	left := lasting(until.Sub(o.Now))
 	switch {
 	case v.Leader != nil && v.Leader.Name == o.Self.Name:
@@ -108,7 +108,7 @@ func lacksSilence(o Observation) []string {
 	return nil
 }
 
-func lastHolderName(v cluster.View) string {
+func lastHolderName(v *cluster.View) string {
 	if v.Holder != nil && v.Holder.Name != "" {
 		return v.Holder.Name
 	}
@@ -117,7 +117,7 @@ func lastHolderName(v cluster.View) string {
 
 // unfitInWords says how much this member would lose, where that is more than the
 // operator allows; empty when it is not.
-func unfitInWords(o Observation, mine report) string {
+func unfitInWords(o *Observation, mine report) string {
 	d, bad := unfit(o, mine)
 	switch {
 	case !bad:
@@ -132,7 +132,7 @@ func unfitInWords(o Observation, mine report) string {
 
 // toFollow is what would have to change for this member to stream from a leader;
 // none when it does.
-func toFollow(o Observation) []string {
+func toFollow(o *Observation) []string {
 	if follows(o) {
 		return nil
 	}
@@ -156,8 +156,8 @@ func toFollow(o Observation) []string {
 }
 
 // lacksOfServer is what the local server lacks to stream.
-func lacksOfServer(o Observation, leader string) []string {
-	node := o.Node.Value
+func lacksOfServer(o *Observation, leader string) []string {
+	node := &o.Node.Value
 	if leader == "" {
 		leader = "a leader"
 	}

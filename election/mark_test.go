@@ -19,7 +19,7 @@ func TestTheMarkOfAPauseOutlivesAServerThatMayWrite(t *testing.T) {
 			o.Node.Value.Mode = mode
 		})
 		taken := false
-		for _, a := range Decide(o).Actions {
+		for _, a := range Decide(&o).Actions {
 			if p, ok := a.(PutPausedPrimary); ok && p.Name == "" {
 				taken = true
 			}

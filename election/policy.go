@@ -40,11 +40,11 @@ const (
 
 // mayTryJob: the job slot is free and the last failure is long enough ago
 // (doubling from 0.25 s to 10 s).
-func mayTryJob(o Observation) bool {
+func mayTryJob(o *Observation) bool {
 	return o.Job.Kind == JobNone && o.Now >= jobRetryAt(o)
 }
 
-func jobRetryAt(o Observation) cluster.Instant {
+func jobRetryAt(o *Observation) cluster.Instant {
 	if o.Job.Failures == 0 {
 		return 0
 	}
@@ -54,7 +54,7 @@ func jobRetryAt(o Observation) cluster.Instant {
 
 // job is a decision to run one job, or to back off after its failures. Failures of
 // another kind of work say nothing about this one.
-func job(o Observation, reason cluster.Reason, a Action) Decision {
+func job(o *Observation, reason cluster.Reason, a Action) Decision {
 	other := a != nil && o.Job.Last != JobNone && o.Job.Last != KindOf(a)
 	if o.Job.Kind == JobNone && other || mayTryJob(o) {
 		return do(reason, a)
@@ -100,8 +100,8 @@ func upstreamOf(m cluster.Member) (Upstream, bool) {
 
 // upstream is what this standby should stream from: the member its replicatefrom
 // tag names while that one runs, else the leader.
-func upstream(o Observation) (Upstream, bool) {
-	v := o.View.Value
+func upstream(o *Observation) (Upstream, bool) {
+	v := &o.View.Value
 	if m, ok := namedUpstream(v, o.Self.Name, o.Self.Tags); ok {
 		return upstreamOf(m)
 	}
@@ -113,8 +113,11 @@ func upstream(o Observation) (Upstream, bool) {
 }
 
 // namedUpstream is the running member that a member's replicatefrom tag names.
-func namedUpstream(v cluster.View, name string, tags cluster.Tags) (cluster.Member, bool) {
+func namedUpstream(v *cluster.View, name string, tags cluster.Tags) (cluster.Member, bool) {
 	from, _ := tags["replicatefrom"].(string)
+	if from == "" { // as nearly always
+		return cluster.Member{}, false
+	}
 	m, ok := v.Members[from]
 	return m, ok && from != name && m.State == cluster.StateRunning
 }
@@ -136,7 +139,7 @@ func conninfoTarget(conninfo string) (host, port string) {
 
 // walsenderOf is the streaming walsender that serves a member. Names compare
 // without regard to case, as PostgreSQL compares synchronous standby names.
-func walsenderOf(n cluster.NodeState, member string) (cluster.Walsender, bool) {
+func walsenderOf(n *cluster.NodeState, member string) (cluster.Walsender, bool) {
 	for _, w := range n.Walsenders {
 		if strings.EqualFold(w.Name, member) && w.State == "streaming" {
 			return w, true
@@ -147,4 +150,4 @@ func walsenderOf(n cluster.NodeState, member string) (cluster.Walsender, bool) {
 
 // UpstreamOf is what this standby should stream from; false while that is not
 // known.
-func UpstreamOf(o Observation) (Upstream, bool) { return upstream(o) }
+func UpstreamOf(o *Observation) (Upstream, bool) { return upstream(o) }

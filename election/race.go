@@ -17,8 +17,8 @@ const noBeat = 1
 // change, on its own clock (SAFETY 2, A candidate). Exempt: a release its holder
 // wrote under its term after its server was proved stopped, with no beat since. A
 // holder that never beat is a Patroni one: then the lease is all there is.
-func waitUntil(o Observation) cluster.Instant {
-	v := o.View.Value
+func waitUntil(o *Observation) cluster.Instant {
+	v := &o.View.Value
 	switch {
 	case v.Beat == nil:
 		return 0
@@ -31,7 +31,7 @@ func waitUntil(o Observation) cluster.Instant {
 }
 
 // beatTTL is the longer of the T the beat names and the T configured now.
-func beatTTL(o Observation) time.Duration {
+func beatTTL(o *Observation) time.Duration {
 	if b := o.View.Value.Beat; b != nil {
 		return max(time.Duration(b.TTL)*time.Millisecond, o.Settings.TTL)
 	}
@@ -43,8 +43,8 @@ func beatTTL(o Observation) time.Duration {
 // precedes the beat we saw), so it may be taken over at once instead of waiting
 // for etcd's expiry tick. Only for a holder whose own beat this is: without
 // beats the lease is all there is. The transaction compares term and beat.
-func staleLeader(o Observation) bool {
-	v := o.View.Value
+func staleLeader(o *Observation) bool {
+	v := &o.View.Value
 	return o.View.Good() && v.Leader != nil && v.Beat != nil &&
 		ownBeat(v) && // guard: stale_needs_own_beat — docs/decisions/0001
 		o.Beat.Revision == v.Beat.ModRevision && o.Now >= waitUntil(o)
@@ -52,13 +52,13 @@ func staleLeader(o Observation) bool {
 
 // ownBeat: the beat was written by the present holder: by a renewal under its
 // term, or by the very transaction that took the key.
-func ownBeat(v cluster.View) bool {
+func ownBeat(v *cluster.View) bool {
 	return v.Beat.Term == v.Leader.Term || v.Beat.ModRevision == int64(v.Leader.Term)
 }
 
 // race: nobody holds the lease. The best standby takes it.
-func race(o Observation) Decision {
-	v, node := o.View.Value, o.Node.Value
+func race(o *Observation) Decision {
+	v, node := &o.View.Value, &o.Node.Value
 	switch {
 	case !o.View.Good():
 		return noStore(o, o.View.Err)
@@ -81,13 +81,13 @@ func race(o Observation) Decision {
 }
 
 // forced: the operator vouches for the old primary being dead.
-func forced(o Observation) bool {
+func forced(o *Observation) bool {
 	f := o.View.Value.Failover
 	return !f.Empty() && f.Force
 }
 
 // compete reports this node's position and acts when it is its turn.
-func compete(o Observation) Decision {
+func compete(o *Observation) Decision {
 	mine := ownReport(o)
 	say := Say{Vacancy: vacancy(o), Position: &mine.position}
 	d := standing(o, mine)
@@ -96,7 +96,7 @@ func compete(o Observation) Decision {
 }
 
 // vacancy identifies the absence of a holder that is raced for.
-func vacancy(o Observation) int64 {
+func vacancy(o *Observation) int64 {
 	if b := o.View.Value.Beat; b != nil {
 		return b.ModRevision
 	}
@@ -104,7 +104,7 @@ func vacancy(o Observation) int64 {
 }
 
 // standing is this node's place in the race.
-func standing(o Observation, mine report) Decision {
+func standing(o *Observation, mine report) Decision {
 	if d, ok := named(o, mine); ok {
 		return d
 	}
@@ -147,8 +147,8 @@ func standing(o Observation, mine report) Decision {
 
 // acquire takes the leader key, which must be absent, or exactly the stale term,
 // with the beat where we saw it.
-func acquire(o Observation, reason cluster.Reason) Decision {
-	v := o.View.Value
+func acquire(o *Observation, reason cluster.Reason) Decision {
+	v := &o.View.Value
 	a := Acquire{}
 	if v.Leader != nil {
 		a.LeaderTerm = v.Leader.Term
@@ -172,7 +172,7 @@ func acquire(o Observation, reason cluster.Reason) Decision {
 // named handles a failover that names its candidate while nobody leads. A
 // switchover whose primary died on the way is no licence to lose data: its
 // candidate must be fit like any other.
-func named(o Observation, mine report) (Decision, bool) {
+func named(o *Observation, mine report) (Decision, bool) {
 	f := o.View.Value.Failover
 	if f.Empty() || f.Member == "" || !o.Wish.FailoverDue {
 		return Decision{}, false
@@ -200,7 +200,7 @@ func named(o Observation, mine report) (Decision, bool) {
 
 // unfit: this node would lose more than the operator allows (asynchronous mode:
 // the last published position is all that is known of the lost primary).
-func unfit(o Observation, mine report) (Decision, bool) {
+func unfit(o *Observation, mine report) (Decision, bool) {
 	published := o.View.Value.Status
 	if published == nil {
 		return Decision{}, false
@@ -217,14 +217,14 @@ func unfit(o Observation, mine report) (Decision, bool) {
 }
 
 // olderTimeline: the lost primary wrote on a timeline this node has not seen.
-func olderTimeline(o Observation, mine report) bool {
+func olderTimeline(o *Observation, mine report) bool {
 	published := o.View.Value.Status
 	return published != nil && published.Timeline > mine.position.Timeline
 }
 
 // shared is how far this node's log is a part of the lost primary's: all of it on
 // the same timeline, up to where that one left ours on an older.
-func shared(o Observation, mine report) cluster.LSN {
+func shared(o *Observation, mine report) cluster.LSN {
 	at, known := o.View.Value.History.SwitchOf(mine.position.Timeline)
 	if olderTimeline(o, mine) && known {
 		return min(at, mine.position.LSN)
@@ -244,7 +244,7 @@ func (r report) better(than report) bool {
 	return cmp.Or(r.position.Compare(than.position), cmp.Compare(r.priority, than.priority), -cmp.Compare(r.name, than.name)) > 0
 }
 
-func ownReport(o Observation) report {
+func ownReport(o *Observation) report {
 	return report{o.Self.Name, o.Node.Value.Position(), o.Self.Tags.FailoverPriority()}
 }
 
@@ -252,9 +252,9 @@ func ownReport(o Observation) report {
 // have reported and have not, and those whose servers are starting: whoever shows
 // that has a living agent, be it the last holder. A Patroni member cannot report:
 // its published position stands in.
-func field(o Observation, mine report) (best report, missing, coming []string) {
+func field(o *Observation, mine report) (best report, missing, coming []string) {
 	best = mine
-	v := o.View.Value
+	v := &o.View.Value
 	for name, m := range v.Members {
 		if name == o.Self.Name || m.Tags.NoFailover() {
 			continue
@@ -284,16 +284,16 @@ func field(o Observation, mine report) (best report, missing, coming []string) {
 }
 
 // lastHolder: the member whose key is vacant; dead or stopped, it is not waited for.
-func lastHolder(v cluster.View, name string) bool {
+func lastHolder(v *cluster.View, name string) bool {
 	return v.HolderIs(name) || v.Holder != nil && v.Holder.Name == name
 }
 
-func reported(o Observation, m cluster.Member) bool {
+func reported(o *Observation, m cluster.Member) bool {
 	return m.Keeper != nil && m.Keeper.Vacancy == vacancy(o) && m.Keeper.Position != nil
 }
 
 // Vacant reports whether nobody provably holds the lease: the key is absent, or
 // its holder's beat stopped for T.
-func Vacant(o Observation) bool {
+func Vacant(o *Observation) bool {
 	return !o.View.At.Never() && (o.View.Value.Leader == nil || o.Lease.Term == 0 && staleLeader(o))
 }

@@ -232,7 +232,7 @@ func TestVacant(t *testing.T) {
 		})), false},
 	}
 	for _, c := range cases {
-		if got := Vacant(c.o); got != c.want {
+		if got := Vacant(&c.o); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
 	}

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 func TestEveryReasonIsReached(t *testing.T) {
 	seen := map[cluster.Reason]string{}
 	for _, r := range allRules() {
-		seen[Decide(r.given).Reason] = r.name
+		seen[Decide(&r.given).Reason] = r.name
 	}
 	for _, reason := range reasons(t) {
 		if _, reached := seen[reason]; !reached {

@@ -8,7 +8,7 @@ import (
 // gate of safety and before the ordinary course, so that a request is never the
 // reason for something unsafe. In pause, restarts and rebuilds by name are still
 // the operator's own act and allowed.
-func requests(o Observation) (Decision, bool) {
+func requests(o *Observation) (Decision, bool) {
 	r := o.Wish.Request
 	switch {
 	case o.Job.Kind != JobNone:
@@ -21,7 +21,7 @@ func requests(o Observation) (Decision, bool) {
 	return Decision{}, false
 }
 
-func request(o Observation, r cluster.Request) Decision {
+func request(o *Observation, r cluster.Request) Decision {
 	switch r.Kind {
 	case cluster.RequestReload:
 		return do(ReasonReloading, Reload{}, Answer{r, cluster.Result{ID: r.ID, Member: o.Self.Name, Done: true, Accepted: true, Message: "reload scheduled"}})
@@ -33,7 +33,7 @@ func request(o Observation, r cluster.Request) Decision {
 	return refuseRequest(o, r, "this member does not know the request "+string(r.Kind)+": it may run an older version")
 }
 
-func refuseRequest(o Observation, r cluster.Request, why string) Decision {
+func refuseRequest(o *Observation, r cluster.Request, why string) Decision {
 	d := do(ReasonRequestRefuse, Answer{r, cluster.Result{ID: r.ID, Member: o.Self.Name, Refused: true, Message: why}})
 	d.Detail = why
 	return d
@@ -41,23 +41,23 @@ func refuseRequest(o Observation, r cluster.Request, why string) Decision {
 
 // requestRestart: the conditions of the body were already checked against this
 // server by the agent, which knows versions and clocks.
-func requestRestart(o Observation, r cluster.Request) Decision {
+func requestRestart(o *Observation, r cluster.Request) Decision {
 	if !o.Node.Value.Mode.Running() {
 		return refuseRequest(o, r, "the server is "+o.Node.Value.Mode.String()+", not running")
 	}
-	if switchoverWith(o.View.Value, o.Self.Name) {
+	if switchoverWith(&o.View.Value, o.Self.Name) {
 		return refuseRequest(o, r, "a switchover is in progress")
 	}
 	return do(ReasonRestarting, restart(o, &r))
 }
 
 // switchoverWith reports whether member takes part in a running switchover.
-func switchoverWith(v cluster.View, member string) bool {
+func switchoverWith(v *cluster.View, member string) bool {
 	sw := v.Switchover
 	return sw != nil && sw.Phase != cluster.SwitchoverAborted && (sw.From == member || sw.To == member)
 }
 
-func restart(o Observation, r *cluster.Request) Restart {
+func restart(o *Observation, r *cluster.Request) Restart {
 	a := Restart{Request: r, Writable: o.Node.Value.Mode == cluster.ModePrimary}
 	if up, ok := upstream(o); ok && !a.Writable {
 		a.Upstream = &up
@@ -65,8 +65,8 @@ func restart(o Observation, r *cluster.Request) Restart {
 	return a
 }
 
-func requestReinit(o Observation, r cluster.Request) Decision {
-	v := o.View.Value
+func requestReinit(o *Observation, r cluster.Request) Decision {
+	v := &o.View.Value
 	leader, known := v.LeaderMember()
 	up, addressed := upstreamOf(leader)
 	switch {

@@ -10,7 +10,7 @@ import (
 // stream from it, and those it keeps for members that stream from elsewhere: an
 // idle slot keeps WAL for ever, on a standby too, and every former primary has some.
 // Slots that are not named after a member are nobody's business here.
-func slotsToMend(o Observation) (EnsureSlots, bool) {
+func slotsToMend(o *Observation) (EnsureSlots, bool) {
 	if !o.Settings.PostgreSQL.UseSlots || o.Settings.Pause { // guard: paused_slots — S6
 		return EnsureSlots{}, false
 	}
@@ -21,7 +21,7 @@ func slotsToMend(o Observation) (EnsureSlots, bool) {
 		}
 		slot := cluster.SlotName(name)
 		at := slices.IndexFunc(o.Node.Value.Slots, func(s cluster.Slot) bool { return s.Name == slot })
-		switch wanted := streamsFromHere(o, m); {
+		switch wanted := streamsFromHere(o, &m); {
 		case wanted && at < 0:
 			mend.Want = append(mend.Want, slot)
 		case !wanted && at >= 0 && idle(o.Node.Value.Slots[at]) && m.State == cluster.StateRunning:
@@ -34,11 +34,11 @@ func slotsToMend(o Observation) (EnsureSlots, bool) {
 }
 
 // streamsFromHere: the member's tags and the view make this node its upstream.
-func streamsFromHere(o Observation, m cluster.Member) bool {
+func streamsFromHere(o *Observation, m *cluster.Member) bool {
 	if m.Tags.Bool("nostream") {
 		return false
 	}
-	from, named := namedUpstream(o.View.Value, m.Name, m.Tags)
+	from, named := namedUpstream(&o.View.Value, m.Name, m.Tags)
 	if named {
 		return from.Name == o.Self.Name
 	}

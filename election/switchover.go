@@ -18,7 +18,7 @@ import (
 // starts again under its own term (SAFETY 7).
 
 // switching is the holder's side while its server runs.
-func switching(o Observation) (Decision, bool) {
+func switching(o *Observation) (Decision, bool) {
 	if o.Settings.Pause {
 		return Decision{}, false
 	}
@@ -46,10 +46,10 @@ func switching(o Observation) (Decision, bool) {
 }
 
 // stopID names the switchover of an agent that is being stopped.
-func stopID(o Observation) string { return fmt.Sprintf("stop-%s-%d", o.Self.Name, o.Lease.Term) }
+func stopID(o *Observation) string { return fmt.Sprintf("stop-%s-%d", o.Self.Name, o.Lease.Term) }
 
 // begin validates a wish and records the first phase.
-func begin(o Observation, f cluster.Failover) (Decision, bool) {
+func begin(o *Observation, f cluster.Failover) (Decision, bool) {
 	if f.Leader != "" && f.Leader != o.Self.Name {
 		if f.Member == o.Self.Name { // it has happened
 			return answered(o, true, "Successfully switched over to \""+o.Self.Name+"\""), true
@@ -89,13 +89,13 @@ func wishID(f cluster.Failover) string {
 }
 
 // refuse answers the key failover with why nothing was tried.
-func refuse(o Observation, why string) Decision {
+func refuse(o *Observation, why string) Decision {
 	d := answered(o, false, "switchover is not possible: "+why)
 	d.Reason, d.Detail = ReasonSwitchoverRefused, why
 	return d
 }
 
-func answered(o Observation, done bool, message string) Decision {
+func answered(o *Observation, done bool, message string) Decision {
 	f := o.View.Value.Failover
 	if f == nil {
 		f = &cluster.Failover{}
@@ -107,7 +107,7 @@ func answered(o Observation, done bool, message string) Decision {
 
 // chooseCandidate is the named member, or the best; why is empty when it can be
 // switched to.
-func chooseCandidate(o Observation, name string) (best cluster.Member, why string) {
+func chooseCandidate(o *Observation, name string) (best cluster.Member, why string) {
 	if name != "" {
 		m, ok := o.View.Value.Members[name]
 		if !ok {
@@ -126,7 +126,7 @@ func chooseCandidate(o Observation, name string) (best cluster.Member, why strin
 			why += "; " + reason
 			continue
 		}
-		w, _ := walsenderOf(o.Node.Value, m.Name)
+		w, _ := walsenderOf(&o.Node.Value, m.Name)
 		r := report{m.Name, cluster.Position{Timeline: m.Timeline, LSN: flushed(w, m)}, m.Tags.FailoverPriority()}
 		if best.Name == "" || r.better(bestReport) {
 			best, bestReport = m, r
@@ -139,8 +139,8 @@ func chooseCandidate(o Observation, name string) (best cluster.Member, why strin
 }
 
 // unsuitable says why a member cannot take over now; empty when it can.
-func unsuitable(o Observation, m cluster.Member) string {
-	node := o.Node.Value
+func unsuitable(o *Observation, m cluster.Member) string {
+	node := &o.Node.Value
 	w, streaming := walsenderOf(node, m.Name)
 	lag := flushed(w, m).Behind(node.WriteLSN)
 	limit := o.Settings.MaximumLagOnFailover
@@ -161,7 +161,7 @@ func unsuitable(o Observation, m cluster.Member) string {
 
 // advance takes the next step of a recorded switchover while the server still
 // runs as primary.
-func advance(o Observation, sw cluster.Switchover) Decision {
+func advance(o *Observation, sw cluster.Switchover) Decision {
 	m, known := o.View.Value.Members[sw.To]
 	switch {
 	case sw.Term != o.Lease.Term:
@@ -190,7 +190,7 @@ func advance(o Observation, sw cluster.Switchover) Decision {
 	return d
 }
 
-func phaseAge(o Observation, sw cluster.Switchover) time.Duration {
+func phaseAge(o *Observation, sw cluster.Switchover) time.Duration {
 	if o.Phase.ID != sw.ID || o.Phase.Phase != sw.Phase {
 		return 0
 	}
@@ -200,7 +200,7 @@ func phaseAge(o Observation, sw cluster.Switchover) time.Duration {
 // abort rolls a switchover back and says why. The wish is answered first: with the
 // wish standing and the record gone it would begin anew. The record of an agent
 // that is stopping stays as aborted, for the same reason.
-func abort(o Observation, sw cluster.Switchover, why string) Decision {
+func abort(o *Observation, sw cluster.Switchover, why string) Decision {
 	d := do(ReasonSwitchoverAborted)
 	d.Detail = why
 	if f := o.View.Value.Failover; !f.Empty() && wishID(*f) == sw.ID {
@@ -217,8 +217,8 @@ func abort(o Observation, sw cluster.Switchover, why string) Decision {
 }
 
 // handOverStopped is the holder's side once its server is down.
-func handOverStopped(o Observation, sw cluster.Switchover) Decision {
-	node := o.Node.Value
+func handOverStopped(o *Observation, sw cluster.Switchover) Decision {
+	node := &o.Node.Value
 	m := o.View.Value.Members[sw.To]
 	position := cluster.Position{Timeline: node.Timeline, LSN: node.Control.CheckpointEnd}
 	switch {
@@ -245,7 +245,7 @@ func handOverStopped(o Observation, sw cluster.Switchover) Decision {
 
 // askedFor is the id under which somebody waits for the switchover's result; empty
 // for an agent that stops, where nobody does.
-func askedFor(o Observation, sw cluster.Switchover) string {
+func askedFor(o *Observation, sw cluster.Switchover) string {
 	if f := o.View.Value.Failover; f.Empty() || wishID(*f) != sw.ID {
 		return ""
 	}
@@ -271,7 +271,7 @@ func confirmed(m cluster.Member, sw cluster.Switchover, end cluster.Position) bo
 
 // stopHolding stops an agent whose node leads: by a switchover when somebody can
 // take over, else by a clean stop and a release.
-func stopHolding(o Observation) Decision {
+func stopHolding(o *Observation) Decision {
 	switch o.Node.Value.Mode {
 	case cluster.ModePrimary:
 		if d, ok := switching(o); ok {
@@ -286,12 +286,12 @@ func stopHolding(o Observation) Decision {
 }
 
 // answerSwitchover is the candidate's side; an empty Reason when there is none.
-func answerSwitchover(o Observation) Decision {
+func answerSwitchover(o *Observation) Decision {
 	sw := o.View.Value.Switchover
 	if sw == nil || !strings.EqualFold(sw.To, o.Self.Name) || !o.View.Value.HolderIs(sw.From) || int64(sw.Term) == 0 {
 		return Decision{}
 	}
-	node := o.Node.Value
+	node := &o.Node.Value
 	switch {
 	case o.Self.Prepared != sw.ID:
 		return do(ReasonCandidatePreparing, Checkpoint{For: sw.ID})
@@ -315,7 +315,7 @@ func answerSwitchover(o Observation) Decision {
 
 // acceptHandover takes up the key that was put on this member's lease: one
 // keepalive and one transaction with beat and timeline, then it is ours.
-func acceptHandover(o Observation) Decision {
+func acceptHandover(o *Observation) Decision {
 	h := o.View.Value.Handover
 	d := wait(ReasonAcceptingHandover, "from "+h.From+" at "+h.Position.String())
 	next := o.Lease.Tried.Add(retryPause)

@@ -290,7 +290,7 @@ func (m *machine) think() {
 		o.Node = cluster.Seen(m.look(), w.now)
 	}
 	m.observe()
-	d := Decide(*o)
+	d := Decide(o)
 	if n := len(m.reasons); n == 0 || m.reasons[n-1] != d.Reason {
 		m.reasons = append(m.reasons, d.Reason)
 		w.logf("%s: %s %s", m.name, d.Reason, d.Detail)
@@ -331,11 +331,11 @@ func (m *machine) observe() {
 		}
 		o.Settings.Pause = v.Config != nil && string(v.Config.Raw) == "paused"
 	}
-	if DeadlineLifted(*o) || !o.Settings.Pause && o.Lease.Term != 0 && o.Guard.Deadline > w.now {
+	if DeadlineLifted(o) || !o.Settings.Pause && o.Lease.Term != 0 && o.Guard.Deadline > w.now {
 		o.Guard.Paused = o.Settings.Pause
 	}
 	switch {
-	case !Vacant(*o):
+	case !Vacant(o):
 		o.Vacancy = 0
 	case o.Vacancy.Never():
 		o.Vacancy = w.now

@@ -17,7 +17,7 @@ func (r *Recorder) Explain(now cluster.Instant) *cluster.Explanation {
 	if l == nil {
 		return nil
 	}
-	e := told(election.Account(l.Observation, l.Decision, l.Since, now))
+	e := told(election.Account(&l.Observation, l.Decision, l.Since, now))
 	e.Scope = r.scope
 	return &e
 }
@@ -30,9 +30,9 @@ func ExplainLast(dir string, wall time.Time) (cluster.Explanation, error) {
 		return cluster.Explanation{}, err
 	}
 	o := last.Observation
-	d := election.Decide(o)
+	d := election.Decide(&o)
 	d.Reason, d.Detail = last.Reason(), last.Detail() // what was decided then, whatever this version would
-	e := told(election.Account(o, d, o.Now, o.Now))
+	e := told(election.Account(&o, d, o.Now, o.Now))
 	e.Scope, e.SinceMS = last.Head.Scope, max(0, last.Wall.Sub(since.Wall).Milliseconds())
 	e.AgeMS = max(0, wall.Sub(last.Wall).Milliseconds())
 	e.Verdict = fmt.Sprintf("its agent is down; at its last step, %s ago: %s", wall.Sub(last.Wall).Round(time.Second), e.Verdict)

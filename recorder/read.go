@@ -162,7 +162,7 @@ func (d *Difference) String() string {
 
 // Check runs Decide on a recorded observation; nil when it decides the same.
 func (r Recorded) Check() *Difference {
-	now := election.Decide(r.Observation)
+	now := election.Decide(&r.Observation)
 	if where := differences("decision", r.decision, treeOf(now)); len(where) > 0 {
 		return &Difference{Step: r, Now: now, Where: where}
 	}

@@ -15,7 +15,7 @@ import (
 
 // decided is a step as the loop would record it.
 func decided(o election.Observation) Step {
-	return Step{Observation: o, Decision: election.Decide(o)}
+	return Step{Observation: o, Decision: election.Decide(&o)}
 }
 
 func record(t testing.TB, steps ...Step) []byte {

@@ -30,7 +30,7 @@ func recording(t *testing.T, path string, wrong func(*election.Decision)) {
 	o := election.Observation{Now: 5_000_000_000, Self: election.Self{Name: "pg1"}, Settings: cluster.DefaultSettings(), Guard: election.Guard{Connected: true}}
 	for i := range 4 {
 		o.Now = o.Now.Add(time.Second)
-		d := election.Decide(o)
+		d := election.Decide(&o)
 		if i == 3 && wrong != nil {
 			wrong(&d)
 		}
