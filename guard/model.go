@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -129,11 +130,17 @@ func (c modelClock) Ticks() <-chan struct{} { return nil }
 type modelProcesses struct{ m Machine }
 
 func (p modelProcesses) Spawn(_ directory, r request) (int, error) { return p.m.Spawn(r.Writable) }
-func (p modelProcesses) Adopt(int, directory) error                { return nil }
 func (p modelProcesses) Signal(pid int, sig syscall.Signal) error  { return p.m.Signal(pid, sig) }
 func (p modelProcesses) Scan(directory) ([]int, error)             { return p.m.Scan(), nil }
 func (p modelProcesses) Kill(_ directory, pids []int)              { p.m.Kill(pids) }
 func (p modelProcesses) Changed() <-chan struct{}                  { return nil }
+
+func (p modelProcesses) Adopt(pid int, _ directory) error {
+	if !slices.Contains(p.m.Scan(), pid) {
+		return syscall.ESRCH
+	}
+	return nil
+}
 
 func (p modelProcesses) Reap() []ended {
 	var gone []ended

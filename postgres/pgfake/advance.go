@@ -2,6 +2,7 @@ package pgfake
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -212,6 +213,12 @@ func (s *Server) Stick(now cluster.Instant, on bool) {
 func (s *Server) PauseReplay(now cluster.Instant, on bool) {
 	s.site.Advance(now)
 	s.proc.paused = on && s.proc.mode == cluster.ModeStandby
+}
+
+// DelayReplay has replay on a standby be by far behind (trap 14).
+func (s *Server) DelayReplay(now cluster.Instant, by time.Duration) {
+	s.site.Advance(now)
+	s.ReplayDelay = by
 }
 
 // CrashBackend is a backend that dies of a signal: the postmaster ends them all

@@ -66,6 +66,15 @@ var deeds = map[string]deed{
 	"etcd restored":       etcdRestored,
 	"disk stalls":         slowDisk,
 	"receiver stuck":      onServer((*pgfake.Server).Starve),
+	"disk hangs":          hangDisk,
+	"disk full":           onServer((*pgfake.Server).FillDisk),
+	"backend crashes":     crashBackend,
+	"busy backend":        killPostmaster,
+	"stuck backend":       onServer((*pgfake.Server).Stick),
+	"no connections":      onServer((*pgfake.Server).Exhaust),
+	"replay paused":       onServer((*pgfake.Server).PauseReplay),
+	"replay delayed":      delayReplay,
+	"archiver hangs":      hangArchiver,
 	"wall clock jumps":    func(w *World, n *Node, f fault) func() { n.skew += time.Duration(f.n-25) * time.Hour; return nil },
 	"ttl changed":         changeTTL,
 	"loop_wait changed":   changeLoopWait,
@@ -210,14 +219,6 @@ func freezeSupervisor(_ *World, n *Node, _ fault) func() {
 	return s.thaw
 }
 
-// onServer makes a fault of what can be wrong with one server.
-func onServer(set func(s *pgfake.Server, now cluster.Instant, on bool)) deed {
-	return func(w *World, n *Node, _ fault) func() {
-		set(n.pg, w.serverNow(), true)
-		return func() { set(n.pg, w.serverNow(), false) }
-	}
-}
-
 // onWire makes a fault of one node's way to etcd.
 func onWire(change func(*wire, fault)) deed {
 	return func(w *World, n *Node, f fault) func() {
@@ -299,11 +300,6 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 			w.breakWatch(x)
 		}
 	}
-}
-
-func slowDisk(_ *World, n *Node, f fault) func() {
-	n.slowDisk(time.Duration(f.n) * 100 * time.Millisecond)
-	return func() { n.slowDisk(0) }
 }
 
 // patch changes the stored configuration.

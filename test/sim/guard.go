@@ -129,7 +129,7 @@ func (m machine) StandbySignal() bool { return m.g.n.pg.StandbySignal() }
 // Beside implements guard.Machine: the disk may stall.
 func (m machine) Beside(work func()) {
 	g := m.g
-	g.w.after(100*time.Microsecond+g.n.diskDelay, doing(func() {
+	done := doing(func() {
 		g.run(doing(func() {
 			work()
 			g.turn()
@@ -137,7 +137,12 @@ func (m machine) Beside(work func()) {
 				r.poke()
 			}
 		}))
-	}))
+	})
+	if g.n.diskHangs {
+		g.n.atDisk = append(g.n.atDisk, done)
+		return
+	}
+	g.w.after(100*time.Microsecond+g.n.diskDelay, done)
 }
 
 // NewID implements guard.Machine.

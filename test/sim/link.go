@@ -158,7 +158,8 @@ func (l *link) close() {
 }
 
 // takeOver deals with a server that this guard did not spawn: dying with its
-// guard, it is waited for; one that stays is adopted.
+// guard, it is waited for; one that stays is adopted; what has no postmaster is
+// killed.
 func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status, error) {
 	n := l.k.n
 	began := n.w.now
@@ -168,10 +169,16 @@ func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status
 			return guard.Status{}, ctx.Err()
 		}
 	}
-	if pids := n.scan(); len(pids) > 0 {
-		if _, err := client.Adopt(ctx, pids[0], n.dataDir, !n.pg.StandbySignal()); err != nil {
-			return guard.Status{}, err
-		}
+	var err error
+	switch pid := n.pg.Postmaster(); {
+	case len(n.scan()) == 0:
+	case pid != 0:
+		_, err = client.Adopt(ctx, pid, n.dataDir, !n.pg.StandbySignal())
+	default:
+		_, err = client.KillLeftovers(ctx, n.dataDir)
+	}
+	if err != nil {
+		return guard.Status{}, err
 	}
 	return client.Status(ctx)
 }

@@ -32,6 +32,9 @@ type Node struct {
 	argv    [1]string
 	// diskDelay is how much longer everything takes that waits for the disk.
 	diskDelay time.Duration
+	// diskHangs: nothing reaches it; atDisk is what the guard waits for.
+	diskHangs bool
+	atDisk    []task
 
 	memory agent.Memory // on disk
 	// lastKill is the guard's file.
@@ -373,16 +376,13 @@ func (k *worker) follow(from int64) {
 
 // disk waits for the disk.
 func (n *Node) disk() {
+	if n.diskHangs && n.w.current != nil {
+		n.w.current.waitUntil(context.Background(), func() bool { return !n.diskHangs }, 0)
+	}
 	if n.diskDelay > 0 && n.w.current != nil {
 		until := n.w.now + n.diskDelay
 		n.w.current.waitUntil(context.Background(), func() bool { return n.w.now >= until || n.diskDelay == 0 }, n.diskDelay)
 	}
-}
-
-// slowDisk has everything that waits for the disk take longer.
-func (n *Node) slowDisk(by time.Duration) {
-	n.diskDelay, n.pg.DiskDelay = by, by
-	n.rouse()
 }
 
 // rouse has every thread of the worker look again at what it waits for.

@@ -114,14 +114,6 @@ func (w *World) heal() {
 	}
 }
 
-// mend takes away whatever is wrong with the server and below it.
-func (n *Node) mend() {
-	now := n.w.serverNow()
-	n.slowDisk(0)
-	n.pg.Starve(now, false)
-	n.thawServer()
-}
-
 // heals ends an outage of the store.
 func (w *World) heals() {
 	if w.etcdDown {
