@@ -164,7 +164,7 @@ func (l *Loop) keepLooking() []Effect {
 func (l *Loop) nextLook() cluster.Instant {
 	o := &l.obs
 	switch {
-	case l.busy[LaneLook]:
+	case l.busy[LaneLook], !o.Guard.Connected: // both end with an event
 		return o.Now.Add(time.Second)
 	case l.looks.wanted && !l.looks.failed:
 		return l.looks.began.Add(time.Millisecond)

@@ -147,7 +147,11 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 // clock and waits for nothing.
 func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 	l.obs.Now = r.Boot
+	settled := l.settled(e)
 	effects := l.fold(r, e)
+	if settled {
+		return effects
+	}
 	l.derive(r)
 	d := election.Decide(&l.obs)
 	if l.decided != nil {
@@ -157,6 +161,16 @@ func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 	effects = append(effects, l.act(d)...)
 	effects = append(effects, l.keep()...)
 	return effects
+}
+
+// settled: the event is a view in which only positions have moved, and nothing that
+// goes on here rests on the others'. What was decided stands until the next event, or
+// the time it named; on a busy cluster most views are of this kind.
+func (l *Loop) settled(e Event) bool {
+	seen, ok := e.(ViewSeen)
+	o := &l.obs
+	return ok && o.View.Good() && !o.Refused && seen.View.News != 0 && seen.View.News == o.View.Value.News && seen.View.ClusterID == o.View.Value.ClusterID &&
+		seen.View.Revision >= o.View.Value.Revision && o.Vacancy.Never() && o.View.Value.Switchover == nil && o.View.Value.Failover.Empty()
 }
 
 // OnDecision has f told every decision and what it rests on, within the step: f

@@ -185,6 +185,19 @@ func (m *Member) Equal(other *Member) bool {
 		sameMap(m.ScheduledRestart, other.ScheduledRestart) && m.Pause == other.Pause && sameKeeper(m.Keeper, other.Keeper)
 }
 
+// OnlyMoved reports whether m differs from older in nothing but what is for people to
+// read, and for others to estimate by: positions, reason and progress.
+func (m *Member) OnlyMoved(older *Member) bool {
+	moved := *older
+	moved.XlogLocation, moved.ReceiveLSN, moved.ReplayLSN = m.XlogLocation, m.ReceiveLSN, m.ReplayLSN
+	if moved.Keeper != nil && m.Keeper != nil {
+		keeper := *moved.Keeper
+		keeper.Reason, keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
+		moved.Keeper = &keeper
+	}
+	return m.Equal(&moved)
+}
+
 func sameKeeper(a, b *MemberKeeper) bool {
 	if a == nil || b == nil {
 		return a == b

@@ -45,6 +45,7 @@ func (s *Store) Load(ctx context.Context) (cluster.View, error) {
 	for _, p := range snap.Pairs {
 		f.fold(Change{Pair: p})
 	}
+	f.view.News = snap.Revision
 	return f.view, nil
 }
 
@@ -108,6 +109,9 @@ func (s *Store) Fold(view cluster.View, e WatchEvent) cluster.View {
 		f.fold(c)
 	}
 	f.view.Revision = max(view.Revision, e.Revision)
+	if f.news {
+		f.view.News = f.view.Revision
+	}
 	return f.view
 }
 

@@ -17,6 +17,8 @@ type folder struct {
 	memo *Memo
 	view cluster.View
 
+	news bool // something more than positions has changed
+
 	membersOwned, resultsOwned, requestsOwned, problemsOwned bool
 }
 
@@ -27,9 +29,29 @@ func (f *folder) fold(c Change) {
 		return
 	}
 	f.clearProblem(key)
-	if err := f.set(key, c); err != nil {
+	before := f.view
+	if name, ok := strings.CutPrefix(key, keyMembers); ok && f.membersOwned { // the map is changed in place
+		before.Members = map[string]cluster.Member{name: f.view.Members[name]}
+	}
+	err := f.set(key, c)
+	if err != nil {
 		f.problem(key, err)
 	}
+	f.news = f.news || err != nil || !f.moved(key, c, &before)
+}
+
+// moved reports whether a change was of positions only: a member's, or the primary's.
+func (f *folder) moved(key string, c Change, before *cluster.View) bool {
+	if c.Deleted {
+		return false
+	}
+	if name, ok := strings.CutPrefix(key, keyMembers); ok {
+		old, known := before.Members[name]
+		now := f.view.Members[name]
+		return known && old.LeaseID == now.LeaseID && now.OnlyMoved(&old)
+	}
+	old, now := before.Status, f.view.Status
+	return key == keyStatus && old != nil && now != nil && old.Timeline == now.Timeline && slices.Equal(old.Retain, now.Retain)
 }
 
 // set dispatches on the key; a deleted key gives its field's zero value.

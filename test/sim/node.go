@@ -62,6 +62,7 @@ type worker struct {
 	busy   bool // the guard lane runs
 	jobCtx *bound
 	status *cluster.Status // of the last step, when somebody has asked for it
+	kept   cluster.Status  // what status points to
 	over   bool
 	// stepping: what ends at once waits until the step has ended.
 	stepping, stepped bool
@@ -163,7 +164,7 @@ func newWorker(n *Node) *worker {
 	k.loop = agent.NewLoop(id, n.tags, n.memory, n.w.bootstrap, parseConfig, log, n.instant())
 	k.link = newLink(k)
 	k.node = agent.NewNode(agent.Parts{
-		Store: dcs.NewStore(kv{n}, "service", scope), Server: server{n}, Link: k.link, Clock: nodeClock{n},
+		Store: dcs.NewStore(kv{n}, "service", scope).Remember(&n.w.memo), Server: server{n}, Link: k.link, Clock: nodeClock{n},
 		Config: n.w.local(n), Post: k.post, Reread: func() error { return nil },
 		Persist: func(m agent.Memory) error { n.disk(); n.memory = m; return nil }, Log: log,
 	})
@@ -216,7 +217,8 @@ func (k *worker) step(e agent.Event) {
 // state is the loop's status after its last step; nil before the first.
 func (k *worker) state() *cluster.Status {
 	if k.status == nil && k.stepped {
-		k.status = k.loop.Status(0)
+		k.status = &k.kept
+		k.loop.Fill(k.status, 0)
 	}
 	return k.status
 }
@@ -334,7 +336,7 @@ func (k *worker) leave() {
 // broken watch.
 func (k *worker) watch() {
 	w := k.n.w
-	store := dcs.NewStore(kv{k.n}, "service", scope)
+	store := dcs.NewStore(kv{k.n}, "service", scope).Remember(&k.n.w.memo)
 	for {
 		ctx := &bound{r: w.current}
 		ctx.limit(loadLimit)

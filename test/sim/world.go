@@ -24,6 +24,7 @@ type World struct {
 	rng       *rand.Rand
 	core      *memory.Core
 	store     *dcs.Store // for operators: answers at once
+	memo      dcs.Memo   // what the values written in this world mean
 	view      *cluster.View
 	nodes     []*Node
 
@@ -63,7 +64,7 @@ func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *Wo
 	w.site.Traffic = pgfake.Traffic{Size: recordBytes, Every: writeEvery}
 	w.site.Reach, w.site.Jitter, w.site.Notify = w.reach, w.jitter, w.happened
 	w.core = memory.NewCore(w.storeNow)
-	w.store = dcs.NewStore(direct{w}, "service", scope)
+	w.store = dcs.NewStore(direct{w}, "service", scope).Remember(&w.memo)
 	w.reload()
 	for i := range n {
 		node := &Node{w: w, i: i, name: fmt.Sprintf("pg%d", i+1), argv: [1]string{"postgres"}}
