@@ -49,7 +49,10 @@ type facts struct {
 	// acked is the newest commit of its clients, pid the postmaster that opened.
 	acked pgfake.Ack
 	pid   int
-	// until is when the last renewal that counted has been T ago.
+	// called is when the present call on the leader key began, until when the last
+	// one that counted has been T ago: by the world's clock, not by what the node
+	// says of it.
+	called time.Duration
 	until  time.Duration
 	ttl    time.Duration
 	how    election.Action // the action that took the lease
@@ -264,7 +267,7 @@ func (n *Node) settings() cluster.Settings {
 func (n *Node) noteEffect(e agent.Effect) {
 	switch do := e.Do.(type) {
 	case agent.OnLease:
-		n.seen.ttl = do.Settings.TTL
+		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
 	case agent.OnJob:
 		n.untouched(do)
 	}
@@ -295,9 +298,9 @@ func (n *Node) noteEvent(e agent.Event) {
 	w := n.w
 	switch done.Action.(type) {
 	case election.Renew:
-		n.seen.until = n.boot + time.Duration(done.At) + n.seen.ttl
+		n.seen.until = n.seen.called + n.seen.ttl
 	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
-		n.seen.until = n.boot + time.Duration(done.At) + n.seen.ttl
+		n.seen.until = n.seen.called + n.seen.ttl
 		n.seen.how = done.Action
 		n.seen.named = w.view.Failover != nil && w.view.Failover.Member == n.name
 		if done.Term <= w.highest {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +92,7 @@ type hunt struct {
 
 func (h *hunt) run() {
 	h.began = time.Now()
+	defer debug.SetGCPercent(debug.SetGCPercent(1600)) // little lives long: collecting it less often costs some 30 MB
 	var hunters sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		hunters.Go(h.hunter)
