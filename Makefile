@@ -34,7 +34,7 @@ build: ## build the static binary bin/pgkeeper
 ##@ Test it
 
 .PHONY: test
-test: ## everything CI runs: build, lint, unit, mutants, integration (PARTS=unit,lint picks parts)
+test: ## everything CI runs: build, lint, unit, mutants, sim, integration, chaos (PARTS=unit,lint picks parts)
 	@$(GO) run ./test/runner $(if $(PARTS),-parts $(PARTS))
 
 .PHONY: smoke

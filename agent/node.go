@@ -19,6 +19,9 @@ import (
 // errNoGuard: nothing can be done to a server without its parent.
 var errNoGuard = errors.New("no session with the guard")
 
+// errNothingLeft: a fence past the guard found that the guard has done it.
+var errNothingLeft = errors.New("the guard answers, and nothing of the server is left")
+
 // Node runs effects on the real thing: the store, the guard, the server.
 type Node struct {
 	store   *dcs.Store

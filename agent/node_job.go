@@ -258,9 +258,14 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 
 // fence stops the server without the guard, which hangs: SIGKILL reaches even a
 // stopped guard, its death takes the postmaster with it, and whatever is left in
-// the data directory is killed from here and proved gone.
+// the data directory is killed from here and proved gone. A guard that turns out to
+// have done it is left alone.
 func (n *Node) fence() error {
 	killed, err := n.link.Kill()
+	if errors.Is(err, errNothingLeft) {
+		n.log.Info("nothing left to fence: the guard has stopped the server")
+		return nil
+	}
 	n.log.Warn("server fenced without its guard", "killed", killed)
 	return err
 }

@@ -152,15 +152,41 @@ func (realClock) Wait(ctx context.Context, until <-chan struct{}, d time.Duratio
 }
 
 // Kill reaches even a stopped guard, whose death takes the postmaster with it;
-// whatever is left in the data directory is killed from here and proved gone.
+// whatever is left in the data directory is killed from here and proved gone. A guard
+// that has done all that is left alone: errNothingLeft.
 func (g *guardLink) Kill() (killed int, err error) {
 	g.mu.Lock()
 	client := g.now
 	g.mu.Unlock()
+	if client != nil && g.nothingLeft(client) {
+		return 0, errNothingLeft
+	}
 	if client != nil && client.PeerPID() > 1 {
 		if err := unix.Kill(client.PeerPID(), unix.SIGKILL); err != nil {
 			g.log.Warn("guard not killed", "pid", client.PeerPID(), "error", err.Error())
 		}
 	}
 	return guard.KillAll(g.dataDir, killPatience)
+}
+
+// statusLimit is what a guard may take to say that its work is done, before it is
+// killed as one that hangs.
+const statusLimit = 100 * time.Millisecond
+
+// nothingLeft: the guard answers, and neither it nor we see anything of the server. So
+// it is for a worker that was frozen itself: it reads the clock, which has passed the
+// deadline, before it reads what its guard has told it since.
+func (g *guardLink) nothingLeft(client *guard.Client) bool {
+	pids, err := g.leftovers()
+	if err != nil || len(pids) > 0 {
+		return false // no time is lost with asking
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statusLimit)
+	defer cancel()
+	status, err := client.Status(ctx)
+	if err != nil || status.Server != nil {
+		return false
+	}
+	pids, err = g.leftovers() // the second look, as the guard's own proof wants it
+	return err == nil && len(pids) == 0
 }

@@ -165,6 +165,50 @@ func TestPlaceholdersOfAnInterruptedPromotionDoNotKeepAStandbyFromStarting(t *te
 	b.promoteTo(6)
 }
 
+// What a standby leaves that was stopped while it streamed the first file of a new
+// timeline: that file, shorter than the old timeline's.
+func TestAFirstFileThatEndsBeforeItsTimelineBeginsDoesNotKeepAStandbyFromStarting(t *testing.T) {
+	a := primary(t, "a")
+	b, c := standby(t, "b", a), standby(t, "c", a)
+	a.sql("create table t as select generate_series(1, 10000) i")
+	b.waitStreaming(a)
+	c.waitStreaming(a)
+	a.stop(syscall.SIGKILL) // no checkpoint, behind which recovery would begin
+	b.stop(syscall.SIGINT)
+	c.promoteTo(2)
+	_, err := c.EnsureSlots(c.ctx(), []string{"b"}, SlotPolicy{})
+	c.must(err)
+	switched := c.look().TimelineHistory[0].Switch
+	file := segmentName(2, switched, 16<<20)
+	b.must(b.owner.do(func() error {
+		first, err := os.ReadFile(c.data("pg_wal", file))
+		if err != nil {
+			return err
+		}
+		history, err := os.ReadFile(c.data("pg_wal", historyName(2)))
+		if err != nil {
+			return err
+		}
+		const missing = 1 << 18 // before the switch
+		clear(first[uint64(switched)%(16<<20)-missing:])
+		return errors.Join(os.WriteFile(b.data("pg_wal", file), first, 0o600), os.WriteFile(b.data("pg_wal", historyName(2)), history, 0o600))
+	}))
+	b.config(b.upstream(c))
+	b.start(false)
+	b.waitStreaming(c)
+	// A whole one is left alone, and needed: its timeline's first records are in it.
+	c.sql("insert into t values (0)")
+	b.waitStreaming(c)
+	b.stop(syscall.SIGKILL)
+	before := b.read("pg_wal/" + file)
+	b.must(b.dropShortWAL())
+	if b.read("pg_wal/"+file) != before {
+		t.Error("a file that reaches its timeline was touched")
+	}
+	b.start(false)
+	b.waitStreaming(c)
+}
+
 func TestACrashedOldPrimaryIsRewoundAndKeepsItsConfiguration(t *testing.T) {
 	a := primary(t, "a")
 	b := standby(t, "b", a)

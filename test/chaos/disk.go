@@ -22,6 +22,8 @@ const (
 type disks struct {
 	mu  sync.Mutex
 	all []string
+	// freezes says how many faults hold a file system frozen.
+	freezes map[string]int
 }
 
 // mount is testbed's Options.Folder.
@@ -56,12 +58,34 @@ func mountImage(dir string) error {
 	return errors.Join(command("mount", "-o", "loop", image, dir), os.Remove(image), os.Chmod(dir, 0o700))
 }
 
-// freezeDisk lets no write to a file system through.
-func freezeDisk(dir string) (heal func() error, err error) {
-	if err := command("fsfreeze", "--freeze", dir); err != nil {
+// freeze lets no write to a file system through. One that is frozen already, by
+// such a fault that it meets, stays so until both are mended.
+func (d *disks) freeze(dir string) (heal func() error, err error) {
+	if err := d.frozen(dir, 1); err != nil {
 		return nil, err
 	}
-	return func() error { return command("fsfreeze", "--unfreeze", dir) }, nil
+	return func() error { return d.frozen(dir, -1) }, nil
+}
+
+// frozen counts who wants a file system frozen, and acts on the first and the last.
+func (d *disks) frozen(dir string, change int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.freezes == nil {
+		d.freezes = map[string]int{}
+	}
+	before, after := d.freezes[dir], d.freezes[dir]+change
+	var err error
+	switch {
+	case before == 0:
+		err = command("fsfreeze", "--freeze", dir)
+	case after == 0:
+		err = command("fsfreeze", "--unfreeze", dir)
+	}
+	if err == nil {
+		d.freezes[dir] = after
+	}
+	return err
 }
 
 // fillDisk leaves no byte of a file system.
