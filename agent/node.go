@@ -36,6 +36,11 @@ type Node struct {
 	post func(Event)
 	// reread reads the local configuration again.
 	reread func() error
+	// readLost reads the summaries of abandoned WAL, lost are those last read.
+	readLost func() ([]cluster.Lost, error)
+	lost     atomic.Pointer[[]cluster.Lost]
+	// rewindFailures are those in a row; only the one job under way looks at it.
+	rewindFailures int
 
 	link Link
 

@@ -242,7 +242,7 @@ func jobInWords(o *Observation) string {
 	j := o.Job
 	switch {
 	case j.Kind != JobNone:
-		return fmt.Sprintf("%s, for %s", j.Kind, lasting(o.Now.Sub(j.Since)))
+		return strings.TrimSuffix(fmt.Sprintf("%s, for %s: %s", j.Kind, lasting(o.Now.Sub(j.Since)), j.Progress), ": ")
 	case j.LastErr != "":
 		return fmt.Sprintf("%s failed %s ago (%d in a row): %s", j.Last, lasting(o.Now.Sub(j.LastEnded)), j.Failures, j.LastErr)
 	}

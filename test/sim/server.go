@@ -179,7 +179,7 @@ func (s server) SourceInfo(ctx context.Context, src postgres.Source) (postgres.S
 }
 
 // Rewind implements agent.Server: WAL that the source's history does not have goes.
-func (s server) Rewind(ctx context.Context, src postgres.Source) (bool, error) {
+func (s server) Rewind(ctx context.Context, src postgres.Source, _ postgres.Rewinding) (bool, error) {
 	p := s.n.pg
 	up, err := s.source(ctx, src)
 	if err != nil {
@@ -232,6 +232,23 @@ func (s server) Clone(ctx context.Context, src postgres.Source, progress func(do
 	p.copyOf(up)
 	s.n.w.tell(s.n, "cloned from %s", up.n.name)
 	return nil
+}
+
+// SourceReady implements agent.Server.
+func (s server) SourceReady(context.Context, postgres.Source) error { return nil }
+
+// KeepWAL implements agent.Server.
+func (s server) KeepWAL(context.Context) error { return nil }
+
+// KeepLost implements agent.Server: what is lost is counted by the world itself.
+func (s server) KeepLost(context.Context, postgres.Losing) (cluster.Lost, bool, error) {
+	return cluster.Lost{}, false, nil
+}
+
+// MakeRoom implements agent.Server.
+func (s server) MakeRoom(ctx context.Context, m postgres.Making) (postgres.Room, error) {
+	path, err := s.MoveAside(ctx, m.Keep)
+	return postgres.Room{Aside: path}, err
 }
 
 // MoveAside implements agent.Server.
