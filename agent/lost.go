@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -31,6 +32,11 @@ func (n *Node) keepLost(ctx context.Context, do OnJob, up election.Upstream, inf
 		n.log.Info("no transaction is lost", "member", n.name(), "timeline", uint32(lost.Timeline), "lsn", cluster.LSN(lost.From).String())
 		return "", nil
 	}
+	told := fmt.Sprint(lost.ID, lost.Transactions, lost.Note)
+	if told == n.toldLost { // another try of the same rejoin
+		return lost.ID, nil
+	}
+	n.toldLost = told
 	n.log.Warn("abandoned wal kept", "member", n.name(), "timeline", uint32(lost.Timeline), "lsn", cluster.LSN(lost.From).String(),
 		"until", cluster.LSN(lost.To).String(), "transactions", lost.Transactions, "tables", tablesInWords(lost), "files", len(lost.Files), "note", lost.Note)
 	return lost.ID, nil

@@ -39,8 +39,10 @@ type Node struct {
 	// readLost reads the summaries of abandoned WAL, lost are those last read.
 	readLost func() ([]cluster.Lost, error)
 	lost     atomic.Pointer[[]cluster.Lost]
-	// rewindFailures are those in a row; only the one job under way looks at it.
+	// rewindFailures are those in a row, toldLost what the log was last told of lost
+	// WAL; only the one job under way looks at them.
 	rewindFailures int
+	toldLost       string
 
 	link Link
 

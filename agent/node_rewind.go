@@ -47,7 +47,8 @@ func (n *Node) rewind(ctx context.Context, do OnJob, up election.Upstream, src p
 		return err
 	}
 	n.configured.Store(false) // the rewind leaves its marks in the server's files, done or not
-	if _, err := n.keepLost(ctx, do, up, info, "rewind"); err != nil {
+	lost, err := n.keepLost(ctx, do, up, info, "rewind")
+	if err != nil {
 		return err
 	}
 	copying := &copyProgress{doing: "rewinding from " + up.Member, now: n.clock.Now}
@@ -55,8 +56,10 @@ func (n *Node) rewind(ctx context.Context, do OnJob, up election.Upstream, src p
 	_, err = n.pg.Rewind(ctx, src, postgres.Rewinding{
 		Share: n.local.Load().Keeper.KeepBeforeRewind == "auto", Retain: n.keepAside(),
 		RestoreCommand: n.local.Load().Effective(do.Settings).RecoveryConf["restore_command"],
+		Lost:           lost,
 		Progress:       func(done, total int64) { n.post(JobProgress{copying.say(done, total)}) },
 	})
+	n.loadLost() // tables have got their names
 	if n.hopeless(ctx, err) {
 		n.log.Info("rewind not possible, cloning", "member", n.name(), "error", err.Error())
 		return n.clone(ctx, do, up)

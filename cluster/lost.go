@@ -58,8 +58,10 @@ type LostTable struct {
 // String is the table's name, else its numbers.
 func (t LostTable) String() string {
 	switch {
-	case t.Name == "" && t.Created:
+	case t.Created && t.Name == "":
 		return t.Relation + " (new)"
+	case t.Created:
+		return t.Database + ":" + t.Name + " (new)"
 	case t.Name == "":
 		return t.Relation
 	}

@@ -54,6 +54,7 @@ func TestATableWithoutANameIsShownByItsNumbers(t *testing.T) {
 	for want, table := range map[string]LostTable{
 		"app:public.t":       {Database: "app", Name: "public.t", Relation: "1663/5/16385"},
 		"1663/5/16385":       {Relation: "1663/5/16385"},
+		"app:public.n (new)": {Database: "app", Name: "public.n", Relation: "1663/5/16400", Created: true},
 		"1663/5/16399 (new)": {Relation: "1663/5/16399", Created: true},
 	} {
 		if got := table.String(); got != want {

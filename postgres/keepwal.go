@@ -67,12 +67,7 @@ func (s *Server) readyForRewind(ctx context.Context, lock *os.File, state cluste
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	_, err = s.run(ctx, job{
-		program: "postgres",
-		args: []string{"--single", "-F", "-D", s.o.DataDir, "-c", "config_file=" + s.conf(confName), "-c", "wal_keep_size=" + everything,
-			"-c", "max_slot_wal_keep_size=-1", "-c", "restore_command=", "-c", "logging_collector=off", "-c", "log_destination=stderr", "template1"},
-		files: []*os.File{lock},
-	})
+	_, err = s.standAlone(ctx, lock, "template1", "")
 	if err != nil {
 		return fmt.Errorf("recover the server before the rewind: %w", err)
 	}

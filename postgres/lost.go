@@ -61,6 +61,9 @@ func (s *Server) KeepLost(ctx context.Context, l Losing) (lost cluster.Lost, fou
 	}
 	lost.Timeline, lost.From = parts[0].Timeline, cluster.TextLSN(parts[0].From)
 	lost.ID = fmt.Sprintf("%08X-%016X", uint32(lost.Timeline), uint64(lost.From))
+	if lost.Timeline == l.Info.Timeline {
+		lost.Note = fmt.Sprintf("both are on timeline %d, so that only what lies beyond the other's end was counted", lost.Timeline)
+	}
 	if err := s.tallyLost(ctx, &lost, parts); err != nil {
 		return lost, true, err
 	}

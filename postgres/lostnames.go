@@ -18,7 +18,8 @@ import (
 // table stands beside. Who cannot be asked names nothing: numbers stay.
 //
 // A relation whose file was made in the abandoned WAL is not asked for: the source
-// may since have given the same number to another table.
+// may since have given the same number to another table. It gets its database only;
+// nameLocally knows more.
 func (s *Server) nameLost(ctx context.Context, source Source, lost *cluster.Lost) {
 	ctx, cancel := context.WithTimeout(ctx, namesLimit)
 	defer cancel()
@@ -28,16 +29,20 @@ func (s *Server) nameLost(ctx context.Context, source Source, lost *cluster.Lost
 			ask[parts[1]] = append(ask[parts[1]], t.Relation)
 		}
 	}
-	known := map[string]namedTable{}
-	if err := s.askNames(ctx, source, ask, known); err != nil {
-		s.o.Log.Debug("tables of lost transactions not named", "error", err)
+	known, databases := map[string]namedTable{}, map[string]string{}
+	if len(lost.Tables) > 0 {
+		if err := s.askNames(ctx, source, ask, known, databases); err != nil {
+			s.o.Log.Debug("tables of lost transactions not named", "error", err)
+		}
 	}
 	lost.Tables = slices.DeleteFunc(lost.Tables, func(t cluster.LostTable) bool {
 		return known[t.Relation].internal || strings.Contains(t.Relation, "/0/") // shared catalogs
 	})
 	for i := range lost.Tables {
-		name := known[lost.Tables[i].Relation]
-		lost.Tables[i].Database, lost.Tables[i].Name = name.database, name.Name
+		relation := lost.Tables[i].Relation
+		_, database, _ := strings.Cut(relation, "/")
+		database, _, _ = strings.Cut(database, "/")
+		lost.Tables[i].Database, lost.Tables[i].Name = databases[database], known[relation].Name
 	}
 }
 
@@ -47,7 +52,6 @@ type namedTable struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
 	Schema   string `json:"schema"`
-	database string
 	internal bool
 }
 
@@ -59,16 +63,15 @@ const (
 		join pg_class c on c.oid = pg_filenode_relation(x.t::oid, x.r::oid) join pg_namespace n on n.oid = c.relnamespace`
 )
 
-// askNames asks each database of the source for the relations in it.
-func (s *Server) askNames(ctx context.Context, source Source, ask map[string][]string, known map[string]namedTable) error {
-	if len(ask) == 0 {
-		return nil
-	}
-	databases, err := s.namesFrom(ctx, source, "postgres", databasesSQL)
+// askNames asks the source for its databases by number, and each of them for the
+// relations in it.
+func (s *Server) askNames(ctx context.Context, source Source, ask map[string][]string, known map[string]namedTable, databases map[string]string) error {
+	list, err := s.namesFrom(ctx, source, "postgres", databasesSQL)
 	if err != nil {
 		return err
 	}
-	for _, database := range databases {
+	for _, database := range list {
+		databases[database.Relation] = database.Name
 		relations := ask[database.Relation]
 		if len(relations) == 0 {
 			continue
@@ -78,7 +81,6 @@ func (s *Server) askNames(ctx context.Context, source Source, ask map[string][]s
 			return err
 		}
 		for _, t := range tables {
-			t.database = database.Name
 			t.internal = t.Kind == "t" || t.Schema == "pg_catalog" || t.Schema == "information_schema"
 			known[t.Relation] = t
 		}

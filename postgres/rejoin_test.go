@@ -157,3 +157,13 @@ func TestAHistoryThatCannotBeComparedIsRecordedAsSuch(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
+
+func TestNamesAreReadFromAStandAloneBackend(t *testing.T) {
+	known := map[string]string{}
+	readLocalNames("backend> \t 1: lost\t(typeid = 25, len = -1, typmod = -1, byval = f)\n\t----\n"+
+		"\t 1: lost = \"1663/5/16390 public.a b\"\t(typeid = 25, len = -1, typmod = -1, byval = f)\n\t----\n"+
+		"\t 1: lost = \"1663/5/16393 -\"\t(typeid = 25, len = -1, typmod = -1, byval = f)\n\t----\nbackend> ", known)
+	if diff := cmp.Diff(map[string]string{"1663/5/16390": "public.a b", "1663/5/16393": internalName}, known); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -24,6 +24,9 @@ type Rewinding struct {
 	Retain int
 	// RestoreCommand fetches WAL that is gone here; empty for none.
 	RestoreCommand string
+	// Lost is the summary of WAL that goes (KeepLost); empty for none. Tables that were
+	// made in it are named in it first, as long as anybody can.
+	Lost string
 	// Progress gets bytes done and all, about once a second; may be nil.
 	Progress func(done, total int64)
 }
@@ -61,6 +64,7 @@ func (s *Server) Rewind(ctx context.Context, source Source, how Rewinding) (rewo
 		}
 	}
 	if err = s.readyForRewind(ctx, lock, state, how); err == nil {
+		s.nameLocally(ctx, lock, how.Lost)
 		var out string
 		out, err = s.copying(ctx, s.o.Rewind, lock, job{
 			program: "pg_rewind", args: s.rewindArgs(source, how), line: watch, env: []string{"PGAPPNAME=pgkeeper_rewind_" + s.o.Name},
