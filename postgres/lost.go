@@ -22,8 +22,8 @@ const (
 	lostSummary = "summary.json"
 	// lostRecords is how many are kept; without their WAL they take a few kB each.
 	lostRecords = 100
-	// tallyLimit bounds the counting: it is what a rejoin waits for. About a
-	// gigabyte of WAL is counted in it.
+	// tallyLimit bounds the counting: it is what a rejoin waits for. Four million rows
+	// in 256 MB took 17 s on two very busy cores.
 	tallyLimit = 30 * time.Second
 	// namesLimit bounds asking the source for the names of tables.
 	namesLimit = 5 * time.Second
