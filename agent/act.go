@@ -137,7 +137,7 @@ func (l *Loop) onJob(a election.Action) []Effect {
 		}
 	}
 	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
-	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance()}}}
+	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance(), CloneFrom: l.cloneFrom()}}}
 }
 
 // onFence fences past the guard. The job under way is ended beside it: it may be

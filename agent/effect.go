@@ -88,6 +88,8 @@ type (
 		Term     cluster.Term
 		// Instance is the guard's server when the job began.
 		Instance string
+		// CloneFrom is the standby to copy in a clone; nil for none.
+		CloneFrom *election.Upstream
 	}
 	// OnFence kills the server past a guard that hangs.
 	OnFence struct{}

@@ -63,7 +63,7 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case persisted:
 		l.busy[LanePersist] = false
 	case JobProgress:
-		l.server.progress = e.Text
+		l.obs.Job.Progress = e.Text
 	case StopWanted:
 		l.obs.Wish.Stop, l.obs.Wish.Leave = true, e.Leave
 	case Reloaded:
@@ -336,7 +336,6 @@ func (l *Loop) foldStarted(s guard.Server) {
 func (l *Loop) foldJob(e JobDone) {
 	o := &l.obs
 	l.busy[LaneJob] = false
-	l.server.progress = ""
 	failures := 0
 	if e.Err != "" {
 		failures = o.Job.Failures + 1

@@ -109,8 +109,7 @@ type keysState struct {
 type serverState struct {
 	retryAt cluster.Instant
 	// exited is the instance the guard reported gone last.
-	exited   string
-	progress string
+	exited string
 	// restarting is the request the running restart answers.
 	restarting *cluster.Request
 	// reloading is the answer that the reload under way will give if it ends well.

@@ -39,6 +39,13 @@ type Node struct {
 	post func(Event)
 	// reread reads the local configuration again.
 	reread func() error
+	// readLost reads the summaries of abandoned WAL, lost are those last read.
+	readLost func() ([]cluster.Lost, error)
+	lost     atomic.Pointer[[]cluster.Lost]
+	// rewindFailures are those in a row, toldLost what the log was last told of lost
+	// WAL; only the one job under way looks at them.
+	rewindFailures int
+	toldLost       string
 
 	link Link
 

@@ -58,14 +58,11 @@ func (n *Node) runJob(ctx context.Context, do OnJob) error {
 	case election.Clone:
 		return n.clone(ctx, do, a.Source)
 	case election.MoveAside:
-		_, err := n.pg.MoveAside(ctx, keepAside)
+		_, err := n.pg.MoveAside(ctx, n.keepAside())
 		return err
 	}
 	return fmt.Errorf("no such job: %s", actionName(do.Action))
 }
-
-// keepAside is how many old data directories are kept beside the new one.
-const keepAside = 1
 
 // start starts the server and returns when it answers, or has exited.
 func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.Upstream) error {

@@ -45,8 +45,12 @@ type (
 	copier interface {
 		InitDB(ctx context.Context, spec postgres.InitSpec) (systemID string, err error)
 		SourceInfo(ctx context.Context, source postgres.Source) (postgres.SourceInfo, error)
-		Rewind(ctx context.Context, source postgres.Source) (rewound bool, err error)
+		SourceReady(ctx context.Context, source postgres.Source) error
+		KeepWAL(ctx context.Context) error
+		KeepLost(ctx context.Context, l postgres.Losing) (lost cluster.Lost, found bool, err error)
+		Rewind(ctx context.Context, source postgres.Source, how postgres.Rewinding) (rewound bool, err error)
 		Clone(ctx context.Context, source postgres.Source, progress func(done, total int64)) error
+		MakeRoom(ctx context.Context, m postgres.Making) (postgres.Room, error)
 		MoveAside(ctx context.Context, keep int) (newPath string, err error)
 	}
 	// tuner changes a running server, or how it will run.
@@ -111,6 +115,8 @@ type Parts struct {
 	Post func(Event)
 	// Reread reads the local configuration again.
 	Reread func() error
+	// ReadLost reads the summaries of abandoned WAL; may be nil.
+	ReadLost func() ([]cluster.Lost, error)
 	// Persist keeps what a reboot must not forget, durably.
 	Persist func(Memory) error
 	Log     *slog.Logger
@@ -120,9 +126,10 @@ type Parts struct {
 func NewNode(p Parts) *Node {
 	n := &Node{
 		store: p.Store, pg: p.Server, link: p.Link, clock: p.Clock, log: p.Log,
-		post: p.Post, reread: p.Reread, persist: p.Persist, dataDir: p.Config.PostgreSQL.DataDir,
+		post: p.Post, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, dataDir: p.Config.PostgreSQL.DataDir,
 	}
 	n.local.Store(p.Config)
+	n.loadLost()
 	return n
 }
 

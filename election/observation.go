@@ -143,6 +143,8 @@ type Job struct {
 	Since cluster.Instant
 	// Mode is what the server was when it began.
 	Mode cluster.Mode
+	// Progress is how far it is, in words.
+	Progress string
 	// Last is the job that ended last, LastErr its failure (empty for none).
 	Last      JobKind
 	LastErr   string

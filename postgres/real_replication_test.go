@@ -224,12 +224,12 @@ func TestACrashedOldPrimaryIsRewoundAndKeepsItsConfiguration(t *testing.T) {
 	_, err := b.EnsureSlots(b.ctx(), []string{"a"}, SlotPolicy{})
 	b.must(err)
 	conf := a.read(confName)
-	if _, err := a.Rewind(a.ctx(), a.source(b)); b.Version() < 160000 && !errors.Is(err, ErrSourceNotReady) {
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); b.Version() < 160000 && !errors.Is(err, ErrSourceNotReady) {
 		t.Errorf("before the source's checkpoint: %v", err)
 	}
 	b.must(b.Checkpoint(b.ctx()))
 	began := time.Now()
-	rewound, err := a.Rewind(a.ctx(), a.source(b))
+	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{})
 	a.must(err)
 	t.Logf("measured: rewind with crash recovery took %s", time.Since(began).Round(time.Millisecond))
 	if !rewound {
@@ -245,7 +245,7 @@ func TestACrashedOldPrimaryIsRewoundAndKeepsItsConfiguration(t *testing.T) {
 		t.Errorf("%s rows of the abandoned timeline survived", got)
 	}
 	a.stop(syscall.SIGINT)
-	if rewound, err = a.Rewind(a.ctx(), a.source(b)); err != nil || rewound {
+	if rewound, err = a.Rewind(a.ctx(), a.source(b), Rewinding{}); err != nil || rewound {
 		t.Errorf("a rewind that is not needed: %v, %v", rewound, err)
 	}
 	a.start(false)
@@ -265,7 +265,7 @@ func TestACrashedStandbyThatDivergedIsRewound(t *testing.T) {
 	b.must(b.Checkpoint(b.ctx()))
 	_, err := b.EnsureSlots(b.ctx(), []string{"c"}, SlotPolicy{})
 	b.must(err)
-	if rewound, err := c.Rewind(c.ctx(), c.source(b)); err != nil || !rewound {
+	if rewound, err := c.Rewind(c.ctx(), c.source(b), Rewinding{}); err != nil || !rewound {
 		t.Fatalf("rewind: %t, %v", rewound, err)
 	}
 	c.config(c.upstream(b))
@@ -276,11 +276,11 @@ func TestACrashedStandbyThatDivergedIsRewound(t *testing.T) {
 func TestARewindFromAnotherClusterIsRefusedAndChangesNothing(t *testing.T) {
 	a, b := primary(t, "a"), primary(t, "b")
 	a.stop(syscall.SIGINT)
-	if _, err := a.Rewind(a.ctx(), a.source(b)); !errors.Is(err, ErrNeedClone) {
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); !errors.Is(err, ErrNeedClone) {
 		t.Errorf("error is %v", err)
 	}
 	b.stop(syscall.SIGINT)
-	if _, err := a.Rewind(a.ctx(), a.source(b)); err == nil || errors.Is(err, ErrNeedClone) || errors.Is(err, ErrDamaged) {
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); err == nil || errors.Is(err, ErrNeedClone) || errors.Is(err, ErrDamaged) {
 		t.Errorf("error of an unreachable source is %v", err)
 	}
 	if state := a.look(); state.Data != cluster.DataValid {

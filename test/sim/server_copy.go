@@ -43,7 +43,7 @@ func (s server) SourceInfo(ctx context.Context, src postgres.Source) (postgres.S
 }
 
 // Rewind implements agent.Server.
-func (s server) Rewind(ctx context.Context, src postgres.Source) (bool, error) {
+func (s server) Rewind(ctx context.Context, src postgres.Source, _ postgres.Rewinding) (bool, error) {
 	if _, err := s.SourceInfo(ctx, src); err != nil {
 		return false, err
 	}
@@ -186,4 +186,22 @@ func (w *World) local(n *Node) *config.Config {
 	c.PostgreSQL.DataDir = n.dataDir
 	c.PostgreSQL.PgCtlTimeout = time.Minute
 	return c
+}
+
+// SourceReady implements agent.Server: the model's rewind itself says when its source
+// has yet to write a checkpoint.
+func (s server) SourceReady(context.Context, postgres.Source) error { return nil }
+
+// KeepWAL implements agent.Server.
+func (s server) KeepWAL(context.Context) error { return nil }
+
+// KeepLost implements agent.Server: what is lost is counted by the world itself.
+func (s server) KeepLost(context.Context, postgres.Losing) (cluster.Lost, bool, error) {
+	return cluster.Lost{}, false, nil
+}
+
+// MakeRoom implements agent.Server.
+func (s server) MakeRoom(ctx context.Context, m postgres.Making) (postgres.Room, error) {
+	path, err := s.MoveAside(ctx, m.Keep)
+	return postgres.Room{Aside: path}, err
 }
