@@ -196,6 +196,7 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 		}
 	}
 	v.violations = slices.Concat(v.violations, j.violations, v.linear.violations)
+	w.say("%8v  gaps: %s", w.h.now().Round(time.Millisecond), gaps(v.strikes))
 	w.say("%8v  %d writes acknowledged, %d late, %d excepted, lost %+v, whole after %v; timelines: %s", w.h.now().Round(time.Millisecond), v.acks, v.order.late, len(v.order.excepted), v.losses, v.settled.Round(time.Millisecond), j.forks())
 	return v, nil
 }
