@@ -45,7 +45,7 @@ func (s *Session) Close(ctx context.Context) error {
 
 // PutMember writes the member key on the session's lease.
 func (s *Session) PutMember(ctx context.Context, m cluster.Member) error {
-	value, err := compact(m)
+	value, err := encodeMember(&m)
 	if err != nil {
 		return err
 	}
