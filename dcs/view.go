@@ -17,7 +17,7 @@ type folder struct {
 	memo   *Memo
 	view   cluster.View
 
-	news bool // something more than positions has changed
+	news bool // more than positions and the beat has changed
 
 	membersOwned, resultsOwned, requestsOwned, problemsOwned bool
 }
@@ -47,7 +47,7 @@ func (f *folder) fold(c Change) {
 	if isMember {
 		member, known = f.view.Members[name]
 	}
-	status := f.view.Status
+	status, beat := f.view.Status, f.view.Beat
 	err := f.set(key, c)
 	if err != nil {
 		f.problem(key, err)
@@ -58,14 +58,23 @@ func (f *folder) fold(c Change) {
 	case isMember:
 		now := f.view.Members[name]
 		f.news = f.news || !known || member.LeaseID != now.LeaseID || !now.OnlyMoved(&member)
+	case key == keyStatus:
+		f.news = f.news || !onlyMoved(status, f.view.Status)
+	case key == keyBeat:
+		f.news = f.news || !goesOn(beat, f.view.Beat, f.view.Leader)
 	default:
-		f.news = f.news || key != keyStatus || !onlyMoved(status, f.view.Status)
+		f.news = true
 	}
 }
 
 // onlyMoved reports whether what the primary publishes differs in positions only.
 func onlyMoved(old, now *cluster.Positions) bool {
 	return old != nil && now != nil && old.Timeline == now.Timeline && slices.Equal(old.Retain, now.Retain)
+}
+
+// goesOn reports whether a beat is one more of the holder that leads.
+func goesOn(old, now *cluster.Beat, leader *cluster.Leader) bool {
+	return old != nil && now != nil && leader != nil && now.Term == leader.Term && old.Term == now.Term && old.TTL == now.TTL
 }
 
 // set dispatches on the key; a deleted key gives its field's zero value.

@@ -199,11 +199,11 @@ func (w *World) changed() {
 			return
 		}
 		for _, e := range events {
-			before := v.News
+			news, beat := v.News, v.Beat
 			w.folding.Apply(e)
 			w.shown = nil
 			for _, x := range w.watchers {
-				w.deliver(x, v.News != before)
+				w.deliver(x, v.News != news || v.Beat != beat)
 			}
 		}
 	}
@@ -233,7 +233,8 @@ func (w *World) storeTime(at cluster.Instant) time.Duration {
 	return time.Duration(at) - 1 + w.etcdLost
 }
 
-// lazyWorlds is in how many of a hundred worlds positions wait for other news. They
+// lazyWorlds is in how many of a hundred worlds positions wait for what comes next,
+// which is a beat at the latest. They
 // are half of what a store of a busy cluster writes, and no loop decides anything
 // when it sees them (agent.Loop): the rest of the worlds shows whether that is so.
 const lazyWorlds = 75
@@ -258,11 +259,11 @@ func (w *World) idle() bool {
 
 // deliver brings the view to a watcher: as it is when it arrives, since etcd's client
 // gives all events of a batch at once.
-func (w *World) deliver(x *watcher, news bool) {
+func (w *World) deliver(x *watcher, prompt bool) {
 	switch {
 	case x.broken || x.n.wire.dead() || w.etcdDown:
 		x.missed = true
-	case !x.coming && (news || !w.idle()):
+	case !x.coming && (prompt || !w.idle()):
 		x.coming = true
 		w.after(w.etcdDelay(&x.n.wire), (*delivery)(x))
 	}
