@@ -56,7 +56,7 @@ func (l *Loop) keepMember() []Effect {
 	sent, keeper := *m, *m.Keeper
 	sent.Keeper = &keeper
 	l.member.sent = &sent
-	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{sent}}}
+	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{&sent}}}
 }
 
 // overwritten: the store shows the key gone, or on another lease than ours, well

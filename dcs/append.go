@@ -85,7 +85,7 @@ func encodeMember(m *cluster.Member) ([]byte, error) {
 	if len(m.Tags)+len(m.PendingReason)+len(m.ScheduledRestart) > 0 {
 		return compact(m)
 	}
-	o := object{text: make([]byte, 0, 512)}
+	o := object{text: make([]byte, 0, 384)}
 	o.open()
 	o.string("conn_url", m.ConnURL)
 	o.string("api_url", m.APIURL)
