@@ -52,7 +52,7 @@ type (
 	// KeepAlive refreshes the member lease.
 	KeepAlive struct{}
 	// PutMember writes the member key.
-	PutMember struct{ Member cluster.Member }
+	PutMember struct{ Member *cluster.Member }
 	// OnLease is an action on the leader key, with what it needs beside.
 	OnLease struct {
 		Action    election.Action

@@ -99,9 +99,13 @@ func (l *Loop) resumable(ttl time.Duration) int64 {
 	return v.Leader.LeaseID
 }
 
-// nextKeepAlive is when the member lease is due; sooner again after a failure.
+// nextKeepAlive is when the member lease is due; sooner again after a failure, and at
+// once when there is none.
 func (l *Loop) nextKeepAlive() cluster.Instant {
-	if l.session.lease == 0 || l.obs.Lease.Term != 0 {
+	switch {
+	case l.session.lease == 0 && !l.session.tried.Never():
+		return l.session.tried.Add(lookPause)
+	case l.session.lease == 0 || l.obs.Lease.Term != 0:
 		return 0
 	}
 	every := l.obs.Settings.KeepEvery()

@@ -145,31 +145,47 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 // Step folds one event, decides, and returns the effects to start. It reads no
 // clock and waits for nothing.
 func (l *Loop) Step(r clock.Reading, e Event) []Effect {
+	due := r.Boot >= l.NextWake() // as of the last step: what the driver was told
+	settled, kept := !due && l.settled(e), !due && l.kept(e)
 	l.obs.Now = r.Boot
-	settled := l.settled(e)
 	effects := l.fold(r, e)
 	if settled {
 		return effects
 	}
-	l.derive(r)
-	d := election.Decide(&l.obs)
-	if l.decided != nil {
-		l.decided(r, &l.obs, d) // before acting, which changes the observation
+	if !kept {
+		l.derive(r)
+		d := election.Decide(&l.obs)
+		if l.decided != nil {
+			l.decided(r, &l.obs, d) // before acting, which changes the observation
+		}
+		l.note(d)
+		effects = append(effects, l.act(d)...)
 	}
-	l.note(d)
-	effects = append(effects, l.act(d)...)
-	effects = append(effects, l.keep()...)
-	return effects
+	return append(effects, l.keep()...)
 }
 
-// settled: the event is a view in which only positions have moved, and nothing that
-// goes on here rests on the others'. What was decided stands until the next event, or
-// the time it named; on a busy cluster most views are of this kind.
+// settled: the event is a view in which only positions and the holder's beat have
+// moved, and nothing that goes on here rests on the others'. A beat only puts off the
+// time at which its holder counts as gone (election's tests hold every decision to
+// that). What was decided stands until the next event, or the time it named; on a busy
+// cluster most views are of this kind.
 func (l *Loop) settled(e Event) bool {
 	seen, ok := e.(ViewSeen)
 	o := &l.obs
 	return ok && o.View.Good() && !o.Refused && seen.View.News != 0 && seen.View.News == o.View.Value.News && seen.View.ClusterID == o.View.Value.ClusterID &&
 		seen.View.Revision >= o.View.Value.Revision && o.Vacancy.Never() && o.View.Value.Switchover == nil && o.View.Value.Failover.Empty()
+}
+
+// kept: the event ends what the loop keeps up beside its decisions, in a way that
+// changes nothing they read.
+func (l *Loop) kept(e Event) bool {
+	switch e := e.(type) {
+	case MemberPut, persisted:
+		return true
+	case KeptAlive:
+		return !e.Gone && !l.session.opening
+	}
+	return false
 }
 
 // OnDecision has f told every decision and what it rests on, within the step: f
@@ -280,8 +296,7 @@ func due(f *cluster.Failover, wall time.Time) (now, missed bool) {
 // NextWake is when to step again if nothing happens.
 func (l *Loop) NextWake() cluster.Instant {
 	next := l.nextLook()
-	candidates := []cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish()}
-	for _, at := range candidates {
+	for _, at := range [...]cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.config.pauseAt} {
 		if !at.Never() && at > l.obs.Now && at < next {
 			next = at
 		}

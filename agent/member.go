@@ -32,13 +32,14 @@ func (p *publication) done(ok bool, now cluster.Instant) {
 // keepMember writes the member key when it would say something new: at once, but
 // positions that merely moved wait for loop_wait.
 func (l *Loop) keepMember() []Effect {
-	l.member.due = 0
+	l.member.due = l.member.retryAt
 	if l.busy[LaneMember] || l.session.lease == 0 || l.obs.Node.At.Never() || l.obs.Now < l.member.retryAt {
 		return nil
 	}
 	if l.overwritten() {
 		l.member.forget()
 	}
+	l.member.due = 0
 	m := l.memberNow()
 	if l.member.wrote != nil && m.Equal(l.member.wrote) {
 		return nil
@@ -55,7 +56,7 @@ func (l *Loop) keepMember() []Effect {
 	sent, keeper := *m, *m.Keeper
 	sent.Keeper = &keeper
 	l.member.sent = &sent
-	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{sent}}}
+	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{&sent}}}
 }
 
 // overwritten: the store shows the key gone, or on another lease than ours, well

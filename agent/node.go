@@ -142,7 +142,7 @@ func (n *Node) withSession(call func(*dcs.Session) error) error {
 	return call(s)
 }
 
-func (n *Node) putMember(ctx context.Context, m cluster.Member) Event {
+func (n *Node) putMember(ctx context.Context, m *cluster.Member) Event {
 	var e MemberPut
 	e.Err = errText(n.withSession(func(s *dcs.Session) error { e.Lease = s.ID(); return s.PutMember(ctx, m) }))
 	return e

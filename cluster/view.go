@@ -9,8 +9,9 @@ type View struct {
 	// etcd clusters cannot be compared (S4).
 	ClusterID uint64
 	Revision  int64
-	// News is the newest revision that changed more than positions: between two views
-	// of the same News there is nothing to be decided anew; 0 is not known.
+	// News is the newest revision that changed more than positions and the beat of the
+	// holder: between two views of the same News there is nothing to be decided anew
+	// while that holder leads; 0 is not known.
 	News int64
 
 	Initialize  *Initialize

@@ -64,7 +64,12 @@ func (l *Lease) Reserve(ctx context.Context, current *cluster.Timelines, atLeast
 
 // PutStatus publishes how far the primary has written.
 func (l *Lease) PutStatus(ctx context.Context, p cluster.Positions) error {
-	return l.putJSON(ctx, keyStatus, p)
+	value, err := encodeStatus(&p)
+	if err != nil {
+		return err
+	}
+	l.session.store.memo.learn(value, &p)
+	return l.put(ctx, keyStatus, value)
 }
 
 // PutHistory publishes the promotions.

@@ -6,8 +6,8 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
-// TestOnlyPositionsAreNoNews: what decisions rest on moves View.News, a position does
-// not.
+// TestOnlyPositionsAreNoNews: what decisions rest on moves View.News; a position does
+// not, nor does one more beat.
 func TestOnlyPositionsAreNoNews(t *testing.T) {
 	const base = "/service/x"
 	value := func(v any) []byte {
@@ -24,7 +24,8 @@ func TestOnlyPositionsAreNoNews(t *testing.T) {
 		return s.Fold(v, WatchEvent{Revision: rev, Changes: []Change{{Pair: Pair{Key: base + "/" + key, Value: text, Lease: lease, ModRevision: rev}}}})
 	}
 	first := put(put(cluster.View{}, 1, "members/a", value(member), 7), 2, "status", value(status), 0)
-	if first.News != 2 {
+	first = put(put(first, 3, "leader", []byte("a"), 7), 4, "pgkeeper/beat", []byte(`{"ttl_ms":10000,"term":0}`), 0)
+	if first.Beat.Term = first.Leader.Term; first.News != 4 { // one transaction has made both
 		t.Fatalf("the first values are at %d, want them to be news", first.News)
 	}
 	change := func(f func(*cluster.Member)) []byte {
@@ -55,20 +56,23 @@ func TestOnlyPositionsAreNoNews(t *testing.T) {
 		{"the primary's position", "status", value(moved), 0, false},
 		{"whose slots it retains", "status", value(forgotten), 0, true},
 		{"the leader key", "leader", []byte("a"), 7, true},
-		{"the beat", "pgkeeper/beat", []byte(`{"ttl_ms":1}`), 0, true},
+		{"another beat of the holder", "pgkeeper/beat", []byte(`{"ttl_ms":10000,"term":3}`), 0, false},
+		{"a beat of another term", "pgkeeper/beat", []byte(`{"ttl_ms":10000,"term":7}`), 0, true},
+		{"a beat that begins a term", "pgkeeper/beat", []byte(`{"ttl_ms":10000,"term":0}`), 0, true},
+		{"a beat of another ttl", "pgkeeper/beat", []byte(`{"ttl_ms":1,"term":3}`), 0, true},
 	} {
-		if v := put(first, 3, c.key, c.value, c.lease); v.Revision != 3 || (v.News == 3) != c.news {
+		if v := put(first, 5, c.key, c.value, c.lease); v.Revision != 5 || (v.News == 5) != c.news {
 			t.Errorf("%s: news at %d of %d, want news %t", c.name, v.News, v.Revision, c.news)
 		}
 	}
-	gone := s.Fold(first, WatchEvent{Revision: 3, Changes: []Change{{Pair: Pair{Key: base + "/members/a"}, Deleted: true}}})
-	if gone.News != 3 {
+	gone := s.Fold(first, WatchEvent{Revision: 5, Changes: []Change{{Pair: Pair{Key: base + "/members/a"}, Deleted: true}}})
+	if gone.News != 5 {
 		t.Error("a member that is gone is no news")
 	}
-	both := s.Fold(first, WatchEvent{Revision: 3, Changes: []Change{
-		{Pair: Pair{Key: base + "/members/a", Value: change(func(m *cluster.Member) { m.State = cluster.StateStarting }), Lease: 7, ModRevision: 3}},
-		{Pair: Pair{Key: base + "/members/a", Value: change(func(m *cluster.Member) { m.State, m.XlogLocation = cluster.StateStarting, 300 }), Lease: 7, ModRevision: 3}}}})
-	if both.News != 3 {
+	both := s.Fold(first, WatchEvent{Revision: 5, Changes: []Change{
+		{Pair: Pair{Key: base + "/members/a", Value: change(func(m *cluster.Member) { m.State = cluster.StateStarting }), Lease: 7, ModRevision: 5}},
+		{Pair: Pair{Key: base + "/members/a", Value: change(func(m *cluster.Member) { m.State, m.XlogLocation = cluster.StateStarting, 300 }), Lease: 7, ModRevision: 5}}}})
+	if both.News != 5 {
 		t.Error("a move hides the news before it")
 	}
 }

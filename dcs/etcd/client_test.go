@@ -244,7 +244,7 @@ func TestAnIdleClientSendsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	updates := store.Watch(ctx, view)
-	if err := s.PutMember(ctx, cluster.Member{}); err != nil {
+	if err := s.PutMember(ctx, &cluster.Member{}); err != nil {
 		t.Fatal(err)
 	}
 	if u := <-updates; u.Err != nil || len(u.View.Members) != 1 {

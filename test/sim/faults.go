@@ -304,10 +304,10 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 
 // patch changes the stored configuration.
 func (w *World) patch(key string, value any) {
-	if w.view.Config == nil || w.etcdDown {
+	if w.view().Config == nil || w.etcdDown {
 		return
 	}
-	next := setKey(w.view.Config.Raw, key, value)
+	next := setKey(w.view().Config.Raw, key, value)
 	_ = w.store.PutConfig(context.Background(), next, -1) // an operator who cannot try again
 }
 
@@ -336,7 +336,7 @@ func (w *World) wish(f cluster.Failover) {
 }
 
 func switchover(w *World, _ *Node, f fault) func() {
-	if l := w.view.Leader; l != nil {
+	if l := w.view().Leader; l != nil {
 		to := w.nodes[f.to%len(w.nodes)].name
 		if to != l.Name {
 			w.wish(cluster.Failover{Leader: l.Name, Member: to})

@@ -168,7 +168,7 @@ func (n *Node) blind() bool {
 
 // lifted: a pause that the store has recorded lets this node write without a lease.
 func (w *World) lifted(n *Node) bool {
-	return w.view.PausedAt != nil && w.view.PausedAt.Name == n.name
+	return w.view().PausedAt != nil && w.view().PausedAt.Name == n.name
 }
 
 // serve judges what clients were told since the last step, in which nothing but
@@ -217,7 +217,7 @@ func (w *World) opened(n *Node, promoted bool) {
 	if w.system == "" {
 		w.system = system
 	}
-	if init := w.view.Initialize; w.system != system || init != nil && init.SystemID != "" && init.SystemID != system {
+	if init := w.view().Initialize; w.system != system || init != nil && init.SystemID != "" && init.SystemID != system {
 		w.fail("S7", "%s writes in a cluster with another system identifier", n.name)
 	}
 	if !promoted {
@@ -250,7 +250,7 @@ func (w *World) loss(n *Node) {
 		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
 	}
 	log := n.pg.Log()
-	pub, limit := w.view.Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
+	pub, limit := w.view().Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
 	if pub != nil && !n.seen.named && pub.Timeline == log.Parent && log.Forked+limit < pub.Optime {
 		w.fail("S2", "%s lost %d bytes of what was published, the limit is %d", n.name, pub.Optime-log.Forked, limit)
 	}
@@ -275,7 +275,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 
 // untouched is S6: in pause nothing touches a server that no operator named.
 func (n *Node) untouched(do agent.OnJob) {
-	s, v := n.worker.state(), n.w.view
+	s, v := n.worker.state(), n.w.view()
 	if s == nil || !s.Settings.Pause || !do.Settings.Pause || !s.View.Good() || !v.Failover.Empty() || v.Switchover != nil || len(v.Requests) > 0 {
 		return
 	}
@@ -302,7 +302,7 @@ func (n *Node) noteEvent(e agent.Event) {
 	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
 		n.seen.until = n.seen.called + n.seen.ttl
 		n.seen.how = done.Action
-		n.seen.named = w.view.Failover != nil && w.view.Failover.Member == n.name
+		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
 		if done.Term <= w.highest {
 			w.fail("S4", "%s takes term %d after term %d", n.name, done.Term, w.highest)
 		}

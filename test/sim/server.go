@@ -36,9 +36,15 @@ func (s server) Look(ctx context.Context, _ bool, _ int) (cluster.NodeState, err
 	return s.n.pg.Look(s.n.w.serverNow())
 }
 
+// startingAnswer is how long a server that starts lets a query wait for its refusal.
+const startingAnswer = 50 * time.Millisecond
+
 // LookFast implements agent.Server.
 func (s server) LookFast(ctx context.Context) (postgres.Fast, error) {
-	if !s.n.pg.Frozen() && !s.n.pg.Mode().Running() { // refused at once
+	if !s.n.pg.Frozen() && !s.n.pg.Mode().Running() { // refused
+		if s.n.pg.Mode() == cluster.ModeStarting { // not at once, to be asked less often
+			s.n.sleep(ctx, startingAnswer)
+		}
 		return postgres.Fast{}, errNoServer
 	}
 	if err := s.answer(ctx, 300*time.Microsecond); err != nil {

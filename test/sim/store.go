@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/dcs/memory"
@@ -177,12 +178,13 @@ type watcher struct {
 	n    *Node
 	p    *process
 	from int64
-	// coming is on its way, arrived waits for a process that is frozen.
-	coming, arrived *cluster.View
-	broken          bool
-	missed          bool
-	see             func(*cluster.View)
-	end             func()
+	// coming: a view is on its way. arrived waits for a process that is frozen.
+	coming  bool
+	arrived agent.Event
+	broken  bool
+	missed  bool
+	see     func(agent.Event)
+	end     func()
 }
 
 // changed delivers what the store has written since the last call to all watchers,
@@ -191,16 +193,17 @@ func (w *World) changed() {
 	if w.etcdDown {
 		return
 	}
-	if rev := w.core.Revision(); rev != w.view.Revision {
-		events, err := w.core.Events(base, w.view.Revision)
+	if v := w.view(); w.core.Revision() != v.Revision {
+		events, err := w.core.Events(base, v.Revision)
 		if err != nil { // the store was set back
 			return
 		}
 		for _, e := range events {
-			v := w.store.Fold(*w.view, e)
-			w.view = &v
+			news, beat := v.News, v.Beat
+			w.folding.Apply(e)
+			w.shown = nil
 			for _, x := range w.watchers {
-				w.deliver(x, w.view)
+				w.deliver(x, v.News != news || v.Beat != beat)
 			}
 		}
 	}
@@ -230,19 +233,40 @@ func (w *World) storeTime(at cluster.Instant) time.Duration {
 	return time.Duration(at) - 1 + w.etcdLost
 }
 
-// deliver brings a view to a watcher. What the store writes while one is on its
-// way comes with it, as etcd's client gives all events of a batch at once.
-func (w *World) deliver(x *watcher, v *cluster.View) {
-	if x.broken || x.n.wire.dead() || w.etcdDown {
+// lazyWorlds is in how many of a hundred worlds positions wait for what comes next,
+// which is a beat at the latest. They
+// are half of what a store of a busy cluster writes, and no loop decides anything
+// when it sees them (agent.Loop): the rest of the worlds shows whether that is so.
+const lazyWorlds = 75
+
+// view is what the store has by now; nobody keeps it.
+func (w *World) view() *cluster.View { return w.folding.Peek() }
+
+// show is what a watcher is shown of it.
+func (w *World) show() agent.Event {
+	if w.shown == nil {
+		w.shown = agent.ViewSeen{View: w.folding.View()}
+	}
+	return w.shown
+}
+
+// idle: positions that move may wait: somebody leads, and nothing is wished for that
+// rests on them.
+func (w *World) idle() bool {
+	v := w.view()
+	return w.lazy && v.Leader != nil && v.Switchover == nil && v.Failover.Empty()
+}
+
+// deliver brings the view to a watcher: as it is when it arrives, since etcd's client
+// gives all events of a batch at once.
+func (w *World) deliver(x *watcher, prompt bool) {
+	switch {
+	case x.broken || x.n.wire.dead() || w.etcdDown:
 		x.missed = true
-		return
+	case !x.coming && (prompt || !w.idle()):
+		x.coming = true
+		w.after(w.etcdDelay(&x.n.wire), (*delivery)(x))
 	}
-	if x.coming != nil {
-		x.coming = v
-		return
-	}
-	x.coming = v
-	w.after(w.etcdDelay(&x.n.wire), (*delivery)(x))
 }
 
 // delivery is a view at its watcher, sight what the watcher makes of it.
@@ -253,14 +277,14 @@ type (
 
 func (d *delivery) do() {
 	x := (*watcher)(d)
-	v := x.coming
-	x.coming = nil
+	w := x.n.w
+	x.coming = false
 	switch {
-	case x.broken:
+	case x.broken || x.missed: // it ends with an error
 	case x.n.wire.dead():
 		x.missed = true
-	case v.Revision > x.from:
-		x.arrived = v
+	case w.view().Revision > x.from:
+		x.arrived = w.show()
 		x.p.run((*sight)(x))
 	}
 }

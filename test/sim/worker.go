@@ -249,10 +249,10 @@ func (k *worker) follow(from int64) {
 	w := k.n.w
 	r := w.current
 	x := &watcher{n: k.n, p: &k.process, from: from}
-	x.see = func(v *cluster.View) { k.step(agent.ViewSeen{View: *v}) }
+	x.see = k.step
 	x.end = r.poke
-	if w.view.Revision > from {
-		w.deliver(x, w.view)
+	if w.view().Revision > from {
+		w.deliver(x, true)
 	}
 	w.watchers = append(w.watchers, x)
 	if k.n.wire.dead() || w.etcdDown {

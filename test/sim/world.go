@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
@@ -25,8 +26,11 @@ type World struct {
 	core      *memory.Core
 	store     *dcs.Store // for operators: answers at once
 	memo      dcs.Memo   // what the values written in this world mean
-	view      *cluster.View
-	nodes     []*Node
+	folding   *dcs.Folding
+	shown     agent.Event // the view as it is now, when a worker was shown it
+	// lazy: what only moves positions comes to a watcher with what comes next.
+	lazy  bool
+	nodes []*Node
 
 	pool     *pool
 	current  *routine
@@ -65,6 +69,7 @@ func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *Wo
 	w.site.Reach, w.site.Jitter, w.site.Notify = w.reach, w.jitter, w.happened
 	w.core = memory.NewCore(w.storeNow)
 	w.store = dcs.NewStore(direct{w}, "service", scope).Remember(&w.memo)
+	w.lazy = w.chance(lazyWorlds)
 	w.reload()
 	for i := range n {
 		node := &Node{w: w, i: i, name: fmt.Sprintf("pg%d", i+1), argv: [1]string{"postgres"}}
@@ -156,7 +161,7 @@ func (w *World) reload() {
 	if err != nil {
 		panic(err) //nolint:forbidigo // a model of a store that cannot be read is broken
 	}
-	w.view, w.expiry = &v, 0
+	w.folding, w.shown, w.expiry = w.store.Folding(v), nil, 0
 	w.changed()
 }
 
