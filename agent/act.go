@@ -52,7 +52,7 @@ func (l *Loop) actOn(a election.Action) []Effect {
 	case election.PutHolder:
 		return l.onKeys(a)
 	case election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
-		election.PutPausedPrimary, election.PutResult:
+		election.PutPausedPrimary, election.PutResult, election.PutDurability:
 		return l.onKeys(a)
 	case election.Fence:
 		return l.onFence()
@@ -63,7 +63,7 @@ func (l *Loop) actOn(a election.Action) []Effect {
 		return l.answer(a)
 	case election.Reload:
 		return nil // begun with its answer, which needs to know how it ends
-	case election.Follow, election.EnsureSlots, election.Checkpoint:
+	case election.Follow, election.EnsureSlots, election.Checkpoint, election.SetSync, election.Promise:
 		return l.onServer(a, nil)
 	}
 	return l.onJob(a)
@@ -116,7 +116,7 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	if _, long := a.(election.Checkpoint); long {
 		limit = checkpointLimit
 	}
-	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Settings: l.config.settings, Upstream: up}}}
+	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up}}}
 }
 
 // onJob starts long work.

@@ -76,7 +76,9 @@ type (
 	}
 	// OnServer is quick SQL.
 	OnServer struct {
-		Action   election.Action
+		Action election.Action
+		// Instance is the guard's server now.
+		Instance string
 		Settings cluster.Settings
 		Upstream *election.Upstream
 	}
@@ -106,6 +108,7 @@ type (
 		ClusterID uint64
 		Revision  int64
 		Term      cluster.Term
+		Promised  cluster.Term
 	}
 )
 

@@ -12,6 +12,8 @@ import (
 const (
 	fastEvery = 5 * time.Millisecond
 	lookPause = 50 * time.Millisecond
+	// syncLook is between two looks at the standbys that commits wait for.
+	syncLook = 250 * time.Millisecond
 )
 
 // keep is what is kept up whatever was decided: the member lease and key, the
@@ -176,6 +178,8 @@ func (l *Loop) nextLook() cluster.Instant {
 		return l.looks.began.Add(lookPause)
 	case l.decision.FastLook:
 		return l.looks.began.Add(fastEvery)
+	case o.Lease.Term != 0 && len(o.View.Value.Durability.Asking()) > 0: // a standby that is lost keeps commits waiting
+		return l.looks.began.Add(min(syncLook, o.Settings.RenewEvery()))
 	case o.Lease.Term != 0:
 		return l.looks.began.Add(o.Settings.RenewEvery())
 	}

@@ -120,11 +120,13 @@ type serverState struct {
 	scheduleAt time.Time
 }
 
-// Memory is what survives a reboot of this node (S4).
+// Memory is what survives a reboot of this node (S4, and the promises of SAFETY 3).
 type Memory struct {
 	ClusterID uint64       `json:"cluster_id"`
 	Revision  int64        `json:"revision"`
 	Term      cluster.Term `json:"term"`
+	// Promised is the newest term this member takes no WAL from.
+	Promised cluster.Term `json:"promised,omitempty"`
 }
 
 // NewLoop starts from what is remembered. bootstrap is the dynamic configuration
@@ -137,7 +139,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	}
 	l.config.settings, _ = parse(bootstrap)
 	l.obs.Settings = l.config.settings
-	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true}
+	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised}
 	l.looks.wanted = true
 	return l
 }
@@ -246,6 +248,7 @@ func (l *Loop) derive(r clock.Reading) {
 	case o.Vacancy.Never():
 		o.Vacancy = o.Now
 	}
+	l.deriveSync()
 	l.screen(r)
 	l.deriveClaim()
 	l.deriveFailover(r)

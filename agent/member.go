@@ -84,7 +84,7 @@ func (l *Loop) memberNow() *cluster.Member {
 	node := &o.Node.Value
 	m, k := &l.member.draft, &l.member.draftKeeper
 	*k = cluster.MemberKeeper{
-		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.obs.Job.Progress,
+		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.obs.Job.Progress, Promised: l.obs.Self.Promised,
 		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
 	}
 	*m = cluster.Member{
@@ -179,7 +179,8 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 		Term: o.Lease.Term, LeaseUntil: l.leaseUntil(),
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
-		Job: string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen,
+		Unconfirmed: election.Unconfirmed(o),
+		Job:         string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen,
 	}
 }
 

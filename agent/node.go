@@ -70,7 +70,8 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 	case OnKeys:
 		return KeysDone{do.Action, errText(n.onKeys(ctx, do))}
 	case OnServer:
-		return ServerDone{do.Action, errText(n.onServer(ctx, do))}
+		from, err := n.onServer(ctx, do)
+		return ServerDone{Action: do.Action, Instance: do.Instance, From: from, Err: errText(err)}
 	case OnJob:
 		return n.onJob(ctx, do)
 	case Reread:
@@ -82,10 +83,11 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 	case GuardPause:
 		return GuardPaused{do.On, errText(n.onGuard(func(g Guard) error { return g.SetPause(ctx, do.On) }))}
 	case Persist:
-		if err := n.persist(Memory(do)); err != nil {
+		err := n.persist(Memory(do))
+		if err != nil {
 			n.log.Warn("memory not persisted", "error", err.Error())
 		}
-		return persisted{}
+		return persisted{Memory(do), errText(err)}
 	}
 	return nil
 }
@@ -206,6 +208,8 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History, n.clock.Wall())) })
 	case election.PutConfig:
 		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
+	case election.PutDurability:
+		return n.withLease(func(l *dcs.Lease) error { return l.PutDurability(ctx, a.Record) })
 	case election.PutSwitchover:
 		return n.withLease(func(l *dcs.Lease) error { return l.PutSwitchover(ctx, a.Switchover) })
 	case election.DeleteSwitchover:

@@ -46,6 +46,9 @@ func (n *Node) runJob(ctx context.Context, do OnJob) error {
 	case election.StopServer:
 		return n.stopFor(ctx, do.Settings, a)
 	case election.Promote:
+		if _, err := n.pg.SetSync(ctx, a.Names); err != nil { // guard: names_before_promotion — SAFETY 3
+			return err
+		}
 		return n.promote(ctx, do, a.Timeline)
 	case election.Restart:
 		if err := n.stop(ctx, guard.Fast); err != nil {

@@ -117,7 +117,7 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 		taken, err = n.settle(ctx)
 	case election.Release:
 		err = n.withLease(func(l *dcs.Lease) error {
-			return l.Release(ctx, cluster.Release{By: n.name(), Term: l.Term(), Position: a.Position, BeatRevision: do.BeatRev})
+			return l.Release(ctx, cluster.Release{By: n.name(), Term: l.Term(), Position: a.Position, Clean: a.Clean, BeatRevision: do.BeatRev})
 		})
 	case election.HandOver:
 		err = n.withLease(func(l *dcs.Lease) error {

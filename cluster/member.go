@@ -54,6 +54,9 @@ type MemberKeeper struct {
 	// Node is the random id of this node's state directory: two machines with
 	// one name show different ones.
 	Node string `json:"node"`
+	// Promised is the newest term this member will never again take WAL from, nor
+	// any before it (SAFETY 3, revoke before elect).
+	Promised Term `json:"promised,omitempty"`
 	// Vacancy is the mod_revision of the beat for which this member reports
 	// Position in a race; a report for another vacancy does not count.
 	Vacancy int64 `json:"vacancy,omitempty"`
@@ -202,7 +205,7 @@ func sameKeeper(a, b *MemberKeeper) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Version == b.Version && a.Node == b.Node && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
+	return a.Version == b.Version && a.Node == b.Node && a.Promised == b.Promised && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
 		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress
 }
 

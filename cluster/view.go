@@ -20,6 +20,7 @@ type View struct {
 	Config      *Config
 	Failover    *Failover
 	Sync        *Sync
+	Durability  *Durability
 	History     History
 	Status      *Positions
 	Failsafe    map[string]string
@@ -135,6 +136,9 @@ type Release struct {
 	By       string   `json:"by"`
 	Term     Term     `json:"term"`
 	Position Position `json:"position"`
+	// Clean: Position is where a clean shutdown ended; nothing was acknowledged
+	// beyond. Otherwise it is where recovery would begin.
+	Clean bool `json:"clean,omitempty"`
 	// BeatRevision is the last beat of the released term: a newer beat makes
 	// the release void.
 	BeatRevision int64 `json:"beat_revision"`

@@ -44,7 +44,7 @@ func TestABadDynamicValueKeepsItsFieldAndIsNamed(t *testing.T) {
 		{"not an object", `[]`, "error: dynamic configuration: must be a mapping, not a list (value \"a list\"); write ttl: 10 and so on below it\n", func(s cluster.Settings) bool { return s.MaximumLagOnFailover == 77 }},
 		{"a wrong type", `{"maximum_lag_on_failover":"far","pause":true}`, "error: dynamic configuration: maximum_lag_on_failover: must be bytes, or a number with kB, MB, GB or TB (value \"far\")\n", func(s cluster.Settings) bool { return s.MaximumLagOnFailover == 77 && s.Pause }},
 		{"a timing that cannot hold", `{"ttl":1,"loop_wait":1}`, "error: dynamic configuration: ttl: ttl is 1s, but the least etcd can keep is 2s: raise ttl (value \"1\")\n", func(s cluster.Settings) bool { return s.TTL == 20*time.Second }},
-		{"a mode that is not built", `{"synchronous_mode":true}`, "error: dynamic configuration: synchronous_mode: is known to Patroni and not built yet, and to ignore it would do something else than it asks for (value \"true\"); acknowledged commits would not be protected: turn it off, or stay with Patroni until it is built\n", func(s cluster.Settings) bool { return s.SynchronousMode == "off" }},
+		{"on means what it means to PyYAML", `{"synchronous_mode":true}`, "", func(s cluster.Settings) bool { return s.SynchronousMode == "on" }},
 		{"an unknown key", `{"tttl":20}`, "warning: dynamic configuration: tttl: is not a known key; did you mean ttl?\n", func(s cluster.Settings) bool { return s.TTL == cluster.DefaultTTL }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -119,6 +119,9 @@ func encodeMember(m *cluster.Member) ([]byte, error) {
 func (o *object) keeper(k *cluster.MemberKeeper) {
 	o.string("version", k.Version)
 	o.string("node", k.Node)
+	if k.Promised != 0 {
+		o.int("promised", int64(k.Promised))
+	}
 	if k.Vacancy != 0 {
 		o.int("vacancy", k.Vacancy)
 	}

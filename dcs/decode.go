@@ -222,6 +222,13 @@ func decodeSwitchover(p Pair) (*cluster.Switchover, error) {
 	return s, err
 }
 
+func decodeDurability(p Pair) (*cluster.Durability, error) {
+	d := &cluster.Durability{}
+	err := decodeInto(p.Value, d, false)
+	d.ModRevision, d.Unreadable = p.ModRevision, err != nil
+	return d, err
+}
+
 func decodeHolder(p Pair) (*cluster.Holder, error) {
 	h := &cluster.Holder{}
 	err := decodeInto(p.Value, h, false)

@@ -130,6 +130,8 @@ func (f *folder) setKeeper(key string, c Change) (err error) {
 		v.Release, err = decoded(c, decodeRelease)
 	case keyTimelines:
 		v.Timelines, err = decoded(c, decodeTimelines)
+	case keyDurability:
+		v.Durability, err = decoded(c, decodeDurability)
 	case keySwitchover:
 		v.Switchover, err = decoded(c, decodeSwitchover)
 	case keyPeerKey:

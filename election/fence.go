@@ -437,7 +437,7 @@ func paused(o *Observation) (Decision, bool) {
 			return d, true
 		}
 	case o.Lease.Term != 0 && o.Node.Value.Mode == cluster.ModeStopped && !o.Guard.Running: // guard: paused_release_after_stop — SAFETY 2, Release
-		return do(ReasonPausedNoPrimary, Release{Position: o.Node.Value.Position()}), true
+		return do(ReasonPausedNoPrimary, releaseOf(&o.Node.Value)), true
 	}
 	return wait(ReasonPaused, "resume the cluster to have pgkeeper act"), true
 }

@@ -29,6 +29,8 @@ type Observation struct {
 	Vacancy cluster.Instant
 	Job     Job
 	Wish    Wish
+	// Sync is what is known of the rule this server's commits wait under.
+	Sync Sync
 	// Phase is the running switchover as this process watched it.
 	Phase PhaseSeen
 	// RetainedSlots are the slots of members that have left; ExpiredSlots those
@@ -59,6 +61,8 @@ type Self struct {
 	// HandedOver is the mod_revision of the hand-over that this tenure began
 	// with, although its term has changed since; 0 when it began another way.
 	HandedOver int64
+	// Promised is the newest term this member will take no WAL from, durably.
+	Promised cluster.Term
 	// Checkpointed: a checkpoint was completed since this node was promoted.
 	Checkpointed bool
 }
@@ -106,6 +110,20 @@ type Lease struct {
 	// FailedAt is when the last call on the leader key ended without success;
 	// zero after a success.
 	FailedAt cluster.Instant
+}
+
+// Sync is the rule in force at a server that may write.
+type Sync struct {
+	// Instance is the guard's server for which Names was proved to be in force, at
+	// every walsender; empty when nothing is proved.
+	Instance string
+	Names    string
+	// From is a position read after that: what was written before it may have been
+	// acknowledged under an older rule.
+	From cluster.LSN
+	// Recovered: this server was started to write, and what its recovery made visible
+	// may be on no standby. Confirmed: it is, on as many as the rule asks for.
+	Recovered, Confirmed bool
 }
 
 // Sighting is when this process last saw a value change, on its own clock.

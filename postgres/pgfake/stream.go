@@ -3,6 +3,7 @@ package pgfake
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -16,6 +17,8 @@ type stream struct {
 	log *branch
 	// begun is when it was made, heard when the two last reached each other.
 	begun, heard cluster.Instant
+	// known is what the walsender has been told to be durable.
+	known cluster.LSN
 	// upGone and downGone: one end does not exist any more and the other cannot
 	// know yet.
 	upGone, downGone bool
@@ -39,15 +42,23 @@ func (s *Server) confirmed(st *stream, now cluster.Instant) cluster.LSN {
 	if st.down == nil {
 		return s.available(now.Add(-lag))
 	}
+	if !s.hears(st) {
+		// What the standby said before. It may be long gone from here, and have taken
+		// other WAL from elsewhere.
+		return min(st.known, s.dir.end)
+	}
+	st.known = max(st.known, s.heardNow(st, now, lag))
+	return st.known
+}
+
+// heardNow is what a standby says whose answers arrive.
+func (s *Server) heardNow(st *stream, now cluster.Instant, lag time.Duration) cluster.LSN {
 	end := st.down.dir.end
 	if s.site.traps.NoEarlyShip {
 		end = s.dir.end // it has it all, and would keep nothing if we died now
 	}
 	if !st.down.dir.branch.leads(min(end, st.down.dir.end), s.dir.branch) {
 		return min(end, s.dir.end)
-	}
-	if !s.hears(st) {
-		return min(end, s.available(st.heard.Add(-lag)))
 	}
 	return min(end, s.available(now.Add(-lag-st.down.Lag)))
 }

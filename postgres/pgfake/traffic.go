@@ -8,8 +8,8 @@ import (
 
 // Traffic are clients that write all the time to whatever server lets them: each
 // commits Size bytes Every so often, at the same moments everywhere. Nothing is
-// done per commit: the log of a server becomes longer when somebody looks. Traffic
-// keeps away from servers with synchronous_standby_names; Write is for those.
+// done per commit: the log of a server becomes longer when somebody looks. Under
+// synchronous_standby_names commits are acknowledged as far as standbys confirm them.
 type Traffic struct {
 	Size  cluster.LSN
 	Every time.Duration
@@ -22,6 +22,8 @@ type Ack struct {
 	// LSN is where its record ends, At when the client was told.
 	LSN cluster.LSN
 	At  cluster.Instant
+	// Synchronous: standbys have confirmed it.
+	Synchronous bool
 }
 
 // served is how far the traffic of a server has come.
@@ -62,16 +64,25 @@ func (s *Server) serve(now cluster.Instant) {
 		return
 	}
 	s.served.until = now
-	if t.Every <= 0 || len(s.sync.names) > 0 || !s.Acknowledges() {
+	if t.Every <= 0 || !s.Acknowledges() {
 		return
 	}
 	every := cluster.Instant(t.Every)
 	first, last := (from/every+1)*every, now/every*every
-	if first > last {
-		return
+	if first <= last {
+		s.appendRun(first, t, int64((last-first)/every)+1)
 	}
-	s.appendRun(first, t, int64((last-first)/every)+1)
-	s.served.last = Ack{s.dir.branch, s.dir.end, last}
+	switch y := &s.sync; {
+	case y.need == 0:
+		if first <= last {
+			s.served.last = Ack{s.dir.branch, s.dir.end, last, false}
+		}
+	case len(y.names) >= y.need:
+		done := s.counted(func(st *stream) cluster.LSN { return s.confirmed(st, now) })[y.need-1]
+		if a := &s.served.last; min(done, s.dir.end) > a.LSN || a.log != s.dir.branch && done > 0 {
+			*a = Ack{s.dir.branch, min(done, s.dir.end), now, true}
+		}
+	}
 }
 
 // appendRun writes n records of the traffic, the first of them at a time.

@@ -57,6 +57,7 @@ type facts struct {
 	ttl    time.Duration
 	how    election.Action // the action that took the lease
 	named  bool            // an operator named this node
+	forced bool            // and said that what is lost thereby is lost
 	frozen bool            // every process of its agent was frozen while this server ran
 }
 
@@ -176,14 +177,17 @@ func (w *World) lifted(n *Node) bool {
 func (w *World) serve() {
 	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
-		if n.blind() {
+		if n.blind() && !acked.Synchronous {
 			continue
 		}
-		if w.now > n.seen.until && !w.lifted(n) { // whether or not a client just then had a commit
+		if !acked.Synchronous && w.now > n.seen.until && !w.lifted(n) { // whether or not a client just then had a commit
 			w.fail("S1", "%s acknowledges commits %s after its lease ended", n.name, w.now-n.seen.until)
 		}
 		if acked.At <= n.seen.acked.At {
 			continue
+		}
+		if n.seen.epoch < w.lastAcked && n.blind() && w.lastBy.pg.Keeps(acked) {
+			continue // confirmations that were on their way when it froze: the newer primary has these commits
 		}
 		if n.seen.epoch < w.lastAcked {
 			w.fail("S1", "%s acknowledges a commit after a newer primary has", n.name)
@@ -246,6 +250,9 @@ func (w *World) loss(n *Node) {
 		return
 	}
 	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.LSN, w.lastBy.name)
+	if w.last.Synchronous && !n.seen.forced {
+		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
+	}
 	if _, handed := n.seen.how.(election.Accept); handed {
 		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
 	}
@@ -303,6 +310,7 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.seen.until = n.seen.called + n.seen.ttl
 		n.seen.how = done.Action
 		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
+		n.seen.forced = n.seen.named && w.view().Failover.Force
 		if done.Term <= w.highest {
 			w.fail("S4", "%s takes term %d after term %d", n.name, done.Term, w.highest)
 		}

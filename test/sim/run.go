@@ -35,7 +35,19 @@ func newSchedule(seed uint64) schedule {
 	ttl := []int{3, 5, 10, 10, 20, 20, 30, 30, 30, 30}[rng.IntN(10)]
 	wait := []int{2, 10, 10, 10, 10, 10}[rng.IntN(6)]
 	nodes := []int{3, 3, 3, 3, 3, 4, 5}[rng.IntN(7)]
-	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d}`, ttl, wait, 1<<(10+rng.IntN(11))), draw(rng, nodes)}
+	lag := 1 << (10 + rng.IntN(11))
+	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s}`, ttl, wait, lag, durability(seed)), draw(rng, nodes)}
+}
+
+// durability draws the synchronous mode, apart from everything else: half of the
+// schedules are asynchronous.
+func durability(seed uint64) string {
+	rng := rand.New(rand.NewPCG(seed, 0x517c))
+	if rng.IntN(2) == 0 {
+		return ""
+	}
+	mode := []string{"on", "quorum", "quorum"}[rng.IntN(3)]
+	return fmt.Sprintf(`,"synchronous_mode":"%s","synchronous_mode_strict":%t,"synchronous_node_count":%d`, mode, rng.IntN(3) > 0, 1+rng.IntN(2))
 }
 
 // result is what came of a run.
