@@ -111,6 +111,9 @@ func holderStopped(o *Observation) Decision {
 	case node.Control.StandbySignal:
 		return job(o, ReasonStartToPromote, StartServer{})
 	}
+	if needsDeadline(o) { // it would refuse to start a server that may write
+		return wait(ReasonHolderWaits, "the guard was replaced and gets its deadline with the next renewal")
+	}
 	// Still the same tenure: nobody else can have led in between, so the old
 	// primary may recover and write on, on its own timeline (trap 8).
 	return job(o, ReasonRestartCrashed, StartServer{Writable: true})

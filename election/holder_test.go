@@ -54,6 +54,9 @@ func holderRules() []rule {
 		// holderStopped
 		{name: "a crashed primary is started again under the same term",
 			given: cold("a", leased, crashed), reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
+		{name: "under a guard that was replaced it is started once that has a deadline, which a renewal brings at once",
+			given:  cold("a", leased, crashed, func(o *Observation) { o.Guard.Deadline = 0 }),
+			reason: ReasonHolderWaits, do: acts(Renew{})},
 		{name: "a crashed primary goes to another member at once when primary_start_timeout is 0",
 			given:  cold("a", leased, crashed, func(o *Observation) { o.Settings.PrimaryStartTimeout = 0 }),
 			reason: ReasonReleasing, do: acts(Release{Position: stopped})},
