@@ -112,6 +112,11 @@ var stories = []story{
 			{at: 47227755015, lasts: 7256636955, kind: "freeze guard", node: 2, to: 3, n: 41},
 			{at: 18633814011, lasts: 709748744, kind: "power off", node: 0, to: 3, n: 42},
 			{at: 29313599891, lasts: 20025482888, kind: "late requests", node: 2, to: 3, n: 12}}},
+	{name: "found_243821392875696_lease_given_away_while_the_guard_starts_a_server", seed: 243821392875696, nodes: 5, until: 60 * s,
+		settings: `{"ttl":10,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":262144}`, faults: []fault{
+			{at: 22964011368, lasts: 716212282, kind: "disk full", node: 2, to: 0, n: 34},
+			{at: 23708389498, lasts: 5235426222, kind: "freeze agent", node: 0, to: 4, n: 36},
+			{at: 26114947567, lasts: 15668204276, kind: "agent stopped", node: 1, to: 0, n: 38}}},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 
