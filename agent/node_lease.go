@@ -9,6 +9,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 )
 
 // onLease makes one call on the leader key. The time it reports is read before
@@ -116,17 +117,51 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 	case election.Settle:
 		taken, err = n.settle(ctx)
 	case election.Release:
-		err = n.withLease(func(l *dcs.Lease) error {
+		err = n.stopped(ctx, func(l *dcs.Lease) error {
 			return l.Release(ctx, cluster.Release{By: n.name(), Term: l.Term(), Position: a.Position, Clean: a.Clean, BeatRevision: do.BeatRev})
 		})
 	case election.HandOver:
-		err = n.withLease(func(l *dcs.Lease) error {
+		err = n.stopped(ctx, func(l *dcs.Lease) error {
 			return l.HandOver(ctx, cluster.Handover{From: n.name(), To: a.To, ID: a.ID, Position: a.Position}, a.LeaseID)
 		})
 	default:
 		err = fmt.Errorf("no such call on the leader key: %s", actionName(a))
 	}
 	return taken, err
+}
+
+var errServerLeft = errors.New("the guard has a server")
+
+// stopped gives the lease away once the guard itself has said that it has no server.
+// The loop may not know of one: a start that was given up while the guard was frozen
+// is still carried out. The guard answers in the order in which it is asked.
+func (n *Node) stopped(ctx context.Context, give func(*dcs.Lease) error) error {
+	has, err := n.askServer(ctx)
+	if err != nil { // nothing has left for the store
+		return fmt.Errorf("ask the guard what runs: %v", err) //nolint:errorlint // its timeout is no answer of the store
+	}
+	if has { // guard: release_asks_guard — S1, SAFETY 2, Release
+		return errServerLeft
+	}
+	return n.withLease(give)
+}
+
+// askServer asks the guard whether it has a server, and tells the loop of one.
+func (n *Node) askServer(ctx context.Context) (bool, error) {
+	g := n.link.Guard()
+	if g == nil {
+		return false, errNoGuard
+	}
+	var status guard.Status
+	if err := n.brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err }); err != nil {
+		return false, err
+	}
+	if status.Server == nil {
+		return false, nil
+	}
+	n.link.Started(*status.Server)
+	n.post(ServerStarted{*status.Server})
+	return true, nil
 }
 
 func (n *Node) putInitialize(ctx context.Context, term cluster.Term, systemID string) error {

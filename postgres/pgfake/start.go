@@ -168,8 +168,8 @@ func (s *Server) parts() {
 
 // checkpointNow writes a checkpoint record, or on a standby a restart point.
 func (s *Server) checkpointNow(now cluster.Instant) {
-	d := &s.dir
-	if s.proc.mode == cluster.ModeStandby {
+	d, mode := &s.dir, s.proc.mode
+	if mode == cluster.ModeStandby || mode == cluster.ModeStopping && d.control.State == cluster.ControlInArchiveRecovery {
 		d.control.MinRecovery, d.control.MinRecoveryTLI = s.proc.replay, d.branch.reach(s.proc.replay).timeline
 		if b := d.branch.reach(s.proc.replay); b.timeline > d.control.Timeline && s.proc.replay > b.from {
 			d.control.Timeline = b.timeline

@@ -38,12 +38,14 @@ func (s *Server) shutDown(now cluster.Instant) {
 		s.checkpointNow(now)
 		d.control.State = cluster.ControlShutdown
 	case d.control.State == cluster.ControlInArchiveRecovery && p.replay != 0:
-		p.mode = cluster.ModeStandby // the restart point is a standby's
 		s.checkpointNow(now)
-		p.mode = cluster.ModeStopping
 		d.control.State = cluster.ControlShutdownInRecovery
 	}
 	d.unacked = 0
+	if p.checkpoint != nil { // that was the last
+		p.checkpoint.end(ErrNoServer)
+		p.checkpoint, p.settles = nil, 0
+	}
 }
 
 // waitsFor reports what a fast stop still waits for, and when that may be over by

@@ -215,7 +215,10 @@ func (w *World) happened(h pgfake.Happening) {
 // opened: a server begins to accept writes.
 func (w *World) opened(n *Node, promoted bool) {
 	w.epochs++
-	n.seen.epoch, n.seen.frozen, n.seen.pid = w.epochs, false, n.pg.Postmaster()
+	n.seen.epoch = w.epochs
+	if pid := n.pg.Postmaster(); pid != n.seen.pid { // not one that goes on after a backend has crashed
+		n.seen.pid, n.seen.frozen = pid, false
+	}
 	log, system := n.pg.Log(), n.pg.SystemID()
 	w.tell(n, "the server accepts writes on timeline %d from %s", log.Timeline, log.End)
 	if w.system == "" {
