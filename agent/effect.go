@@ -109,6 +109,7 @@ type (
 		Revision  int64
 		Term      cluster.Term
 		Promised  cluster.Term
+		Paused    bool
 	}
 )
 

@@ -33,6 +33,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.config.pausing = false
 		if e.Err == "" {
 			l.obs.Guard.Paused = e.On
+			l.seen.Paused = e.On
+			return l.persist()
 		} else {
 			l.config.pauseAt = l.obs.Now.Add(keysPause)
 		}
@@ -130,7 +132,7 @@ func (l *Loop) remember(v cluster.View) []Effect {
 	if l.busy[LanePersist] || term <= l.seen.Term && v.Revision < l.seen.Revision+persistEvery && v.ClusterID == l.seen.ClusterID {
 		return nil
 	}
-	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term), Promised: l.seen.Promised}
+	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term), Promised: l.seen.Promised, Paused: l.seen.Paused}
 	return l.persist()
 }
 

@@ -127,6 +127,8 @@ type Memory struct {
 	Term      cluster.Term `json:"term"`
 	// Promised is the newest term this member takes no WAL from.
 	Promised cluster.Term `json:"promised,omitempty"`
+	// Paused: the guard was told of a pause, and not of its end.
+	Paused bool `json:"paused,omitempty"`
 }
 
 // NewLoop starts from what is remembered. bootstrap is the dynamic configuration
@@ -139,7 +141,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	}
 	l.config.settings, _ = parse(bootstrap)
 	l.obs.Settings = l.config.settings
-	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised}
+	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused}
 	l.looks.wanted = true
 	return l
 }

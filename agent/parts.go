@@ -165,6 +165,9 @@ func (realClock) Wait(ctx context.Context, until <-chan struct{}, d time.Duratio
 func (g *guardLink) Kill() (killed int, err error) {
 	g.mu.Lock()
 	client := g.now
+	if client == nil {
+		client = g.dialed
+	}
 	g.mu.Unlock()
 	if client != nil && g.nothingLeft(client) {
 		return 0, errNothingLeft

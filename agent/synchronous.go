@@ -41,7 +41,7 @@ func (l *Loop) foldPersisted(e persisted) []Effect {
 		l.log.Info("promise kept", "member", l.id.Name, "term", int64(e.Memory.Promised))
 		l.stale("a promise was just made")
 	}
-	if l.seen.Promised > e.Memory.Promised && e.Err == "" {
+	if e.Err == "" && (l.seen.Promised > e.Memory.Promised || l.seen.Paused != e.Memory.Paused) {
 		return l.persist()
 	}
 	return nil

@@ -115,7 +115,7 @@ func lostBootstrap(o *Observation) bool {
 // may not be kept. The worker stops the server itself, long before the lease
 // ends.
 func frozenGuard(o *Observation) (Decision, bool) {
-	if !o.Guard.Frozen || o.Settings.Pause { // S6
+	if !o.Guard.Frozen || o.Settings.Pause || o.View.At.Never() && o.Self.Paused { // S6
 		return Decision{}, false
 	}
 	d := wait(ReasonGuardFrozen, "the guard misses its heartbeats")

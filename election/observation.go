@@ -61,6 +61,9 @@ type Self struct {
 	// HandedOver is the mod_revision of the hand-over that this tenure began
 	// with, although its term has changed since; 0 when it began another way.
 	HandedOver int64
+	// Paused: a worker before this one, or this one, has told the guard of a pause and
+	// not of its end.
+	Paused bool
 	// Promised is the newest term this member will take no WAL from, durably.
 	Promised cluster.Term
 	// Checkpointed: a checkpoint was completed since this node was promoted.

@@ -110,7 +110,7 @@ func (m *Model) Connect(carry Carrier, event func(Event), hangUp func()) *Client
 
 // Hello makes the client the guard's worker, under a session number.
 func (m *Model) Hello(ctx context.Context, c *Client, session uint64) (Status, error) {
-	return c.hello(ctx, session, "model")
+	return c.Hello(ctx, session, "model")
 }
 
 // HangUp ends a client's connection, as closing it or the end of its process do.

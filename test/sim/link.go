@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/guard"
 )
 
@@ -118,7 +119,13 @@ func (l *link) hold() error {
 	l.open, l.g = client, g
 	l.early = nil
 	defer l.close()
+	answered := false
+	pulse := l.miss(g, &answered)
 	status, err := g.model.Hello(dial, client, l.session)
+	answered = true
+	if pulse != nil {
+		pulse.cancel(errCanceled)
+	}
 	if err != nil {
 		return err
 	}
@@ -233,4 +240,25 @@ func (l *link) unfeel() {
 	}
 }
 
-func (l *link) ttl() time.Duration { return l.k.state().Settings.TTL }
+func (l *link) ttl() time.Duration {
+	if s := l.k.state(); s != nil {
+		return s.Settings.TTL
+	}
+	return cluster.DefaultTTL // before the first step
+}
+
+// miss is what a worker does while a guard does not answer its hello; one that runs
+// answers, and is not waited for in vain.
+func (l *link) miss(g *guardProcess, answered *bool) *bound {
+	if !g.frozen {
+		return nil
+	}
+	w := l.k.n.w
+	answer := func(ctx context.Context) error {
+		w.current.waitUntil(ctx, func() bool { return *answered }, 0)
+		return ctx.Err()
+	}
+	return l.k.start(func(ctx *bound) {
+		agent.Heartbeat{Clock: nodeClock{l.k.n}, Ping: answer, TTL: l.ttl, Stopped: func() bool { return g.frozen }, Post: l.k.post}.Run(ctx)
+	})
+}

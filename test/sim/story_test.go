@@ -117,6 +117,8 @@ var stories = []story{
 			{at: 22964011368, lasts: 716212282, kind: "disk full", node: 2, to: 0, n: 34},
 			{at: 23708389498, lasts: 5235426222, kind: "freeze agent", node: 0, to: 4, n: 36},
 			{at: 26114947567, lasts: 15668204276, kind: "agent stopped", node: 1, to: 0, n: 38}}},
+	{name: "found_165572181523580_new_worker_of_a_frozen_guard", faults: []fault{
+		lead(10*s, "freeze guard", 20*s, 0), lead(10*s+70*time.Millisecond, "kill worker", 0, 0)}, until: 60 * s},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 

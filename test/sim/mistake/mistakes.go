@@ -27,6 +27,8 @@ var mistakes = []mistake{
 	{"found_547_late_store_hides_the_overdue_guard", []change{
 		{"election/decide.go", "\td := paced(o, withoutOldMark(o, decide(o)))\n\td.forgetPast(o.Now)\n", "\td := paced(o, withoutOldMark(o, decide(o)))\n"},
 		{"election/fence.go", "\t\td.forgetPast(o.Now)\n\t\td.wakeAt(overdueAt(o))\n", "\t\td.wakeAt(overdueAt(o))\n"}}},
+	{"found_165572181523580_new_worker_of_a_frozen_guard", []change{
+		{"test/sim/link.go", "pulse := l.miss(g, &answered)", "var pulse *bound"}}},
 	{"found_243821392875696_lease_given_away_while_the_guard_starts_a_server", []change{
 		{"agent/node_lease.go", "\tif has {", "\tif false {"},
 		{"agent/node_job.go", "if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) { // it may", "if false { // it may"}}},
