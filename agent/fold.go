@@ -31,13 +31,12 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.obs.Guard.Frozen = false
 	case GuardPaused:
 		l.config.pausing = false
-		if e.Err == "" {
-			l.obs.Guard.Paused = e.On
-			l.seen.Paused = e.On
-			return l.persist()
-		} else {
+		if e.Err != "" {
 			l.config.pauseAt = l.obs.Now.Add(keysPause)
+			return nil
 		}
+		l.obs.Guard.Paused, l.seen.Paused = e.On, e.On
+		return l.persist()
 	case SessionOpened:
 		l.foldSession(e)
 	case KeptAlive:

@@ -15,7 +15,7 @@ import (
 // TestAGuardThatWasFrozenBeforeItsWorkerCameIsMissed: it accepts the connection, which
 // the kernel does, and never answers. What runs under it is nobody's until then.
 func TestAGuardThatWasFrozenBeforeItsWorkerCameIsMissed(t *testing.T) {
-	dir, err := os.MkdirTemp("", "pgk") // short enough for a socket's path
+	dir, err := os.MkdirTemp("", "pgk") //nolint:usetesting // t.TempDir is too long for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}

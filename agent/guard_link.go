@@ -47,8 +47,8 @@ type guardLink struct {
 	now *guard.Client
 	// dialed is a guard that has yet to answer.
 	dialed *guard.Client
-	last  guard.Status
-	exits Exits
+	last   guard.Status
+	exits  Exits
 }
 
 func newGuardLink(runtimeDir, dataDir, version string, post func(Event), ttl func() time.Duration, log *slog.Logger) *guardLink {
