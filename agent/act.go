@@ -112,6 +112,9 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 		return nil
 	}
 	l.busy[LaneServer] = true
+	if s, ok := a.(election.SetSync); ok {
+		l.obs.Sync.Begun = s.Names
+	}
 	limit := serverLimit
 	if _, long := a.(election.Checkpoint); long {
 		limit = checkpointLimit

@@ -121,6 +121,8 @@ type Sync struct {
 	// every walsender; empty when nothing is proved.
 	Instance string
 	Names    string
+	// Begun are the names that the server was told last; they may be in force.
+	Begun string
 	// From is a position read after that: what was written before it may have been
 	// acknowledged under an older rule.
 	From cluster.LSN

@@ -38,12 +38,13 @@ func keepRule(o *Observation) (Action, bool) {
 	want := wantedRule(o)
 	mode := o.Settings.SynchronousMode
 	last := record.Last()
+	differs := record == nil || len(record.Rules) == 0 || !last.Equal(want) || record.Mode != mode && synchronous(o)
+	if differs && record != nil && len(record.Rules) >= mostRules && begun(o, last) {
+		want, differs = last, false // one change after the other: this one is finished first
+	}
 	switch {
-	case record == nil || len(record.Rules) == 0 || !last.Equal(want) || record.Mode != mode && synchronous(o): // guard: rule_recorded_first — SAFETY 3
-		if record != nil && len(record.Rules) >= mostRules {
-			return nil, false // one change after the other; the standbys of the newest rule will confirm, or go
-		}
-		return PutDurability{withRule(record, want, mode)}, true
+	case differs: // guard: rule_recorded_first — SAFETY 3
+		return PutDurability{withRule(o, want)}, true
 	case !inForce(o, want):
 		return SetSync{Names: want.Names(mode == cluster.SyncQuorum)}, true
 	case len(record.Rules) > 1 && flushedUnder(o, want): // guard: old_rule_until_flushed — SAFETY 3
@@ -58,11 +59,22 @@ func keepRule(o *Observation) (Action, bool) {
 // proved.
 const mostRules = 6
 
-// withRule is the record with one more rule; the one it already has last stays alone.
-func withRule(record *cluster.Durability, r cluster.Rule, mode string) cluster.Durability {
-	next := cluster.Durability{Mode: mode}
-	if record != nil {
-		next.Rules = slices.DeleteFunc(slices.Clone(record.Rules), r.Equal)
+// begun: the server may go by the rule, as far as this process knows.
+func begun(o *Observation, r cluster.Rule) bool {
+	s, names := o.Sync, r.Names(o.Settings.SynchronousMode == cluster.SyncQuorum)
+	return s.Instance == "" || s.Instance != o.Guard.Instance || s.Names == names || s.Begun == names // guard: rule_in_force_is_kept — SAFETY 3
+}
+
+// withRule is the record with one more rule, each once. The newest gives way when the
+// server was never told of it.
+func withRule(o *Observation, r cluster.Rule) cluster.Durability {
+	next := cluster.Durability{Mode: o.Settings.SynchronousMode}
+	if record := o.View.Value.Durability; record != nil {
+		next.Rules = slices.Clone(record.Rules)
+		if n := len(next.Rules); n > 1 && record.Mode == next.Mode && !begun(o, next.Rules[n-1]) {
+			next.Rules = next.Rules[:n-1]
+		}
+		next.Rules = slices.DeleteFunc(next.Rules, r.Equal)
 	}
 	next.Rules = append(next.Rules, r)
 	return next
@@ -239,7 +251,7 @@ func ruleBeforePromotion(o *Observation) (names string, first Action) {
 	}
 	last := record.Last()
 	if record == nil || !strings.EqualFold(last.Primary, o.Self.Name) || record.Mode != o.Settings.SynchronousMode && synchronous(o) { // guard: rule_before_promotion — SAFETY 3
-		return "", PutDurability{withRule(record, firstRule(o), o.Settings.SynchronousMode)}
+		return "", PutDurability{withRule(o, firstRule(o))}
 	}
 	return last.Names(o.Settings.SynchronousMode == cluster.SyncQuorum), nil
 }

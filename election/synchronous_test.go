@@ -17,6 +17,7 @@ var (
 		o.Settings.SynchronousMode, o.Settings.SynchronousStrict = cluster.SyncQuorum, true
 	}
 	anyOfTwo = cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}
+	onlyB    = cluster.Rule{Primary: "a", Voters: []string{"b"}, Need: 1}
 	onlyC    = cluster.Rule{Primary: "a", Voters: []string{"c"}, Need: 1}
 )
 
@@ -29,6 +30,9 @@ func ruled(mode string, rules ...cluster.Rule) change {
 func inForceSince(r cluster.Rule, any bool, from cluster.LSN) change {
 	return func(o *Observation) { o.Sync = Sync{Instance: "i1", Names: r.Names(any), From: from} }
 }
+
+// told: the server was told of the rule, and nothing is proved of it.
+func told(r cluster.Rule) change { return func(o *Observation) { o.Sync.Begun = r.Names(true) } }
 
 func senders(w ...cluster.Walsender) change {
 	return node(func(n *cluster.NodeState) { n.Walsenders = w })
@@ -78,6 +82,14 @@ func TestKeepRule(t *testing.T) {
 		{"the old rule stands until everything before the change is flushed under the new one",
 			primary(quorum, ruled("quorum", anyOfTwo, onlyC), inForceSince(onlyC, true, at+8), senders(sender("c", at))), nil},
 		{"then it is taken out", primary(quorum, ruled("quorum", anyOfTwo, onlyC), inForceSince(onlyC, true, at), senders(sender("c", at))), put("quorum", onlyC)},
+		{"a rule that the server was never told of gives way to the next one",
+			primary(quorum, ruled("quorum", anyOfTwo, onlyB), inForceSince(anyOfTwo, true, at), senders(sender("c", at))), put("quorum", anyOfTwo, onlyC)},
+		{"one that it was told of stays, whether or not it is in force by now",
+			primary(quorum, ruled("quorum", anyOfTwo, onlyB), inForceSince(anyOfTwo, true, at), told(onlyB), senders(sender("c", at))), put("quorum", anyOfTwo, onlyB, onlyC)},
+		{"and so does one of which a worker before this one may have told it",
+			primary(quorum, ruled("quorum", anyOfTwo, onlyB), senders(sender("c", at))), put("quorum", anyOfTwo, onlyB, onlyC)},
+		{"when changes come faster than they can be proved, the newest that was begun is finished first",
+			primary(quorum, ruled("quorum", old, anyOfTwo, old, anyOfTwo, old, onlyB), inForceSince(anyOfTwo, true, at), told(onlyB), senders(sender("c", at))), SetSync{Names: `ANY 1 ("b")`}},
 		{"who is no voter flushes nothing under the rule",
 			primary(quorum, ruled("quorum", old, onlyC), inForceSince(onlyC, true, at), senders(sender("c", at-8), cluster.Walsender{Name: "pgkeeper_clone_b", State: "streaming", Flush: at})), nil},
 		{"the strict mode lets nobody off when the last standby is lost", primary(quorum, ruled("quorum", onlyC), inForceSince(onlyC, true, at), senders()), nil},
