@@ -101,12 +101,12 @@ var stories = []story{
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 10900766520, lasts: 7417772712, kind: "freeze server", node: 2, to: 1, n: 19},
 			{at: 15062433051, lasts: 74884302, kind: "kill guard", node: 1, to: 3, n: 52}}},
-	{name: "found_19044_two_sessions_at_once", seed: 19044043, nodes: 3, until: 60 * s,
+	{name: "found_19044_two_sessions_at_once", seed: 19044049320, nodes: 3, until: 60 * s,
 		settings: `{"ttl":30,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1024}`, faults: []fault{
-			{at: 16152168006, lasts: 5861145835, kind: "etcd without leader", node: 0, to: 0, n: 14},
-			{at: 20775197126, lasts: 18762367356, kind: "slow wire", node: 1, to: 2, n: 14},
-			{at: 4026458283, lasts: 2680958151, kind: "ttl changed", node: 0, to: 2, n: 24},
-			{at: 23602581982, lasts: 7009053013, kind: "ttl changed", node: 0, to: 1, n: 9}}},
+			{at: 16155206339, lasts: 6540937192, kind: "etcd without leader", node: 0, to: 0, n: 11},
+			{at: 20473039355, lasts: 22430135798, kind: "slow wire", node: 1, to: 2, n: 13},
+			{at: 4492017050, lasts: 2897655341, kind: "ttl changed", node: 0, to: 2, n: 21},
+			{at: 24050647678, lasts: 7918802033, kind: "ttl changed", node: 0, to: 1, n: 6}}},
 	{name: "found_547_late_store_hides_the_overdue_guard", seed: 2480865995289704388, nodes: 4, until: 60 * s,
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
 			{at: 47227755015, lasts: 7256636955, kind: "freeze guard", node: 2, to: 3, n: 41},
