@@ -78,11 +78,29 @@ func (l *Loop) onLease(a election.Action) []Effect {
 	l.busy[LaneLease] = true
 	o.Lease.Busy, o.Lease.Tried, o.Lease.Giving = actionName(a), o.Now, gives(a)
 	do := OnLease{Action: a, Settings: o.Settings, Holder: l.holder(), Timelines: o.View.Value.Timelines,
-		Margin: o.Settings.Margin(o.Guard.LastKill), Term: o.Lease.Term, Renewed: o.Lease.Renewed}
+		Margin: o.Settings.Margin(o.Guard.LastKill), Term: o.Lease.Term, Renewed: o.Lease.Renewed, Deadline: o.Guard.Deadline}
 	if b := o.View.Value.Beat; b != nil {
 		do.BeatRev = b.ModRevision
 	}
+	l.shorten(&do)
 	return []Effect{{Lane: LaneLease, Limit: o.Settings.Attempt(), Do: do}}
+}
+
+// shorten believes in no more than what is left when the call has moved the guard's
+// deadline back (Node.shorten).
+func (l *Loop) shorten(do *OnLease) {
+	if until := l.obs.Now.Add(do.Settings.TTL - do.Margin); beats(do.Action) && do.Deadline > until {
+		l.obs.Guard.Deadline = until
+	}
+}
+
+// beats reports whether a call of a holder writes the beat, with the T it names.
+func beats(a election.Action) bool {
+	switch a.(type) {
+	case election.Renew, election.Inherit:
+		return true
+	}
+	return false
 }
 
 // gives reports whether a call gives the leader key away.

@@ -63,6 +63,8 @@ type (
 		BeatRev int64
 		// Margin is what the guard gets to stop the server in.
 		Margin time.Duration
+		// Deadline is the guard's now; 0 for none.
+		Deadline cluster.Instant
 		// Renewed is s of the last renewal that counted, of the term held.
 		Renewed cluster.Instant
 		// Term is held while the action runs; 0 for actions that seek one.

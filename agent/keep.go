@@ -35,7 +35,7 @@ func (l *Loop) keep() []Effect {
 func (l *Loop) keepPause() []Effect {
 	o := &l.obs
 	want := o.Settings.Pause
-	if o.Guard.Writable {
+	if o.Guard.Writable || l.mayBegin() { // guard: pause_spares_no_promotion — SAFETY 2, Pause
 		want = election.DeadlineLifted(o)
 	}
 	if !o.Guard.Connected || l.config.pausing || want == o.Guard.Paused || o.Now < l.config.pauseAt {
@@ -46,6 +46,16 @@ func (l *Loop) keepPause() []Effect {
 	}
 	l.config.pausing = true
 	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardPause{On: want}}}
+}
+
+// mayBegin: the job under way may make the server one that writes, or has done so
+// already; the loop hears of that at its end.
+func (l *Loop) mayBegin() bool {
+	switch l.obs.Job.Kind {
+	case election.JobPromote, election.JobStart, election.JobRestart:
+		return true
+	}
+	return false
 }
 
 // keepSession has a member lease of the configured length, and keeps it alive
@@ -83,9 +93,13 @@ func (l *Loop) regrant(ttl time.Duration) []Effect {
 	l.obs.Lease.Busy, l.obs.Lease.Tried = "regrant", l.obs.Now
 	settings := l.obs.Settings
 	settings.TTL = ttl
-	return []Effect{{Lane: LaneLease, Limit: l.obs.Settings.Attempt(), Do: OnLease{
-		Action: election.Inherit{Term: l.obs.Lease.Term}, Settings: settings, Holder: l.holder(),
-		Margin: settings.Margin(l.obs.Guard.LastKill), Term: l.obs.Lease.Term}}}
+	if l.session.shortest == 0 || ttl < l.session.shortest {
+		l.session.shortest = ttl
+	}
+	do := OnLease{Action: election.Inherit{Term: l.obs.Lease.Term}, Settings: settings, Holder: l.holder(),
+		Margin: settings.Margin(l.obs.Guard.LastKill), Term: l.obs.Lease.Term, Deadline: l.obs.Guard.Deadline}
+	l.shorten(&do)
+	return []Effect{{Lane: LaneLease, Limit: l.obs.Settings.Attempt(), Do: do}}
 }
 
 // resumable is the lease a worker before this one left under our leader key, if

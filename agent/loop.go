@@ -68,6 +68,9 @@ type session struct {
 	// meanwhile: it would put the key on this one, and nobody would keep the other,
 	// with the member key on it, alive.
 	opening bool
+	// shortest is the least T that a call of the term held may have put into the
+	// beat, or still put there; 0 for none but the lease's own.
+	shortest time.Duration
 }
 
 // configState is the dynamic configuration.
@@ -239,9 +242,7 @@ func (l *Loop) Term() cluster.Term { return l.obs.Lease.Term }
 func (l *Loop) derive(r clock.Reading) {
 	o := &l.obs
 	o.Settings = l.config.settings
-	if l.session.ttl != 0 {
-		o.Settings.TTL = l.session.ttl // T in force is the lease's, until a new one is granted
-	}
+	o.Settings.TTL = l.inForce()
 	o.Self.MemberLease = l.session.lease
 	o.RetainedSlots, o.ExpiredSlots = l.leftSlots()
 	switch {
@@ -255,6 +256,23 @@ func (l *Loop) derive(r clock.Reading) {
 	l.deriveClaim()
 	l.deriveFailover(r)
 	o.Wish.RestartDue = l.server.scheduled != nil && !r.Wall.Before(l.server.scheduleAt)
+}
+
+// inForce is T: the lease's, until a new one is granted. A holder that is to have a
+// shorter one goes by it from the moment it is told: candidates may before it knows.
+func (l *Loop) inForce() time.Duration {
+	want := l.config.settings.TTL
+	switch {
+	case l.session.ttl == 0:
+		return want
+	case l.obs.Lease.Term == 0:
+		return l.session.ttl
+	}
+	t := min(l.session.ttl, want)
+	if l.session.shortest != 0 {
+		t = min(t, l.session.shortest) // guard: shorter_ttl_at_once — SAFETY 2
+	}
+	return t
 }
 
 // deriveClaim knows a claim on initialize by its lease: the answer to it may have

@@ -86,7 +86,7 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 	}
 	started, err := n.startByGuard(ctx, g, o)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) { // it may start all the same
+		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, guard.ErrServerRunning) { // it may start all the same, or has
 			_, _ = n.askServer(context.WithoutCancel(ctx)) // a guard that does not answer is asked before the lease is given away
 		}
 		return fmt.Errorf("have the guard start the server: %w", err)

@@ -19,6 +19,10 @@ import (
 func (n *Node) onLease(ctx context.Context, do OnLease) Event {
 	at := n.clock.Now()
 	e := LeaseDone{Action: do.Action, At: at, Term: do.Term}
+	if err := n.shorten(ctx, do, at); err != nil { // guard: deadline_before_shorter_beat — SAFETY 2
+		e.Outcome, e.Err = Failed, err.Error()
+		return e
+	}
 	lease, err := n.callLease(ctx, do, &e)
 	e.Outcome, e.Err = outcome(err), errText(err)
 	if err != nil {
@@ -40,6 +44,22 @@ func (n *Node) onLease(ctx context.Context, do OnLease) Event {
 		}
 	}
 	return e
+}
+
+// shorten moves the guard's deadline back before a call that may tell candidates of a
+// shorter T: its answer may be lost, and this worker frozen before it can do it then.
+func (n *Node) shorten(ctx context.Context, do OnLease, at cluster.Instant) error {
+	term, until := do.Term, at.Add(do.Settings.TTL-do.Margin)
+	if !beats(do.Action) || do.Deadline <= until {
+		return nil
+	}
+	if a, ok := do.Action.(election.Inherit); ok {
+		term = max(term, a.Term)
+	}
+	if err := n.deadline(ctx, term, until, do.Margin); err != nil && !errors.Is(err, guard.ErrTermEnded) {
+		return fmt.Errorf("shorten the guard's deadline: %w", err)
+	}
+	return nil
 }
 
 // runsFrom is when the lease runs from after a call that succeeded: from before it

@@ -28,6 +28,9 @@ func (k *keeper) Status(context.Context) (guard.Status, error) {
 }
 
 func (k *keeper) Start(context.Context, guard.StartOptions) (guard.Started, error) {
+	if k.has != nil {
+		return guard.Started{}, guard.ErrServerRunning
+	}
 	k.has = &guard.Server{Instance: "i2", PID: 7, Writable: true}
 	return guard.Started{}, context.Canceled
 }
@@ -102,6 +105,20 @@ func TestAStartThatWasGivenUpIsFoundOut(t *testing.T) {
 	cancel()
 	done, _ := n.onJob(ctx, OnJob{Action: election.StartServer{Writable: true}, Term: 61}).(JobDone)
 	if done.Err == "" || len(told) != 1 || told[0] != Event(ServerStarted{guard.Server{Instance: "i2", PID: 7, Writable: true}}) {
+		t.Errorf("%+v, told %v; want the server that runs", done, told)
+	}
+}
+
+// TestAServerThatAnEarlierStartHasLeftIsFoundOut: a guard that thaws carries out what
+// was given up meanwhile, and refuses the next start.
+func TestAServerThatAnEarlierStartHasLeftIsFoundOut(t *testing.T) {
+	var told []Event
+	left := &guard.Server{Instance: "i2", PID: 7}
+	n := NewNode(Parts{Link: keeperLink{k: &keeper{has: left}}, Clock: realClock{}, Config: &config.Config{}, Server: startable{},
+		Post: func(e Event) { told = append(told, e) }, Log: slog.New(slog.DiscardHandler)})
+	n.configured.Store(true)
+	done, _ := n.onJob(t.Context(), OnJob{Action: election.StartServer{}}).(JobDone)
+	if done.Err == "" || len(told) != 1 || told[0] != Event(ServerStarted{*left}) {
 		t.Errorf("%+v, told %v; want the server that runs", done, told)
 	}
 }

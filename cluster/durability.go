@@ -108,6 +108,11 @@ func (d *Durability) Asking() []Rule {
 	return asking
 }
 
+// Lax reports whether commits may have been acknowledged that waited for nobody.
+func (d *Durability) Lax() bool {
+	return d == nil || len(d.Rules) == 0 || slices.ContainsFunc(d.Rules, func(r Rule) bool { return !r.Asks() })
+}
+
 // Sync is the record as Patroni's key `sync` shows it, never less strict: whoever
 // elects by that key alone satisfies every rule. In a quorum, quorum+1 of the names
 // and the leader must be reachable; otherwise any one name will do.

@@ -114,8 +114,8 @@ func standing(o *Observation, mine report) Decision {
 	if d, ok := named(o, mine); ok {
 		return d
 	}
-	safe := len(o.View.Value.Durability.Asking()) > 0 // then positions are proved, and nothing is estimated
-	if d, unfit := unfit(o, mine); unfit && !safe {
+	record := o.View.Value.Durability
+	if d, unfit := unfit(o, mine); unfit && record.Lax() { // otherwise positions are proved, and nothing is estimated
 		return d
 	}
 	until := waitUntil(o)
@@ -124,7 +124,7 @@ func standing(o *Observation, mine report) Decision {
 		d.wakeAt(until)
 		return d
 	}
-	if safe {
+	if len(record.Asking()) > 0 {
 		return elect(o, mine)
 	}
 	began := raceBegan(o)
@@ -189,7 +189,7 @@ func named(o *Observation, mine report) (Decision, bool) {
 	}
 	until := waitUntil(o)
 	if f.Member == o.Self.Name {
-		if d, bad := unfit(o, mine); bad && f.Leader != "" && len(o.View.Value.Durability.Asking()) == 0 { // guard: switchover_candidate_fit
+		if d, bad := unfit(o, mine); bad && f.Leader != "" && o.View.Value.Durability.Lax() { // guard: switchover_candidate_fit
 			return d, true
 		}
 		if o.Now < until {

@@ -68,8 +68,8 @@ func begun(o *Observation, r cluster.Rule) bool {
 // withRule is the record with one more rule, each once. The newest gives way when the
 // server was never told of it.
 func withRule(o *Observation, r cluster.Rule) cluster.Durability {
-	next := cluster.Durability{Mode: o.Settings.SynchronousMode}
-	if record := o.View.Value.Durability; record != nil {
+	next := cluster.Durability{Mode: o.Settings.SynchronousMode, Rules: []cluster.Rule{{Primary: o.Self.Name}}} // what was asynchronous until now
+	if record := o.View.Value.Durability; record != nil && len(record.Rules) > 0 {
 		next.Rules = slices.Clone(record.Rules)
 		if n := len(next.Rules); n > 1 && record.Mode == next.Mode && !begun(o, next.Rules[n-1]) {
 			next.Rules = next.Rules[:n-1]

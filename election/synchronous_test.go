@@ -17,6 +17,7 @@ var (
 		o.Settings.SynchronousMode, o.Settings.SynchronousStrict = cluster.SyncQuorum, true
 	}
 	anyOfTwo = cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}
+	none     = cluster.Rule{Primary: "a"}
 	onlyB    = cluster.Rule{Primary: "a", Voters: []string{"b"}, Need: 1}
 	onlyC    = cluster.Rule{Primary: "a", Voters: []string{"c"}, Need: 1}
 )
@@ -71,7 +72,7 @@ func TestKeepRule(t *testing.T) {
 		want  Action
 	}{
 		{"an asynchronous cluster has no rule", primary(), nil},
-		{"the first rule is recorded before the server gets it", primary(quorum), put("quorum", anyOfTwo)},
+		{"the first rule is recorded before the server gets it, beside that there was none", primary(quorum), put("quorum", none, anyOfTwo)},
 		{"then the server gets it", primary(quorum, ruled("quorum", anyOfTwo)), SetSync{Names: `ANY 1 ("b","c")`}},
 		{"and then there is nothing to do", primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, at)), nil},
 		{"what was proved of another server proves nothing", primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, at), func(o *Observation) { o.Sync.Instance = "i0" }),
@@ -96,15 +97,15 @@ func TestKeepRule(t *testing.T) {
 		{"otherwise commits go on alone, once that is recorded",
 			primary(quorum, func(o *Observation) { o.Settings.SynchronousStrict = false }, ruled("quorum", onlyC), inForceSince(onlyC, true, at), senders()),
 			put("quorum", onlyC, cluster.Rule{Primary: "a"})},
-		{"a strict primary that never had a standby lets no commit through", primary(quorum, senders()), put("quorum", cluster.Rule{Primary: "a", Need: 1})},
-		{"a clone counts for nothing, under whatever name", primary(quorum, senders(sender("pgkeeper_clone_b", at), sender("c", at))), put("quorum", onlyC)},
-		{"nor a receiver under the name of a member whose server does not run", primary(quorum, who("b", func(m *cluster.Member) { m.State = cluster.StateCreating })), put("quorum", onlyC)},
-		{"a member tagged nosync is not waited for", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nosync": true} })), put("quorum", onlyC)},
+		{"a strict primary that never had a standby lets no commit through", primary(quorum, senders()), put("quorum", none, cluster.Rule{Primary: "a", Need: 1})},
+		{"a clone counts for nothing, under whatever name", primary(quorum, senders(sender("pgkeeper_clone_b", at), sender("c", at))), put("quorum", none, onlyC)},
+		{"nor a receiver under the name of a member whose server does not run", primary(quorum, who("b", func(m *cluster.Member) { m.State = cluster.StateCreating })), put("quorum", none, onlyC)},
+		{"a member tagged nosync is not waited for", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nosync": true} })), put("quorum", none, onlyC)},
 		{"nor one too far behind the others",
-			primary(quorum, func(o *Observation) { o.Settings.MaximumLagOnSyncnode = 100 }, senders(sender("b", at-101), sender("c", at))), put("quorum", onlyC)},
-		{"one that may not be promoted is waited for only where the others do not suffice", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })), put("quorum", onlyC)},
+			primary(quorum, func(o *Observation) { o.Settings.MaximumLagOnSyncnode = 100 }, senders(sender("b", at-101), sender("c", at))), put("quorum", none, onlyC)},
+		{"one that may not be promoted is waited for only where the others do not suffice", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })), put("quorum", none, onlyC)},
 		{"mode on names as many as are asked for, the best first", primary(func(o *Observation) { o.Settings.SynchronousMode = "on" }, who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"sync_priority": 2} })),
-			put("on", onlyC)},
+			put("on", none, onlyC)},
 		{"and stays with those it has", primary(func(o *Observation) { o.Settings.SynchronousMode = "on" }, ruled("on", onlyC), inForceSince(onlyC, false, at), senders(sender("b", at), sender("c", at-8))), nil},
 		{"another mode is recorded with the same voters", primary(quorum, ruled("on", anyOfTwo), inForceSince(anyOfTwo, false, at)), put("quorum", anyOfTwo)},
 		{"names compare without regard to case", primary(quorum, ruled("quorum", cluster.Rule{Primary: "A", Voters: []string{"B", "c"}, Need: 1}), inForceSince(anyOfTwo, true, at)), nil},
@@ -152,6 +153,10 @@ func synchronousRules() []rule {
 		{name: "how far it is behind the published position does not matter then: what is proved is proved",
 			given:  vacant(lsn, two, quiet, promisedBy("c", lsn-8), view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn + 64<<20, Timeline: 3} })),
 			reason: ReasonAcquiring, do: take},
+		{name: "while commits may still have waited for nobody, the bound of asynchronous loss holds as well",
+			given: vacant(lsn, quiet, promisedBy("c", lsn-8), ruled("quorum", cluster.Rule{Primary: "b"}, cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}),
+				view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn + 64<<20, Timeline: 3} })),
+			reason: ReasonTooFarBehind},
 		{name: "every rule of the record must be satisfied",
 			given:  vacant(lsn, quiet, promisedBy("c", lsn), ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}, cluster.Rule{Primary: "b", Voters: []string{"d"}, Need: 1})),
 			reason: ReasonTooFewReports},

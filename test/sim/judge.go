@@ -159,9 +159,11 @@ func (w *World) acknowledging() []*Node {
 	return w.acking
 }
 
-// blind: every process of the agent is, or was, frozen while this server ran.
+// blind: every process of the agent is, or was, frozen while this server ran. A worker
+// that was killed is replaced at once, unless the supervisor is frozen or dead too.
 func (n *Node) blind() bool {
-	if n.guard != nil && n.guard.frozen && (n.worker == nil || n.worker.frozen) && n.pg.Mode() != cluster.ModeStopped {
+	gone := n.worker == nil && (n.supervisor == nil || n.supervisor.frozen || n.supervisor.dead || n.stopped)
+	if n.guard != nil && n.guard.frozen && (gone || n.worker != nil && n.worker.frozen) && n.pg.Mode() != cluster.ModeStopped {
 		n.seen.frozen = true
 	}
 	return n.seen.frozen

@@ -193,7 +193,7 @@ func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status
 // say brings an event of the guard to the worker, which reads it once it has the
 // session.
 func (l *link) say(e guard.Event) {
-	l.k.n.w.after(socketDelay, doing(func() {
+	l.k.n.w.after(0, doing(func() { // before the answers behind it on the same socket
 		l.k.run(doing(func() {
 			if l.client == nil {
 				l.early = append(l.early, e)

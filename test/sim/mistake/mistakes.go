@@ -27,6 +27,10 @@ var mistakes = []mistake{
 	{"found_547_late_store_hides_the_overdue_guard", []change{
 		{"election/decide.go", "\td := paced(o, withoutOldMark(o, decide(o)))\n\td.forgetPast(o.Now)\n", "\td := paced(o, withoutOldMark(o, decide(o)))\n"},
 		{"election/fence.go", "\t\td.forgetPast(o.Now)\n\t\td.wakeAt(overdueAt(o))\n", "\t\td.wakeAt(overdueAt(o))\n"}}},
+	{"found_44635320338865_shorter_lease_that_the_guard_never_heard_of", []change{
+		{"agent/node_lease.go", "if err := n.shorten(ctx, do, at); err != nil {", "if err := error(nil); err != nil {"},
+		{"agent/loop.go", "t := min(l.session.ttl, want)", "t := l.session.ttl"},
+		{"agent/loop.go", "if l.session.shortest != 0 {", "if false {"}}},
 	{"found_165572181523580_new_worker_of_a_frozen_guard", []change{
 		{"test/sim/link.go", "if !g.frozen {", "if g != nil {"}}},
 	{"found_243821392875696_lease_given_away_while_the_guard_starts_a_server", []change{
