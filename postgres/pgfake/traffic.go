@@ -79,8 +79,9 @@ func (s *Server) serve(now cluster.Instant) {
 		}
 	case len(y.names) >= y.need:
 		done := s.counted(func(st *stream) cluster.LSN { return s.confirmed(st, now) })[y.need-1]
-		if a := &s.served.last; min(done, s.dir.end) > a.LSN || a.log != s.dir.branch && done > 0 {
-			*a = Ack{s.dir.branch, min(done, s.dir.end), now, true}
+		done = min(done, s.dir.end)
+		if a := &s.served.last; done > s.Log().Forked && (done > a.LSN || a.log != s.dir.branch) { // before the fork nothing was written here
+			*a = Ack{s.dir.branch, done, now, true}
 		}
 	}
 }
