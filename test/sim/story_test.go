@@ -119,11 +119,11 @@ var stories = []story{
 			{at: 26114947567, lasts: 15668204276, kind: "agent stopped", node: 1, to: 0, n: 38}}},
 	{name: "found_165572181523580_new_worker_of_a_frozen_guard", faults: []fault{
 		lead(10*s, "freeze guard", 20*s, 0), lead(10*s+70*time.Millisecond, "kill worker", 0, 0)}, until: 60 * s},
-	{name: "found_44635320338865_shorter_lease_that_the_guard_never_heard_of", seed: 44635320338865, nodes: 5, until: 100 * s,
+	{name: "found_44635320338865_shorter_lease_that_the_guard_never_heard_of", seed: 44635320338865008, nodes: 5, until: 100 * s,
 		settings: `{"ttl":30,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":32768}`, faults: []fault{
-			{at: 48652227782, lasts: 3473389539, kind: "lossy wire", node: 3, to: 3, n: 17},
-			{at: 49415189893, lasts: 2383990586, kind: "ttl changed", node: 0, to: 0, n: 37},
-			{at: 51355677357, lasts: 21924531716, kind: "freeze worker", node: 1, to: 0, n: 12}}},
+			{at: 49100635790, lasts: 3946931357, kind: "lossy wire", node: 3, to: 3, n: 19},
+			{at: 49432116665, lasts: 2569690290, kind: "ttl changed", node: 0, to: 0, n: 33},
+			{at: 51353054770, lasts: 26872863854, kind: "freeze worker", node: 1, to: 0, n: 11}}},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 
