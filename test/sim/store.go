@@ -199,11 +199,11 @@ func (w *World) changed() {
 			return
 		}
 		for _, e := range events {
-			news, beat := v.News, v.Beat
+			news, beat, status := v.News, v.Beat, v.Status
 			w.folding.Apply(e)
 			w.shown = nil
 			for _, x := range w.watchers {
-				w.deliver(x, v.News != news || v.Beat != beat)
+				w.deliver(x, v.News != news || v.Beat != beat || v.Status != status)
 			}
 		}
 	}
@@ -233,10 +233,11 @@ func (w *World) storeTime(at cluster.Instant) time.Duration {
 	return time.Duration(at) - 1 + w.etcdLost
 }
 
-// lazyWorlds is in how many of a hundred worlds positions wait for what comes next,
-// which is a beat at the latest. They
-// are half of what a store of a busy cluster writes, and no loop decides anything
-// when it sees them (agent.Loop): the rest of the worlds shows whether that is so.
+// lazyWorlds is in how many of a hundred worlds members' positions wait for what comes
+// next, which is a beat at the latest. They are half of what a store of a busy cluster
+// writes, and no loop decides anything when it sees them (agent.Loop): the rest of the
+// worlds shows whether that is so. The primary's position does not wait: what a failover
+// may lose is reckoned from it.
 const lazyWorlds = 75
 
 // view is what the store has by now; nobody keeps it.
