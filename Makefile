@@ -34,7 +34,7 @@ build: ## build the static binary bin/pgkeeper
 ##@ Test it
 
 .PHONY: test
-test: ## everything CI runs: build, lint, unit, mutants, integration (PARTS=unit,lint picks parts)
+test: ## everything CI runs: build, lint, unit, mutants, sim, integration, chaos (PARTS=unit,lint picks parts)
 	@$(GO) run ./test/runner $(if $(PARTS),-parts $(PARTS))
 
 .PHONY: smoke
@@ -80,9 +80,9 @@ sim: ## SEEDS=50000 simulated schedules with fresh seeds (BASE=n repeats a run, 
 	  $(GO) test ./test/sim -run 'TestSeeds|TestOneSeed' -count=1 -timeout 24h -vet=off -v
 
 .PHONY: chaos
-chaos: ## real faults in namespaces, as root: MINUTES=6; SEED=n SCHEDULES=1 replays one; FAULTS="kill_guard loss_10_percent"
+chaos: ## real faults in namespaces, as root: MINUTES=6; SEED=n SCHEDULES=1 [KEEP=1] replays one; FAULTS="kill_guard loss_10_percent"
 	@script/install-deps test
-	CHAOS_MINUTES='$(MINUTES)' CHAOS_SEED='$(SEED)' CHAOS_SCHEDULES='$(SCHEDULES)' CHAOS_FAULTS='$(FAULTS)' \
+	CHAOS_MINUTES='$(MINUTES)' CHAOS_SEED='$(SEED)' CHAOS_SCHEDULES='$(SCHEDULES)' CHAOS_FAULTS='$(FAULTS)' CHAOS_KEEP='$(KEEP)' \
 	  $(GO) test -tags chaos ./test/chaos -v -count=1 -timeout 0
 
 ##@ Measure it

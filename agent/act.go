@@ -52,7 +52,7 @@ func (l *Loop) actOn(a election.Action) []Effect {
 	case election.PutHolder:
 		return l.onKeys(a)
 	case election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
-		election.PutPausedPrimary, election.PutResult:
+		election.PutPausedPrimary, election.PutResult, election.PutDurability:
 		return l.onKeys(a)
 	case election.Fence:
 		return l.onFence()
@@ -63,7 +63,7 @@ func (l *Loop) actOn(a election.Action) []Effect {
 		return l.answer(a)
 	case election.Reload:
 		return nil // begun with its answer, which needs to know how it ends
-	case election.Follow, election.EnsureSlots, election.Checkpoint:
+	case election.Follow, election.EnsureSlots, election.Checkpoint, election.SetSync, election.Promise:
 		return l.onServer(a, nil)
 	}
 	return l.onJob(a)
@@ -78,11 +78,29 @@ func (l *Loop) onLease(a election.Action) []Effect {
 	l.busy[LaneLease] = true
 	o.Lease.Busy, o.Lease.Tried, o.Lease.Giving = actionName(a), o.Now, gives(a)
 	do := OnLease{Action: a, Settings: o.Settings, Holder: l.holder(), Timelines: o.View.Value.Timelines,
-		Margin: o.Settings.Margin(o.Guard.LastKill), Term: o.Lease.Term, Renewed: o.Lease.Renewed}
+		Margin: o.Settings.Margin(o.Guard.LastKill), Term: o.Lease.Term, Renewed: o.Lease.Renewed, Deadline: o.Guard.Deadline}
 	if b := o.View.Value.Beat; b != nil {
 		do.BeatRev = b.ModRevision
 	}
+	l.shorten(&do)
 	return []Effect{{Lane: LaneLease, Limit: o.Settings.Attempt(), Do: do}}
+}
+
+// shorten believes in no more than what is left when the call has moved the guard's
+// deadline back (Node.shorten).
+func (l *Loop) shorten(do *OnLease) {
+	if until := l.obs.Now.Add(do.Settings.TTL - do.Margin); beats(do.Action) && do.Deadline > until {
+		l.obs.Guard.Deadline = until
+	}
+}
+
+// beats reports whether a call of a holder writes the beat, with the T it names.
+func beats(a election.Action) bool {
+	switch a.(type) {
+	case election.Renew, election.Inherit:
+		return true
+	}
+	return false
 }
 
 // gives reports whether a call gives the leader key away.
@@ -112,12 +130,15 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 		return nil
 	}
 	l.busy[LaneServer] = true
+	if s, ok := a.(election.SetSync); ok {
+		l.obs.Sync.Begun = s.Names
+	}
 	limit := serverLimit
 	if _, long := a.(election.Checkpoint); long {
 		limit = checkpointLimit
 	}
 	l.config.gated = l.config.gated || l.config.settings.CommitGate
-	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Settings: l.config.settings, Upstream: up, Gated: l.config.gated}}}
+	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up, Gated: l.config.gated}}}
 }
 
 // onJob starts long work.
@@ -139,7 +160,7 @@ func (l *Loop) onJob(a election.Action) []Effect {
 	}
 	l.config.gated = l.config.gated || l.config.settings.CommitGate
 	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
-	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance()}}}
+	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance(), CloneFrom: l.cloneFrom()}}}
 }
 
 // onFence fences past the guard. The job under way is ended beside it: it may be

@@ -52,7 +52,7 @@ type (
 	// KeepAlive refreshes the member lease.
 	KeepAlive struct{}
 	// PutMember writes the member key.
-	PutMember struct{ Member cluster.Member }
+	PutMember struct{ Member *cluster.Member }
 	// OnLease is an action on the leader key, with what it needs beside.
 	OnLease struct {
 		Action    election.Action
@@ -63,6 +63,8 @@ type (
 		BeatRev int64
 		// Margin is what the guard gets to stop the server in.
 		Margin time.Duration
+		// Deadline is the guard's now; 0 for none.
+		Deadline cluster.Instant
 		// Renewed is s of the last renewal that counted, of the term held.
 		Renewed cluster.Instant
 		// Term is held while the action runs; 0 for actions that seek one.
@@ -76,7 +78,9 @@ type (
 	}
 	// OnServer is quick SQL.
 	OnServer struct {
-		Action   election.Action
+		Action election.Action
+		// Instance is the guard's server now.
+		Instance string
 		Settings cluster.Settings
 		Upstream *election.Upstream
 		// Gated tells that the server may have a gate: the guard is asked.
@@ -90,6 +94,8 @@ type (
 		Term     cluster.Term
 		// Instance is the guard's server when the job began.
 		Instance string
+		// CloneFrom is the standby to copy in a clone; nil for none.
+		CloneFrom *election.Upstream
 	}
 	// OnFence kills the server past a guard that hangs.
 	OnFence struct{}
@@ -106,6 +112,8 @@ type (
 		ClusterID uint64
 		Revision  int64
 		Term      cluster.Term
+		Promised  cluster.Term
+		Paused    bool
 	}
 )
 

@@ -86,7 +86,10 @@ type (
 	// ServerDone: quick SQL ended.
 	ServerDone struct {
 		Action election.Action
-		Err    string
+		// Instance is the guard's server when it began; From is what SetSync read.
+		Instance string
+		From     cluster.LSN
+		Err      string
 	}
 	// JobDone: the job ended.
 	JobDone struct {
@@ -115,7 +118,10 @@ type (
 type RereadDone struct{ Err string }
 
 // persisted: the memory was written, or it will be next time.
-type persisted struct{}
+type persisted struct {
+	Memory Memory
+	Err    string
+}
 
 // Outcome is how a call on the store ended.
 type Outcome int

@@ -31,11 +31,12 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.obs.Guard.Frozen = false
 	case GuardPaused:
 		l.config.pausing = false
-		if e.Err == "" {
-			l.obs.Guard.Paused = e.On
-		} else {
+		if e.Err != "" {
 			l.config.pauseAt = l.obs.Now.Add(keysPause)
+			return nil
 		}
+		l.obs.Guard.Paused, l.seen.Paused = e.On, e.On
+		return l.persist()
 	case SessionOpened:
 		l.foldSession(e)
 	case KeptAlive:
@@ -51,7 +52,7 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case KeysDone:
 		l.foldKeys(e)
 	case ServerDone:
-		l.foldServer(e)
+		return l.foldServer(e)
 	case JobDone:
 		l.foldJob(e)
 	case FenceDone:
@@ -61,9 +62,9 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case RereadDone:
 		l.foldReread(e)
 	case persisted:
-		l.busy[LanePersist] = false
+		return l.foldPersisted(e)
 	case JobProgress:
-		l.server.progress = e.Text
+		l.obs.Job.Progress = e.Text
 	case StopWanted:
 		l.obs.Wish.Stop, l.obs.Wish.Leave = true, e.Leave
 	case Reloaded:
@@ -130,9 +131,8 @@ func (l *Loop) remember(v cluster.View) []Effect {
 	if l.busy[LanePersist] || term <= l.seen.Term && v.Revision < l.seen.Revision+persistEvery && v.ClusterID == l.seen.ClusterID {
 		return nil
 	}
-	l.busy[LanePersist] = true
-	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term)}
-	return []Effect{{Lane: LanePersist, Limit: l.obs.Settings.RetryTimeout, Do: Persist(l.seen)}}
+	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term), Promised: l.seen.Promised, Paused: l.seen.Paused}
+	return l.persist()
 }
 
 // foldConfig keeps the last good configuration when the stored one is bad.
@@ -294,7 +294,7 @@ func (l *Loop) foldKeys(e KeysDone) {
 }
 
 // foldServer ends quick SQL.
-func (l *Loop) foldServer(e ServerDone) {
+func (l *Loop) foldServer(e ServerDone) []Effect {
 	l.busy[LaneServer] = false
 	if e.Err != "" {
 		l.server.retryAt = l.obs.Now.Add(serverPause)
@@ -302,16 +302,22 @@ func (l *Loop) foldServer(e ServerDone) {
 		if _, configured := e.Action.(election.Reload); configured {
 			l.config.applied = -1
 		}
-		return
+		return nil
 	}
 	l.looks.wanted = true
-	if c, ok := e.Action.(election.Checkpoint); ok {
-		if c.For != "" {
-			l.obs.Self.Prepared = c.For
+	switch a := e.Action.(type) {
+	case election.Checkpoint:
+		if a.For != "" {
+			l.obs.Self.Prepared = a.For
 		} else {
 			l.obs.Self.Checkpointed = true
 		}
+	case election.SetSync:
+		l.foldSync(e, a)
+	case election.Promise:
+		return l.promise(a.Term)
 	}
+	return nil
 }
 
 // foldFence ends a fence. The next is a moment later: after a failure, to try again;
@@ -333,6 +339,7 @@ func (l *Loop) foldStarted(s guard.Server) {
 	}
 	g := &l.obs.Guard
 	g.Running, g.Instance, g.Writable = true, s.Instance, s.Writable
+	l.obs.Sync = election.Sync{Recovered: s.Writable}
 	l.stale("the server was just started")
 }
 
@@ -340,7 +347,6 @@ func (l *Loop) foldStarted(s guard.Server) {
 func (l *Loop) foldJob(e JobDone) {
 	o := &l.obs
 	l.busy[LaneJob] = false
-	l.server.progress = ""
 	failures := 0
 	if e.Err != "" {
 		failures = o.Job.Failures + 1

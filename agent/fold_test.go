@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/guard"
@@ -262,5 +263,52 @@ func TestActionsAreNamedInSnakeCase(t *testing.T) {
 		if got := actionName(a); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
+	}
+}
+
+// TestMovedPositionsAloneDecideNothing: on a busy cluster most views say only how far
+// the others are. They are seen, and nobody is asked again what to do, unless a race
+// or a switchover rests on them.
+func TestMovedPositionsAloneDecideNothing(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.News = r.view.Revision + 1
+	r.see()
+	decided := 0
+	r.loop.OnDecision(func(clock.Reading, *election.Observation, election.Decision) { decided++ })
+	moved := func() int {
+		before := decided
+		r.see()
+		return decided - before
+	}
+	if got := moved(); got != 0 || r.loop.obs.View.Value.Revision != r.view.Revision {
+		t.Errorf("a view of moved positions was decided on %d times, and is seen at %d, want 0 and %d", got, r.loop.obs.View.Value.Revision, r.view.Revision)
+	}
+	r.view.News++
+	if got := moved(); got != 1 {
+		t.Errorf("news was decided on %d times", got)
+	}
+	r.view.Switchover = &cluster.Switchover{ID: "op", From: "pg1", To: "pg2", Phase: cluster.SwitchoverPreparing, Term: 61}
+	r.view.News++
+	moved()
+	if got := moved(); got != 1 {
+		t.Errorf("in a switchover a moved position was decided on %d times, want 1", got)
+	}
+	r.view.Switchover, r.view.Leader = nil, nil
+	r.view.News++
+	moved()
+	if got := moved(); got != 1 {
+		t.Errorf("without a leader a moved position was decided on %d times, want 1", got)
+	}
+}
+
+// TestALoopWithoutGuardDoesNotSpin: its end comes as an event; nothing can be looked at
+// before.
+func TestALoopWithoutGuardDoesNotSpin(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.step(GuardDown{Err: "connection refused"})
+	if wake := r.loop.NextWake().Sub(r.now); wake < 100*time.Millisecond {
+		t.Errorf("it looks again after %s", wake)
 	}
 }

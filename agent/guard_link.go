@@ -43,10 +43,12 @@ type guardLink struct {
 	ttl func() time.Duration
 	log *slog.Logger
 
-	mu    sync.Mutex
-	now   *guard.Client
-	last  guard.Status
-	exits Exits
+	mu  sync.Mutex
+	now *guard.Client
+	// dialed is a guard that has yet to answer.
+	dialed *guard.Client
+	last   guard.Status
+	exits  Exits
 }
 
 func newGuardLink(runtimeDir, dataDir, version string, post func(Event), ttl func() time.Duration, log *slog.Logger) *guardLink {
@@ -115,14 +117,18 @@ func (g *guardLink) run(ctx context.Context) error {
 
 // hold is one session from hello to hang-up.
 func (g *guardLink) hold(ctx context.Context) error {
-	dial, cancel := context.WithTimeout(ctx, busyPatience)
+	every, patience := rhythm(g.ttl())
+	dial, cancel := context.WithTimeout(ctx, 3*every+patience+time.Second)
 	defer cancel()
-	g.session++
-	client, status, err := guard.Dial(dial, g.socket, g.session, g.version)
+	client, err := guard.Connect(dial, g.socket)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	status, err := g.hello(dial, client)
+	if err != nil {
+		return err
+	}
 	defer context.AfterFunc(ctx, func() { _ = client.Close() })() // ends the events below
 	if status.Server == nil {
 		if status, err = g.takeOver(dial, client); err != nil {
@@ -150,6 +156,39 @@ func (g *guardLink) hold(ctx context.Context) error {
 		g.post(GuardSaid{e})
 	}
 	return client.Err()
+}
+
+// hello waits for a guard that was reached to answer. One that was frozen before this
+// worker came would never: it is missed like one that freezes later, and whatever runs
+// under it is fenced.
+func (g *guardLink) hello(ctx context.Context, client *guard.Client) (guard.Status, error) {
+	g.session++
+	g.mu.Lock()
+	g.dialed = client
+	g.mu.Unlock()
+	answered := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go Heartbeat{Clock: realClock{}, Ping: first(answered), TTL: g.ttl, Post: g.post,
+		Stopped: func() bool { return stoppedByKernel(client.PeerPID()) }}.Run(ctx)
+	status, err := client.Hello(ctx, g.session, g.version)
+	close(answered)
+	g.mu.Lock()
+	g.dialed = nil
+	g.mu.Unlock()
+	return status, err
+}
+
+// first is the ping of a guard that has yet to answer for the first time.
+func first(answered <-chan struct{}) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-answered:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // instanceOf is the server the guard holds; empty when it has none.

@@ -12,6 +12,8 @@ import (
 const (
 	fastEvery = 5 * time.Millisecond
 	lookPause = 50 * time.Millisecond
+	// syncLook is between two looks at the standbys that commits wait for.
+	syncLook = 250 * time.Millisecond
 )
 
 // keep is what is kept up whatever was decided: the member lease and key, the
@@ -33,7 +35,7 @@ func (l *Loop) keep() []Effect {
 func (l *Loop) keepPause() []Effect {
 	o := &l.obs
 	want := o.Settings.Pause
-	if o.Guard.Writable {
+	if o.Guard.Writable || l.mayBegin() { // guard: pause_spares_no_promotion — SAFETY 2, Pause
 		want = election.DeadlineLifted(o)
 	}
 	if !o.Guard.Connected || l.config.pausing || want == o.Guard.Paused || o.Now < l.config.pauseAt {
@@ -44,6 +46,16 @@ func (l *Loop) keepPause() []Effect {
 	}
 	l.config.pausing = true
 	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardPause{On: want}}}
+}
+
+// mayBegin: the job under way may make the server one that writes, or has done so
+// already; the loop hears of that at its end.
+func (l *Loop) mayBegin() bool {
+	switch l.obs.Job.Kind {
+	case election.JobPromote, election.JobStart, election.JobRestart:
+		return true
+	}
+	return false
 }
 
 // keepSession has a member lease of the configured length, and keeps it alive
@@ -81,9 +93,13 @@ func (l *Loop) regrant(ttl time.Duration) []Effect {
 	l.obs.Lease.Busy, l.obs.Lease.Tried = "regrant", l.obs.Now
 	settings := l.obs.Settings
 	settings.TTL = ttl
-	return []Effect{{Lane: LaneLease, Limit: l.obs.Settings.Attempt(), Do: OnLease{
-		Action: election.Inherit{Term: l.obs.Lease.Term}, Settings: settings, Holder: l.holder(),
-		Margin: settings.Margin(l.obs.Guard.LastKill), Term: l.obs.Lease.Term}}}
+	if l.session.shortest == 0 || ttl < l.session.shortest {
+		l.session.shortest = ttl
+	}
+	do := OnLease{Action: election.Inherit{Term: l.obs.Lease.Term}, Settings: settings, Holder: l.holder(),
+		Margin: settings.Margin(l.obs.Guard.LastKill), Term: l.obs.Lease.Term, Deadline: l.obs.Guard.Deadline, Renewed: l.obs.Lease.Renewed}
+	l.shorten(&do)
+	return []Effect{{Lane: LaneLease, Limit: l.obs.Settings.Attempt(), Do: do}}
 }
 
 // resumable is the lease a worker before this one left under our leader key, if
@@ -99,9 +115,13 @@ func (l *Loop) resumable(ttl time.Duration) int64 {
 	return v.Leader.LeaseID
 }
 
-// nextKeepAlive is when the member lease is due; sooner again after a failure.
+// nextKeepAlive is when the member lease is due; sooner again after a failure, and at
+// once when there is none.
 func (l *Loop) nextKeepAlive() cluster.Instant {
-	if l.session.lease == 0 || l.obs.Lease.Term != 0 {
+	switch {
+	case l.session.lease == 0 && !l.session.tried.Never():
+		return l.session.tried.Add(lookPause)
+	case l.session.lease == 0 || l.obs.Lease.Term != 0:
 		return 0
 	}
 	every := l.obs.Settings.KeepEvery()
@@ -164,7 +184,7 @@ func (l *Loop) keepLooking() []Effect {
 func (l *Loop) nextLook() cluster.Instant {
 	o := &l.obs
 	switch {
-	case l.busy[LaneLook]:
+	case l.busy[LaneLook], !o.Guard.Connected: // both end with an event
 		return o.Now.Add(time.Second)
 	case l.looks.wanted && !l.looks.failed:
 		return l.looks.began.Add(time.Millisecond)
@@ -172,6 +192,8 @@ func (l *Loop) nextLook() cluster.Instant {
 		return l.looks.began.Add(lookPause)
 	case l.decision.FastLook:
 		return l.looks.began.Add(fastEvery)
+	case o.Lease.Term != 0 && len(o.View.Value.Durability.Asking()) > 0: // a standby that is lost keeps commits waiting
+		return l.looks.began.Add(min(syncLook, o.Settings.RenewEvery()))
 	case o.Lease.Term != 0:
 		return l.looks.began.Add(o.Settings.RenewEvery())
 	}

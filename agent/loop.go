@@ -68,6 +68,9 @@ type session struct {
 	// meanwhile: it would put the key on this one, and nobody would keep the other,
 	// with the member key on it, alive.
 	opening bool
+	// shortest is the least T that a call of the term held may have put into the
+	// beat, or still put there; 0 for none but the lease's own.
+	shortest time.Duration
 }
 
 // configState is the dynamic configuration.
@@ -111,8 +114,7 @@ type keysState struct {
 type serverState struct {
 	retryAt cluster.Instant
 	// exited is the instance the guard reported gone last.
-	exited   string
-	progress string
+	exited string
 	// restarting is the request the running restart answers.
 	restarting *cluster.Request
 	// reloading is the answer that the reload under way will give if it ends well.
@@ -123,11 +125,15 @@ type serverState struct {
 	scheduleAt time.Time
 }
 
-// Memory is what survives a reboot of this node (S4).
+// Memory is what survives a reboot of this node (S4, and the promises of SAFETY 3).
 type Memory struct {
 	ClusterID uint64       `json:"cluster_id"`
 	Revision  int64        `json:"revision"`
 	Term      cluster.Term `json:"term"`
+	// Promised is the newest term this member takes no WAL from.
+	Promised cluster.Term `json:"promised,omitempty"`
+	// Paused: the guard was told of a pause, and not of its end.
+	Paused bool `json:"paused,omitempty"`
 }
 
 // NewLoop starts from what is remembered. bootstrap is the dynamic configuration
@@ -140,7 +146,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	}
 	l.config.settings, _ = parse(bootstrap)
 	l.obs.Settings = l.config.settings
-	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true}
+	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused}
 	l.looks.wanted = true
 	return l
 }
@@ -148,17 +154,47 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 // Step folds one event, decides, and returns the effects to start. It reads no
 // clock and waits for nothing.
 func (l *Loop) Step(r clock.Reading, e Event) []Effect {
+	due := r.Boot >= l.NextWake() // as of the last step: what the driver was told
+	settled, kept := !due && l.settled(e), !due && l.kept(e)
 	l.obs.Now = r.Boot
 	effects := l.fold(r, e)
-	l.derive(r)
-	d := election.Decide(&l.obs)
-	if l.decided != nil {
-		l.decided(r, &l.obs, d) // before acting, which changes the observation
+	if settled {
+		return effects
 	}
-	l.note(d)
-	effects = append(effects, l.act(d)...)
-	effects = append(effects, l.keep()...)
-	return effects
+	if !kept {
+		l.derive(r)
+		d := election.Decide(&l.obs)
+		if l.decided != nil {
+			l.decided(r, &l.obs, d) // before acting, which changes the observation
+		}
+		l.note(d)
+		effects = append(effects, l.act(d)...)
+	}
+	return append(effects, l.keep()...)
+}
+
+// settled: the event is a view in which only positions and the holder's beat have
+// moved, and nothing that goes on here rests on the others'. A beat only puts off the
+// time at which its holder counts as gone (election's tests hold every decision to
+// that). What was decided stands until the next event, or the time it named; on a busy
+// cluster most views are of this kind.
+func (l *Loop) settled(e Event) bool {
+	seen, ok := e.(ViewSeen)
+	o := &l.obs
+	return ok && o.View.Good() && !o.Refused && seen.View.News != 0 && seen.View.News == o.View.Value.News && seen.View.ClusterID == o.View.Value.ClusterID &&
+		seen.View.Revision >= o.View.Value.Revision && o.Vacancy.Never() && o.View.Value.Switchover == nil && o.View.Value.Failover.Empty()
+}
+
+// kept: the event ends what the loop keeps up beside its decisions, in a way that
+// changes nothing they read.
+func (l *Loop) kept(e Event) bool {
+	switch e := e.(type) {
+	case MemberPut, persisted:
+		return true
+	case KeptAlive:
+		return !e.Gone && !l.session.opening
+	}
+	return false
 }
 
 // OnDecision has f told every decision and what it rests on, within the step: f
@@ -208,9 +244,7 @@ func (l *Loop) Term() cluster.Term { return l.obs.Lease.Term }
 func (l *Loop) derive(r clock.Reading) {
 	o := &l.obs
 	o.Settings = l.config.settings
-	if l.session.ttl != 0 {
-		o.Settings.TTL = l.session.ttl // T in force is the lease's, until a new one is granted
-	}
+	o.Settings.TTL = l.inForce()
 	o.Self.MemberLease = l.session.lease
 	o.RetainedSlots, o.ExpiredSlots = l.leftSlots()
 	switch {
@@ -219,10 +253,28 @@ func (l *Loop) derive(r clock.Reading) {
 	case o.Vacancy.Never():
 		o.Vacancy = o.Now
 	}
+	l.deriveSync()
 	l.screen(r)
 	l.deriveClaim()
 	l.deriveFailover(r)
 	o.Wish.RestartDue = l.server.scheduled != nil && !r.Wall.Before(l.server.scheduleAt)
+}
+
+// inForce is T: the lease's, until a new one is granted. A holder that is to have a
+// shorter one goes by it from the moment it is told: candidates may before it knows.
+func (l *Loop) inForce() time.Duration {
+	want := l.config.settings.TTL
+	switch {
+	case l.session.ttl == 0:
+		return want
+	case l.obs.Lease.Term == 0:
+		return l.session.ttl
+	}
+	t := min(l.session.ttl, want)
+	if l.session.shortest != 0 {
+		t = min(t, l.session.shortest) // guard: shorter_ttl_at_once — SAFETY 2
+	}
+	return t
 }
 
 // deriveClaim knows a claim on initialize by its lease: the answer to it may have
@@ -269,8 +321,7 @@ func due(f *cluster.Failover, wall time.Time) (now, missed bool) {
 // NextWake is when to step again if nothing happens.
 func (l *Loop) NextWake() cluster.Instant {
 	next := l.nextLook()
-	candidates := []cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish()}
-	for _, at := range candidates {
+	for _, at := range [...]cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.config.pauseAt} {
 		if !at.Never() && at > l.obs.Now && at < next {
 			next = at
 		}

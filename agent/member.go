@@ -32,19 +32,22 @@ func (p *publication) done(ok bool, now cluster.Instant) {
 // keepMember writes the member key when it would say something new: at once, but
 // positions that merely moved wait for loop_wait.
 func (l *Loop) keepMember() []Effect {
-	l.member.due = 0
+	l.member.due = l.member.retryAt
 	if l.busy[LaneMember] || l.session.lease == 0 || l.obs.Node.At.Never() || l.obs.Now < l.member.retryAt {
 		return nil
 	}
 	if l.overwritten() {
 		l.member.forget()
 	}
+	l.member.due = 0
 	m := l.memberNow()
 	if l.member.wrote != nil && m.Equal(l.member.wrote) {
 		return nil
 	}
 	if l.onlyMoved(m) {
-		if due := l.member.at.Add(l.obs.Settings.LoopWait); l.obs.Now < due {
+		// A tenth sooner, so that it is the look that finds it due, and not a step of its own.
+		wait := l.obs.Settings.LoopWait
+		if due := l.member.at.Add(wait - wait/10); l.obs.Now < due {
 			l.member.due = due
 			return nil
 		}
@@ -53,7 +56,7 @@ func (l *Loop) keepMember() []Effect {
 	sent, keeper := *m, *m.Keeper
 	sent.Keeper = &keeper
 	l.member.sent = &sent
-	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{sent}}}
+	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{&sent}}}
 }
 
 // overwritten: the store shows the key gone, or on another lease than ours, well
@@ -72,17 +75,7 @@ func (l *Loop) nextPublish() cluster.Instant { return l.member.due }
 
 // onlyMoved reports whether m differs from the key as written in positions only.
 func (l *Loop) onlyMoved(m *cluster.Member) bool {
-	if l.member.wrote == nil {
-		return false
-	}
-	wrote := *l.member.wrote
-	wrote.XlogLocation, wrote.ReceiveLSN, wrote.ReplayLSN = m.XlogLocation, m.ReceiveLSN, m.ReplayLSN
-	if wrote.Keeper != nil && m.Keeper != nil {
-		keeper := *wrote.Keeper
-		keeper.Reason, keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
-		wrote.Keeper = &keeper
-	}
-	return m.Equal(&wrote)
+	return l.member.wrote != nil && m.OnlyMoved(l.member.wrote)
 }
 
 // memberNow is what the member key must say; the next call changes it.
@@ -91,7 +84,7 @@ func (l *Loop) memberNow() *cluster.Member {
 	node := &o.Node.Value
 	m, k := &l.member.draft, &l.member.draftKeeper
 	*k = cluster.MemberKeeper{
-		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.server.progress,
+		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.obs.Job.Progress, Promised: l.obs.Self.Promised,
 		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
 		Gate: node.Gate,
 	}
@@ -187,7 +180,8 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 		Term: o.Lease.Term, LeaseUntil: l.leaseUntil(),
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
-		Job: string(o.Job.Kind), Progress: l.server.progress, LoopAt: o.Now, DCSSeen: dcsSeen,
+		Unconfirmed: election.Unconfirmed(o),
+		Job:         string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen,
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 // errNoGuard: nothing can be done to a server without its parent.
 var errNoGuard = errors.New("no session with the guard")
 
+// errNothingLeft: a fence past the guard found that the guard has done it.
+var errNothingLeft = errors.New("the guard answers, and nothing of the server is left")
+
 // Node runs effects on the real thing: the store, the guard, the server.
 type Node struct {
 	store   *dcs.Store
@@ -36,6 +39,13 @@ type Node struct {
 	post func(Event)
 	// reread reads the local configuration again.
 	reread func() error
+	// readLost reads the summaries of abandoned WAL, lost are those last read.
+	readLost func() ([]cluster.Lost, error)
+	lost     atomic.Pointer[[]cluster.Lost]
+	// rewindFailures are those in a row, toldLost what the log was last told of lost
+	// WAL; only the one job under way looks at them.
+	rewindFailures int
+	toldLost       string
 
 	link Link
 
@@ -60,7 +70,8 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 	case OnKeys:
 		return KeysDone{do.Action, errText(n.onKeys(ctx, do))}
 	case OnServer:
-		return ServerDone{do.Action, errText(n.onServer(ctx, do))}
+		from, err := n.onServer(ctx, do)
+		return ServerDone{Action: do.Action, Instance: do.Instance, From: from, Err: errText(err)}
 	case OnJob:
 		return n.onJob(ctx, do)
 	case Reread:
@@ -72,10 +83,11 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 	case GuardPause:
 		return GuardPaused{do.On, errText(n.onGuard(func(g Guard) error { return g.SetPause(ctx, do.On) }))}
 	case Persist:
-		if err := n.persist(Memory(do)); err != nil {
+		err := n.persist(Memory(do))
+		if err != nil {
 			n.log.Warn("memory not persisted", "error", err.Error())
 		}
-		return persisted{}
+		return persisted{Memory(do), errText(err)}
 	}
 	return nil
 }
@@ -132,7 +144,7 @@ func (n *Node) withSession(call func(*dcs.Session) error) error {
 	return call(s)
 }
 
-func (n *Node) putMember(ctx context.Context, m cluster.Member) Event {
+func (n *Node) putMember(ctx context.Context, m *cluster.Member) Event {
 	var e MemberPut
 	e.Err = errText(n.withSession(func(s *dcs.Session) error { e.Lease = s.ID(); return s.PutMember(ctx, m) }))
 	return e
@@ -196,6 +208,8 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History, n.clock.Wall())) })
 	case election.PutConfig:
 		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
+	case election.PutDurability:
+		return n.withLease(func(l *dcs.Lease) error { return l.PutDurability(ctx, a.Record) })
 	case election.PutSwitchover:
 		return n.withLease(func(l *dcs.Lease) error { return l.PutSwitchover(ctx, a.Switchover) })
 	case election.DeleteSwitchover:

@@ -46,6 +46,9 @@ func (n *Node) runJob(ctx context.Context, do OnJob) error {
 	case election.StopServer:
 		return n.stopFor(ctx, do.Settings, a)
 	case election.Promote:
+		if _, err := n.pg.SetSync(ctx, a.Names); err != nil { // guard: names_before_promotion — SAFETY 3
+			return err
+		}
 		return n.promote(ctx, do, a.Timeline)
 	case election.Restart:
 		if err := n.stop(ctx, guard.Fast); err != nil {
@@ -58,14 +61,11 @@ func (n *Node) runJob(ctx context.Context, do OnJob) error {
 	case election.Clone:
 		return n.clone(ctx, do, a.Source)
 	case election.MoveAside:
-		_, err := n.pg.MoveAside(ctx, keepAside)
+		_, err := n.pg.MoveAside(ctx, n.keepAside())
 		return err
 	}
 	return fmt.Errorf("no such job: %s", actionName(do.Action))
 }
-
-// keepAside is how many old data directories are kept beside the new one.
-const keepAside = 1
 
 // start starts the server and returns when it answers, or has exited.
 func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.Upstream) error {
@@ -93,6 +93,9 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 	}
 	started, err := n.startByGuard(ctx, g, o)
 	if err != nil {
+		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, guard.ErrServerRunning) { // it may start all the same, or has
+			_, _ = n.askServer(context.WithoutCancel(ctx)) // a guard that does not answer is asked before the lease is given away
+		}
 		return fmt.Errorf("have the guard start the server: %w", err)
 	}
 	server := guard.Server{Instance: started.Instance, PID: started.PID, DataDir: spec.DataDir, Writable: writable}
@@ -272,9 +275,14 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 
 // fence stops the server without the guard, which hangs: SIGKILL reaches even a
 // stopped guard, its death takes the postmaster with it, and whatever is left in
-// the data directory is killed from here and proved gone.
+// the data directory is killed from here and proved gone. A guard that turns out to
+// have done it is left alone.
 func (n *Node) fence() error {
 	killed, err := n.link.Kill()
+	if errors.Is(err, errNothingLeft) {
+		n.log.Info("nothing left to fence: the guard has stopped the server")
+		return nil
+	}
 	n.log.Warn("server fenced without its guard", "killed", killed)
 	return err
 }

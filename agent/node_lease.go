@@ -9,6 +9,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 )
 
 // onLease makes one call on the leader key. The time it reports is read before
@@ -18,6 +19,10 @@ import (
 func (n *Node) onLease(ctx context.Context, do OnLease) Event {
 	at := n.clock.Now()
 	e := LeaseDone{Action: do.Action, At: at, Term: do.Term}
+	if err := n.shorten(ctx, do, at); err != nil { // guard: deadline_before_shorter_beat — SAFETY 2
+		e.Outcome, e.Err = Failed, err.Error()
+		return e
+	}
 	lease, err := n.callLease(ctx, do, &e)
 	e.Outcome, e.Err = outcome(err), errText(err)
 	if err != nil {
@@ -39,6 +44,28 @@ func (n *Node) onLease(ctx context.Context, do OnLease) Event {
 		}
 	}
 	return e
+}
+
+// shorten moves the guard's deadline back before a call that may tell candidates of a
+// shorter T: its answer may be lost, and this worker frozen before it can do it then.
+func (n *Node) shorten(ctx context.Context, do OnLease, at cluster.Instant) error {
+	term, until := do.Term, at.Add(do.Settings.TTL-do.Margin)
+	if !beats(do.Action) || do.Deadline <= until {
+		return nil
+	}
+	if a, ok := do.Action.(election.Inherit); ok {
+		term = max(term, a.Term)
+	}
+	g := n.link.Guard()
+	if g == nil {
+		return errNoGuard
+	}
+	// It renews nothing: what was sent last stays what a gate may go by after a clock jump.
+	err := g.Renewed(ctx, int64(term), time.Duration(do.Renewed), time.Duration(until), do.Margin)
+	if err != nil && !errors.Is(err, guard.ErrTermEnded) {
+		return fmt.Errorf("shorten the guard's deadline: %w", err)
+	}
+	return nil
 }
 
 // runsFrom is when the lease runs from after a call that succeeded: from before it
@@ -116,17 +143,51 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 	case election.Settle:
 		taken, err = n.settle(ctx)
 	case election.Release:
-		err = n.withLease(func(l *dcs.Lease) error {
-			return l.Release(ctx, cluster.Release{By: n.name(), Term: l.Term(), Position: a.Position, BeatRevision: do.BeatRev})
+		err = n.stopped(ctx, func(l *dcs.Lease) error {
+			return l.Release(ctx, cluster.Release{By: n.name(), Term: l.Term(), Position: a.Position, Clean: a.Clean, BeatRevision: do.BeatRev})
 		})
 	case election.HandOver:
-		err = n.withLease(func(l *dcs.Lease) error {
+		err = n.stopped(ctx, func(l *dcs.Lease) error {
 			return l.HandOver(ctx, cluster.Handover{From: n.name(), To: a.To, ID: a.ID, Position: a.Position}, a.LeaseID)
 		})
 	default:
 		err = fmt.Errorf("no such call on the leader key: %s", actionName(a))
 	}
 	return taken, err
+}
+
+var errServerLeft = errors.New("the guard has a server")
+
+// stopped gives the lease away once the guard itself has said that it has no server.
+// The loop may not know of one: a start that was given up while the guard was frozen
+// is still carried out. The guard answers in the order in which it is asked.
+func (n *Node) stopped(ctx context.Context, give func(*dcs.Lease) error) error {
+	has, err := n.askServer(ctx)
+	if err != nil { // nothing has left for the store
+		return fmt.Errorf("ask the guard what runs: %v", err) //nolint:errorlint // its timeout is no answer of the store
+	}
+	if has { // guard: release_asks_guard — S1, SAFETY 2, Release
+		return errServerLeft
+	}
+	return n.withLease(give)
+}
+
+// askServer asks the guard whether it has a server, and tells the loop of one.
+func (n *Node) askServer(ctx context.Context) (bool, error) {
+	g := n.link.Guard()
+	if g == nil {
+		return false, errNoGuard
+	}
+	var status guard.Status
+	if err := n.brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err }); err != nil {
+		return false, err
+	}
+	if status.Server == nil {
+		return false, nil
+	}
+	n.link.Started(*status.Server)
+	n.post(ServerStarted{*status.Server})
+	return true, nil
 }
 
 func (n *Node) putInitialize(ctx context.Context, term cluster.Term, systemID string) error {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -19,7 +18,7 @@ func (n *Node) initDB(ctx context.Context) error {
 		return err
 	}
 	if node.Data != cluster.DataEmpty {
-		if _, err := n.pg.MoveAside(ctx, keepAside); err != nil {
+		if _, err := n.pg.MoveAside(ctx, n.keepAside()); err != nil {
 			return err
 		}
 	}
@@ -50,7 +49,7 @@ func (n *Node) rejoin(ctx context.Context, do OnJob, up election.Upstream) error
 	case election.RelationFollows:
 		return n.followOrStart(ctx, do, up, info.Timeline)
 	case election.RelationDiverged:
-		return n.rewind(ctx, do, up)
+		return n.rewind(ctx, do, up, src, info)
 	case election.RelationUnrelated:
 		return n.clone(ctx, do, up)
 	case election.RelationForeign:
@@ -77,73 +76,4 @@ func (n *Node) followOrStart(ctx context.Context, do OnJob, up election.Upstream
 		}
 	}
 	return n.start(ctx, do, false, &up)
-}
-
-// rewind brings diverged data back onto the source's history, or clones when that
-// is switched off or does not work.
-func (n *Node) rewind(ctx context.Context, do OnJob, up election.Upstream) error {
-	if !n.local.Load().Effective(do.Settings).UsePgRewind {
-		return n.clone(ctx, do, up)
-	}
-	if err := n.stop(ctx, guard.Fast); err != nil {
-		return err
-	}
-	n.post(JobProgress{"rewinding from " + up.Member})
-	_, err := n.pg.Rewind(ctx, n.source(up, do.Settings))
-	if errors.Is(err, postgres.ErrNeedClone) {
-		n.log.Info("rewind not possible, cloning", "error", err.Error())
-		return n.clone(ctx, do, up)
-	}
-	if err != nil {
-		return err
-	}
-	n.configured.Store(false)
-	return n.start(ctx, do, false, &up)
-}
-
-// clone builds the data directory anew. What was there is put aside first and
-// dropped only with the next one (S5).
-func (n *Node) clone(ctx context.Context, do OnJob, up election.Upstream) error {
-	src := n.source(up, do.Settings)
-	if err := n.mayReplace(ctx, do, up, src); err != nil {
-		return err
-	}
-	if err := n.stop(ctx, guard.Fast); err != nil {
-		return err
-	}
-	// The stop may have taken long, and the source may not be what it was.
-	if err := n.mayReplace(ctx, do, up, src); err != nil {
-		return err
-	}
-	if do.Node.Data != cluster.DataEmpty {
-		if _, err := n.pg.MoveAside(ctx, keepAside); err != nil {
-			return err
-		}
-	}
-	err := n.pg.Clone(ctx, src, func(done, total int64) { n.post(JobProgress{cloneProgress(up.Member, done, total)}) })
-	if err != nil {
-		return err
-	}
-	n.configured.Store(false)
-	return n.start(ctx, do, false, &up)
-}
-
-// mayReplace asks the source for the proof that S5 wants before a clone.
-func (n *Node) mayReplace(ctx context.Context, do OnJob, up election.Upstream, src postgres.Source) error {
-	info, err := n.pg.SourceInfo(ctx, src)
-	if err != nil {
-		return err
-	}
-	if why := election.MayReplace(do.Node, sourceOf(info)); why != "" {
-		return fmt.Errorf("not cloned from %s: %s; nothing was touched", up.Member, why)
-	}
-	return nil
-}
-
-func cloneProgress(from string, done, total int64) string {
-	const mebi = 1 << 20
-	if total <= 0 {
-		return fmt.Sprintf("cloning from %s, %d MB", from, done/mebi)
-	}
-	return fmt.Sprintf("cloning from %s, %d of %d MB (%d%%)", from, done/mebi, total/mebi, 100*done/total)
 }

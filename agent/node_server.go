@@ -23,20 +23,25 @@ func fastState(f postgres.Fast) cluster.NodeState {
 }
 
 // onServer runs quick SQL.
-func (n *Node) onServer(ctx context.Context, do OnServer) error {
+func (n *Node) onServer(ctx context.Context, do OnServer) (from cluster.LSN, err error) {
 	switch a := do.Action.(type) {
 	case election.Follow:
-		return n.pg.Follow(ctx, n.upstream(a.Upstream, do.Settings))
+		err = n.pg.Follow(ctx, n.upstream(a.Upstream, do.Settings))
+	case election.Promise: // the receiver first; that it stays away is kept by the loop
+		err = n.pg.Follow(ctx, postgres.Upstream{})
 	case election.EnsureSlots:
-		_, err := n.pg.EnsureSlots(ctx, a.Want, postgres.SlotPolicy{
+		_, err = n.pg.EnsureSlots(ctx, a.Want, postgres.SlotPolicy{
 			Drop: func(slot cluster.Slot) bool { return slices.Contains(a.Drop, slot.Name) }})
-		return err
 	case election.Checkpoint:
-		return n.checkpoint(ctx, a)
+		err = n.checkpoint(ctx, a)
+	case election.SetSync:
+		return n.pg.SetSync(ctx, a.Names)
 	case election.Reload:
-		return n.reconfigure(ctx, do.Settings, do.Upstream, do.Gated)
+		err = n.reconfigure(ctx, do.Settings, do.Upstream, do.Gated)
+	default:
+		err = fmt.Errorf("no such server action: %s", actionName(do.Action))
 	}
-	return fmt.Errorf("no such server action: %s", actionName(do.Action))
+	return from, err
 }
 
 // checkpoint also has, after a promotion, the archive learn of the history files

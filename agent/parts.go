@@ -45,8 +45,12 @@ type (
 	copier interface {
 		InitDB(ctx context.Context, spec postgres.InitSpec) (systemID string, err error)
 		SourceInfo(ctx context.Context, source postgres.Source) (postgres.SourceInfo, error)
-		Rewind(ctx context.Context, source postgres.Source) (rewound bool, err error)
+		SourceReady(ctx context.Context, source postgres.Source) error
+		KeepWAL(ctx context.Context) error
+		KeepLost(ctx context.Context, l postgres.Losing) (lost cluster.Lost, found bool, err error)
+		Rewind(ctx context.Context, source postgres.Source, how postgres.Rewinding) (rewound bool, err error)
 		Clone(ctx context.Context, source postgres.Source, progress func(done, total int64)) error
+		MakeRoom(ctx context.Context, m postgres.Making) (postgres.Room, error)
 		MoveAside(ctx context.Context, keep int) (newPath string, err error)
 	}
 	// tuner changes a running server, or how it will run.
@@ -59,6 +63,7 @@ type (
 		Reload(ctx context.Context) error
 		Checkpoint(ctx context.Context) error
 		ArchiveHistory(ctx context.Context) error
+		SetSync(ctx context.Context, names string) (from cluster.LSN, err error)
 		EnsureSlots(ctx context.Context, want []string, policy postgres.SlotPolicy) (postgres.SlotChanges, error)
 	}
 
@@ -114,6 +119,8 @@ type Parts struct {
 	Post func(Event)
 	// Reread reads the local configuration again.
 	Reread func() error
+	// ReadLost reads the summaries of abandoned WAL; may be nil.
+	ReadLost func() ([]cluster.Lost, error)
 	// Persist keeps what a reboot must not forget, durably.
 	Persist func(Memory) error
 	Log     *slog.Logger
@@ -123,9 +130,10 @@ type Parts struct {
 func NewNode(p Parts) *Node {
 	n := &Node{
 		store: p.Store, pg: p.Server, link: p.Link, clock: p.Clock, log: p.Log,
-		post: p.Post, reread: p.Reread, persist: p.Persist, dataDir: p.Config.PostgreSQL.DataDir,
+		post: p.Post, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, dataDir: p.Config.PostgreSQL.DataDir,
 	}
 	n.local.Store(p.Config)
+	n.loadLost()
 	return n
 }
 
@@ -155,15 +163,44 @@ func (realClock) Wait(ctx context.Context, until <-chan struct{}, d time.Duratio
 }
 
 // Kill reaches even a stopped guard, whose death takes the postmaster with it;
-// whatever is left in the data directory is killed from here and proved gone.
+// whatever is left in the data directory is killed from here and proved gone. A guard
+// that has done all that is left alone: errNothingLeft.
 func (g *guardLink) Kill() (killed int, err error) {
 	g.mu.Lock()
 	client := g.now
+	if client == nil {
+		client = g.dialed
+	}
 	g.mu.Unlock()
+	if client != nil && g.nothingLeft(client) {
+		return 0, errNothingLeft
+	}
 	if client != nil && client.PeerPID() > 1 {
 		if err := unix.Kill(client.PeerPID(), unix.SIGKILL); err != nil {
 			g.log.Warn("guard not killed", "pid", client.PeerPID(), "error", err.Error())
 		}
 	}
 	return guard.KillAll(g.dataDir, killPatience)
+}
+
+// statusLimit is what a guard may take to say that its work is done, before it is
+// killed as one that hangs.
+const statusLimit = 100 * time.Millisecond
+
+// nothingLeft: the guard answers, and neither it nor we see anything of the server. So
+// it is for a worker that was frozen itself: it reads the clock, which has passed the
+// deadline, before it reads what its guard has told it since.
+func (g *guardLink) nothingLeft(client *guard.Client) bool {
+	pids, err := g.leftovers()
+	if err != nil || len(pids) > 0 {
+		return false // no time is lost with asking
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statusLimit)
+	defer cancel()
+	status, err := client.Status(ctx)
+	if err != nil || status.Server != nil {
+		return false
+	}
+	pids, err = g.leftovers() // the second look, as the guard's own proof wants it
+	return err == nil && len(pids) == 0
 }

@@ -19,6 +19,8 @@ type promotee struct {
 	Server
 	Guard
 	lands    cluster.Timeline
+	names    string
+	deaf     error // of setting the synchronous standbys
 	promoted bool
 	ended    []int64
 	exited   chan struct{}
@@ -36,6 +38,13 @@ func (p *promotee) LookFast(context.Context) (postgres.Fast, error) {
 func (p *promotee) Promote(context.Context, int64, string, map[string]string) error {
 	p.promoted = true
 	return nil
+}
+
+func (p *promotee) SetSync(_ context.Context, names string) (cluster.LSN, error) {
+	if !p.promoted {
+		p.names = names
+	}
+	return 0, p.deaf
 }
 
 func (p *promotee) EndTerm(_ context.Context, term int64) error {
@@ -93,4 +102,17 @@ type stuckPromotee struct{ *promotee }
 
 func (stuckPromotee) LookFast(context.Context) (postgres.Fast, error) {
 	return postgres.Fast{}, errors.New("connection refused")
+}
+
+// TestNothingIsPromotedWithoutItsSynchronousStandbys: they are in force before the
+// server may acknowledge anything.
+func TestNothingIsPromotedWithoutItsSynchronousStandbys(t *testing.T) {
+	for name, deaf := range map[string]error{"in force": nil, "refused": errors.New("it broke")} {
+		p := &promotee{lands: 7, deaf: deaf, exited: make(chan struct{})}
+		n := NewNode(Parts{Server: p, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+		done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7, Names: "ANY 1 (b)"}, Term: 61, Instance: "i1", Node: cluster.NodeState{Timeline: 1}}).(JobDone)
+		if p.names != "ANY 1 (b)" || p.promoted != (deaf == nil) || (done.Err == "") != (deaf == nil) {
+			t.Errorf("%s: names %q before the promotion, promoted %t, %q", name, p.names, p.promoted, done.Err)
+		}
+	}
 }

@@ -51,6 +51,8 @@ type Sources struct {
 	Operator *Operator
 	Metrics  http.Handler
 	Peers    *Peers
+	// Lost is WAL that this member had and the cluster has not, newest first.
+	Lost func() []cluster.Lost
 }
 
 // Surface is where others ask and order: the REST API.
@@ -123,7 +125,8 @@ func (w *worker) build() error {
 	w.store = dcs.NewStore(kv, c.Namespace, c.Scope)
 	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseConfig, w.Log, clock.Now())
 	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
-		Persist: func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) }})
+		Persist:  func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) },
+		ReadLost: func() ([]cluster.Lost, error) { return postgres.ReadLost(c.Keeper.StateDir) }})
 	transport, err := w.PeerTransport(c)
 	if err != nil {
 		return err
@@ -135,7 +138,7 @@ func (w *worker) build() error {
 	w.driver.RecordTo(steps)
 	w.metrics.status = w.driver.Status
 	explain := func() *cluster.Explanation { return steps.Explain(clock.Now()) }
-	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers})
+	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers, Lost: w.node.Lost})
 	return err
 }
 
@@ -358,7 +361,7 @@ func newServer(c *config.Config, log *slog.Logger) (*postgres.Server, error) {
 		Superuser: credentials(p.Authentication.Superuser), Replication: credentials(p.Authentication.Replication),
 		Rewind:    credentials(p.Authentication.Rewind),
 		SocketDir: firstOf(p.Parameters["unix_socket_directories"]), Scope: c.Scope, Name: c.Name, PgPass: p.PgPass, StateDir: c.Keeper.StateDir,
-		BasebackupArgs: p.BasebackupArgs, CustomConf: p.CustomConf, Now: clock.Now, Wall: clock.Wall, Log: log,
+		BasebackupArgs: p.BasebackupArgs, RewindArgs: p.RewindArgs, CustomConf: p.CustomConf, Now: clock.Now, Wall: clock.Wall, Log: log,
 	})
 }
 

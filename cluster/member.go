@@ -54,6 +54,9 @@ type MemberKeeper struct {
 	// Node is the random id of this node's state directory: two machines with
 	// one name show different ones.
 	Node string `json:"node"`
+	// Promised is the newest term this member will never again take WAL from, nor
+	// any before it (SAFETY 3, revoke before elect).
+	Promised Term `json:"promised,omitempty"`
 	// Vacancy is the mod_revision of the beat for which this member reports
 	// Position in a race; a report for another vacancy does not count.
 	Vacancy int64 `json:"vacancy,omitempty"`
@@ -187,11 +190,24 @@ func (m *Member) Equal(other *Member) bool {
 		sameMap(m.ScheduledRestart, other.ScheduledRestart) && m.Pause == other.Pause && sameKeeper(m.Keeper, other.Keeper)
 }
 
+// OnlyMoved reports whether m differs from older in nothing but what is for people to
+// read, and for others to estimate by: positions, reason and progress.
+func (m *Member) OnlyMoved(older *Member) bool {
+	moved := *older
+	moved.XlogLocation, moved.ReceiveLSN, moved.ReplayLSN = m.XlogLocation, m.ReceiveLSN, m.ReplayLSN
+	if moved.Keeper != nil && m.Keeper != nil {
+		keeper := *moved.Keeper
+		keeper.Reason, keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
+		moved.Keeper = &keeper
+	}
+	return m.Equal(&moved)
+}
+
 func sameKeeper(a, b *MemberKeeper) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Version == b.Version && a.Node == b.Node && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
+	return a.Version == b.Version && a.Node == b.Node && a.Promised == b.Promised && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
 		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress && a.Gate == b.Gate
 }
 

@@ -24,6 +24,9 @@ type Status struct {
 	// it nothing here may be believed to be leading, whatever else it says.
 	Term       Term
 	LeaseUntil Instant
+	// Unconfirmed: this primary recovered from a crash, and its synchronous standbys
+	// have yet to confirm what that made visible.
+	Unconfirmed bool
 	// Settings is the dynamic configuration in force, ConfigRaw as stored.
 	Settings  Settings
 	ConfigRaw json.RawMessage
@@ -46,7 +49,7 @@ type Status struct {
 // Writable reports whether this node is provably the primary at now: lease valid
 // and server out of recovery (S3). This is all /primary asks.
 func (s *Status) Writable(now Instant) bool {
-	return s != nil && s.Holds(now) && s.Node.Good() && s.Node.Value.Mode == ModePrimary
+	return s != nil && s.Holds(now) && s.Node.Good() && s.Node.Value.Mode == ModePrimary && !s.Unconfirmed
 }
 
 // Holds reports whether the lease is provably valid at now.

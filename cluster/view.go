@@ -9,6 +9,10 @@ type View struct {
 	// etcd clusters cannot be compared (S4).
 	ClusterID uint64
 	Revision  int64
+	// News is the newest revision that changed more than positions and the beat of the
+	// holder: between two views of the same News there is nothing to be decided anew
+	// while that holder leads; 0 is not known.
+	News int64
 
 	Initialize  *Initialize
 	Leader      *Leader
@@ -16,6 +20,7 @@ type View struct {
 	Config      *Config
 	Failover    *Failover
 	Sync        *Sync
+	Durability  *Durability
 	History     History
 	Status      *Positions
 	Failsafe    map[string]string
@@ -131,6 +136,9 @@ type Release struct {
 	By       string   `json:"by"`
 	Term     Term     `json:"term"`
 	Position Position `json:"position"`
+	// Clean: Position is where a clean shutdown ended; nothing was acknowledged
+	// beyond. Otherwise it is where recovery would begin.
+	Clean bool `json:"clean,omitempty"`
 	// BeatRevision is the last beat of the released term: a newer beat makes
 	// the release void.
 	BeatRevision int64 `json:"beat_revision"`

@@ -235,6 +235,13 @@ type Keeper struct {
 	// are absolute.
 	RuntimeDir string
 	StateDir   string
+	// KeepAside is how many old data directories are kept beside the new one.
+	KeepAside int
+	// KeepBeforeRewind is auto or off: whether the directory is kept as it is before a
+	// rewind, where that costs next to nothing.
+	KeepBeforeRewind string
+	// LostWALSize bounds the abandoned WAL that is kept, in bytes.
+	LostWALSize int64
 	// RESTConnections bounds the open connections of the REST API.
 	RESTConnections int
 	// UntilParentExits stops the server when whoever started the agent is gone

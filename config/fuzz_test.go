@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 func FuzzLoad(f *testing.F) {
@@ -59,8 +61,8 @@ func FuzzDynamic(f *testing.F) {
 		if err := s.CheckTiming(); err != nil {
 			t.Errorf("settings that cannot hold: %v\n%s", err, problems)
 		}
-		if s.SynchronousMode != "off" {
-			t.Errorf("a mode that is not built is in force: %s", s.SynchronousMode)
+		if m := s.SynchronousMode; m != cluster.SyncOff && m != cluster.SyncOn && m != cluster.SyncQuorum {
+			t.Errorf("a mode that does not exist is in force: %s", m)
 		}
 		for _, p := range problems {
 			if p.Rule == "" || strings.Contains(p.String(), "\n") {

@@ -29,14 +29,13 @@ func timingKeys() []Key {
 	}
 }
 
-// modeKeys are the modes a later issue builds.
+// modeKeys are what is promised of acknowledged commits, and what is done without the store.
 func modeKeys() []Key {
-	const asynchronous = "acknowledged commits would not be protected: turn it off, or stay with Patroni until it is built"
 	return []Key{
-		{Path: "synchronous_mode", Type: Text, Default: "off", Values: []string{"off", "on", "quorum"}, Status: Refused, Quiet: []string{"off"}, Note: asynchronous, Meaning: "Whether commits wait for standbys that pgkeeper chooses.", into: func(d *draft) any { return &d.settings.SynchronousMode }},
-		{Path: "synchronous_mode_strict", Type: Boolean, Default: "false", Status: Pending, Quiet: []string{"false"}, Meaning: "Whether commits wait even when no standby is left.", into: func(d *draft) any { return &d.settings.SynchronousStrict }},
-		{Path: "synchronous_node_count", Type: Whole, Default: "1", Status: Pending, Quiet: []string{"1"}, Meaning: "Standbys a commit waits for.", into: func(d *draft) any { return &d.settings.SynchronousNodes }},
-		{Path: "maximum_lag_on_syncnode", Type: Size, Default: "-1", Status: Pending, Quiet: []string{"-1"}, Meaning: "Bytes a synchronous standby may lag before another takes its place.", into: func(d *draft) any { return &d.settings.MaximumLagOnSyncnode }},
+		{Path: "synchronous_mode", Type: Text, Default: "off", Values: []string{"off", "on", "quorum"}, Meaning: "Whether commits wait for standbys that pgkeeper chooses: `on` for `synchronous_node_count` named ones, `quorum` for as many of all.", into: func(d *draft) any { return &d.settings.SynchronousMode }},
+		{Path: "synchronous_mode_strict", Type: Boolean, Default: "false", Meaning: "Whether commits wait even when no standby is left.", into: func(d *draft) any { return &d.settings.SynchronousStrict }},
+		{Path: "synchronous_node_count", Type: Whole, Default: "1", Meaning: "Standbys a commit waits for.", into: func(d *draft) any { return &d.settings.SynchronousNodes }},
+		{Path: "maximum_lag_on_syncnode", Type: Size, Default: "-1", Meaning: "Bytes a synchronous standby may lag before another takes its place.", into: func(d *draft) any { return &d.settings.MaximumLagOnSyncnode }},
 		{Path: "commit_gate", Type: Boolean, Default: "off", Meaning: "Asynchronous clusters: whether a commit is acknowledged only while the lease of its node holds, by a process of the agent that confirms it. Sets `synchronous_standby_names`.", into: func(d *draft) any { return &d.settings.CommitGate }},
 		{Path: "failsafe_mode", Type: Boolean, Default: "false", Status: Pending, Quiet: []string{"false"}, Note: "until then a primary stops when it cannot renew", Meaning: "Whether a primary that every member answers goes on without the store.", into: func(d *draft) any { return &d.settings.FailsafeMode }},
 		{Path: "standby_cluster", Type: Anything, Status: Refused, Note: "this cluster would be made writable: remove it, or stay with Patroni until it is built", Meaning: "Follow another cluster."},

@@ -62,7 +62,7 @@ func (c *Console) data(value any) error {
 		raw, err = yaml.JSONToYAML(raw)
 	}
 	if err != nil {
-		return fmt.Errorf("write the explanation as %s: %w", c.Format, err)
+		return fmt.Errorf("write the answer as %s: %w", c.Format, err)
 	}
 	c.Say("%s", bytes.TrimRight(raw, "\n"))
 	return nil

@@ -84,11 +84,7 @@ func (s *Session) marks(h cluster.Holder, b cluster.Beat) ([]Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	beat, err := compact(b)
-	if err != nil {
-		return nil, err
-	}
-	return []Op{Put(s.store.key(keyHolder), holder, 0), Put(s.store.key(keyBeat), beat, 0)}, nil
+	return []Op{Put(s.store.key(keyHolder), holder, 0), Put(s.store.key(keyBeat), s.store.beat(b), 0)}, nil
 }
 
 // Accept takes up a hand-over made to this member at term: the key already lies

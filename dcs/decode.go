@@ -114,7 +114,10 @@ func decodeInitialize(p Pair) (*cluster.Initialize, error) {
 
 // decodeStatus reads `status`: an object, or the bare position some Patroni
 // versions wrote.
-func decodeStatus(p Pair) (*cluster.Positions, error) {
+func (f *folder) decodeStatus(p Pair) (*cluster.Positions, error) {
+	if s, known := recall[cluster.Positions](f.memo, p.Value); known {
+		return &s, nil
+	}
 	if lsn, err := strconv.ParseUint(string(p.Value), 10, 64); err == nil {
 		return &cluster.Positions{Optime: cluster.LSN(lsn)}, nil
 	}
@@ -149,9 +152,13 @@ func decodeSync(p Pair) (*cluster.Sync, error) {
 // decodeBeat reads the beat. A bad value still beats: what candidates watch is
 // its mod_revision. Term 0 stands in the transaction that made the term, whose
 // revision nobody knows before it commits: that revision is the term.
-func decodeBeat(p Pair) (*cluster.Beat, error) {
-	b := &cluster.Beat{}
-	err := decodeInto(p.Value, b, false)
+func (f *folder) decodeBeat(p Pair) (*cluster.Beat, error) {
+	known, ok := recall[cluster.Beat](f.memo, p.Value)
+	b := &known
+	var err error
+	if !ok {
+		err = decodeInto(p.Value, b, false)
+	}
 	b.ModRevision = p.ModRevision
 	if err == nil && b.Term == 0 {
 		b.Term = cluster.Term(p.ModRevision)
@@ -213,6 +220,13 @@ func decodeSwitchover(p Pair) (*cluster.Switchover, error) {
 	err := decodeInto(p.Value, s, false)
 	s.ModRevision = p.ModRevision
 	return s, err
+}
+
+func decodeDurability(p Pair) (*cluster.Durability, error) {
+	d := &cluster.Durability{}
+	err := decodeInto(p.Value, d, false)
+	d.ModRevision, d.Unreadable = p.ModRevision, err != nil
+	return d, err
 }
 
 func decodeHolder(p Pair) (*cluster.Holder, error) {

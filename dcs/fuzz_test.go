@@ -86,3 +86,42 @@ func FuzzMember(f *testing.F) {
 		}
 	})
 }
+
+// FuzzEncode: what is written by hand is what encoding/json writes.
+func FuzzEncode(f *testing.F) {
+	f.Add("postgres://a:5432/b", "running", "", "leading", uint64(7), int64(-3), uint32(2), uint8(0xff))
+	f.Add("<&>", "a\"b", "\\", "ä\x00\u2028", uint64(0), int64(0), uint32(0), uint8(0))
+	f.Add("\xff", "\n", "\x7f", "a/b", ^uint64(0), int64(1), uint32(1), uint8(0x55))
+	f.Fuzz(func(t *testing.T, a, b, c, d string, n uint64, i int64, u uint32, bits uint8) {
+		has := func(bit int) bool { return bits>>bit&1 == 1 }
+		m := cluster.Member{ConnURL: a, APIURL: b, State: cluster.State(c), Role: cluster.Role(d), Version: a, ProxyURL: c, PendingRestart: has(0),
+			XlogLocation: cluster.LSN(n), ReceiveLSN: cluster.LSN(n >> 1), ReplayLSN: cluster.LSN(n >> 2), ReplicationState: d, Timeline: cluster.Timeline(u), Pause: has(1)}
+		p := cluster.Positions{Optime: cluster.LSN(n), Timeline: cluster.Timeline(u)}
+		if has(2) {
+			m.Keeper = &cluster.MemberKeeper{Version: a, Node: b, Vacancy: i, Switchover: c, Reason: cluster.Reason(d), Progress: a}
+			p.Slots = map[string]cluster.LSN{a: 1, b: cluster.LSN(n), c: 3}
+		}
+		if has(3) {
+			m.CheckpointAfterPromote = new(has(4))
+		}
+		if has(5) && m.Keeper != nil {
+			m.Keeper.Position = &cluster.Position{Timeline: cluster.Timeline(u), LSN: cluster.LSN(n)}
+		}
+		if has(6) {
+			m.Tags, p.Retain = cluster.Tags{a: b}, []string{a}
+		}
+		beat := cluster.Beat{TTL: i, Term: cluster.Term(n)}
+		same := func(by []byte, err error, v any) {
+			t.Helper()
+			want, wantErr := compact(v)
+			if !bytes.Equal(by, want) || (err == nil) != (wantErr == nil) {
+				t.Errorf("by hand %s (%v), by encoding/json %s (%v)", by, err, want, wantErr)
+			}
+		}
+		byHand, err := encodeMember(&m)
+		same(byHand, err, m)
+		byHand, err = encodeStatus(&p)
+		same(byHand, err, p)
+		same(encodeBeat(&beat), nil, beat)
+	})
+}

@@ -64,7 +64,12 @@ func (l *Lease) Reserve(ctx context.Context, current *cluster.Timelines, atLeast
 
 // PutStatus publishes how far the primary has written.
 func (l *Lease) PutStatus(ctx context.Context, p cluster.Positions) error {
-	return l.putJSON(ctx, keyStatus, p)
+	value, err := encodeStatus(&p)
+	if err != nil {
+		return err
+	}
+	l.session.store.memo.learn(value, &p)
+	return l.put(ctx, keyStatus, value)
 }
 
 // PutHistory publishes the promotions.
@@ -76,13 +81,25 @@ func (l *Lease) PutHistory(ctx context.Context, h cluster.History) error {
 	return l.put(ctx, keyHistory, value)
 }
 
-// PutSync publishes the synchronous standbys.
-func (l *Lease) PutSync(ctx context.Context, s cluster.Sync) error {
-	value, err := encodeSync(s)
+// PutDurability records the rules that commits are acknowledged under from now on,
+// and shows them in the key `sync`, in one transaction. Without rules both are
+// removed.
+func (l *Lease) PutDurability(ctx context.Context, d cluster.Durability) error {
+	record, shown := l.key(keyDurability), l.key(keySync)
+	if len(d.Rules) == 0 {
+		_, err := l.underTerm(ctx, l.Term(), "delete the record of rules", nil, Delete(record), Delete(shown))
+		return err
+	}
+	value, err := compact(d)
 	if err != nil {
 		return err
 	}
-	return l.put(ctx, keySync, value)
+	sync, err := encodeSync(d.Sync(l.session.name))
+	if err != nil {
+		return err
+	}
+	_, err = l.underTerm(ctx, l.Term(), "put the record of rules", nil, Put(record, value, 0), Put(shown, sync, 0))
+	return err
 }
 
 // PutFailsafe publishes the members' API URLs by name.

@@ -25,6 +25,7 @@ const (
 	keySwitchover    = "pgkeeper/switchover"
 	keyPausedPrimary = "pgkeeper/paused_primary"
 	keyPeerKey       = "pgkeeper/peer_key"
+	keyDurability    = "pgkeeper/durability"
 	keyRequests      = "pgkeeper/requests/"
 	keyResults       = "pgkeeper/results/"
 )

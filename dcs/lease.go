@@ -54,10 +54,7 @@ func (l *Lease) Renew(ctx context.Context, ttl time.Duration) error {
 		return fmt.Errorf("renew: %w", err)
 	}
 	term, _, _ := l.state()
-	value, err := compact(cluster.Beat{TTL: ttl.Milliseconds(), Term: term})
-	if err != nil {
-		return err
-	}
+	value := l.session.store.beat(cluster.Beat{TTL: ttl.Milliseconds(), Term: term})
 	// guard: renew_txn — SAFETY 2: a keepalive may be answered by an etcd
 	// leader that lost its cluster long ago; only a commit proves the lease.
 	rev, err := l.underTerm(Repeatable(ctx), term, "renew", nil, Put(l.key(keyBeat), value, 0))
@@ -68,6 +65,13 @@ func (l *Lease) Renew(ctx context.Context, ttl time.Duration) error {
 	defer l.mu.Unlock()
 	l.beatRev, l.ttl = max(l.beatRev, rev), ttl
 	return nil
+}
+
+// beat is the value of a beat.
+func (s *Store) beat(b cluster.Beat) []byte {
+	value := encodeBeat(&b)
+	s.memo.learn(value, &b)
+	return value
 }
 
 func (l *Lease) key(name string) string { return l.session.store.key(name) }
@@ -154,10 +158,7 @@ func (l *Lease) Release(ctx context.Context, r cluster.Release) error {
 func (l *Lease) Settle(ctx context.Context) (held bool, err error) {
 	s := l.session
 	term, _, ttl := l.state()
-	value, err := compact(cluster.Beat{TTL: ttl.Milliseconds(), Term: term})
-	if err != nil {
-		return false, err
-	}
+	value := s.store.beat(cluster.Beat{TTL: ttl.Milliseconds(), Term: term})
 	rev, err := l.underTerm(ctx, term, "settle", nil,
 		Put(l.key(keyLeader), []byte(s.name), s.lease), Put(l.key(keyBeat), value, 0))
 	if errors.Is(err, ErrCompared) {

@@ -2,11 +2,12 @@ package dcs
 
 import "github.com/pgkeeper/pgkeeper/cluster"
 
-// Memo remembers what the values of member keys mean that were written in this
-// process, for stores that read them again, such as a simulator's: reading JSON is
-// most of what folding a change costs. It promises what decoding the value would
-// give. It is for one goroutine.
-type Memo struct{ members map[string]cluster.Member }
+// Memo remembers what values mean that were written in this process, for stores on
+// a KV that hands out the very bytes it was given, such as a simulator's: reading
+// JSON is most of what folding a change costs. It promises what decoding the value
+// would give, and knows a value by where it lies: nobody may change one that was
+// written. It is for one goroutine.
+type Memo struct{ means map[*byte]any }
 
 // mostRemembered bounds a Memo; a simulated cluster has a few hundred values alive.
 const mostRemembered = 1 << 12
@@ -17,23 +18,39 @@ func (s *Store) Remember(m *Memo) *Store {
 	return s
 }
 
-// learn notes what value means. Maps are left out: JSON reads their numbers back as
-// another type.
-func (m *Memo) learn(value []byte, means *cluster.Member) {
-	if m == nil || means.Tags != nil || means.ScheduledRestart != nil || means.PendingReason != nil {
+// learn notes what value, which was made of v, means. Maps of anything are left out:
+// JSON reads their numbers back as another type.
+func (m *Memo) learn(value []byte, v any) {
+	if m == nil || len(value) == 0 {
 		return
 	}
-	if m.members == nil || len(m.members) >= mostRemembered {
-		m.members = map[string]cluster.Member{}
+	switch v := v.(type) {
+	case *cluster.Member:
+		if v.Tags != nil || v.ScheduledRestart != nil || v.PendingReason != nil {
+			return
+		}
+	case *cluster.Positions:
+		if v.Slots != nil && len(v.Slots) == 0 || v.Retain != nil && len(v.Retain) == 0 {
+			return
+		}
+	case *cluster.Beat:
+	default:
+		return
 	}
-	m.members[string(value)] = *means
+	if m.means == nil || len(m.means) >= mostRemembered {
+		m.means = map[*byte]any{}
+	}
+	m.means[&value[0]] = v
 }
 
-// member is what was learnt of value.
-func (m *Memo) member(value []byte) (cluster.Member, bool) {
-	if m == nil {
-		return cluster.Member{}, false
+// recall gives a copy of what was learnt of value.
+func recall[T any](m *Memo, value []byte) (means T, known bool) {
+	if m == nil || len(value) == 0 {
+		return means, false
 	}
-	means, known := m.members[string(value)]
+	v, known := m.means[&value[0]].(*T)
+	if known {
+		means = *v
+	}
 	return means, known
 }

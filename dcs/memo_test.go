@@ -14,7 +14,7 @@ func TestAMemoGivesWhatDecodingWouldGive(t *testing.T) {
 		Name: "pg1", ConnURL: "postgres://pg1:5432/postgres", APIURL: "http://pg1:8008/patroni", State: cluster.StateRunning, Role: cluster.RolePrimary,
 		Version: "4", CheckpointAfterPromote: new(bool), PendingRestart: true, XlogLocation: 7, ReceiveLSN: 8, ReplayLSN: 9,
 		ReplicationState: "streaming", Timeline: 3, Pause: true,
-		Keeper: &cluster.MemberKeeper{Version: "v", Node: "n", Vacancy: 4, Position: &cluster.Position{Timeline: 3, LSN: 9}, Switchover: "s", Reason: "leading", Progress: "43%"},
+		Keeper: &cluster.MemberKeeper{Version: "v", Node: "n", Promised: 3, Vacancy: 4, Position: &cluster.Position{Timeline: 3, LSN: 9}, Switchover: "s", Reason: "leading", Progress: "43%"},
 	}
 	tagged := full
 	tagged.Tags = cluster.Tags{"failover_priority": 2}
@@ -25,11 +25,11 @@ func TestAMemoGivesWhatDecodingWouldGive(t *testing.T) {
 		}
 		memo := &Memo{}
 		memo.learn(value, &m)
-		if _, known := memo.member(value); known != (m.Tags == nil) {
+		if _, known := recall[cluster.Member](memo, value); known != (m.Tags == nil) {
 			t.Errorf("known %t: %s", known, value)
 		}
 		put := Change{Pair: Pair{Key: "/service/x/members/pg1", Value: value, Lease: 5, ModRevision: 6}}
-		with, without := folder{base: "/service/x", memo: memo}, folder{base: "/service/x"}
+		with, without := folder{prefix: "/service/x/", memo: memo}, folder{prefix: "/service/x/"}
 		with.fold(put)
 		without.fold(put)
 		if diff := cmp.Diff(without.view, with.view); diff != "" {
@@ -48,7 +48,7 @@ func TestAMemoIsBounded(t *testing.T) {
 		}
 		memo.learn(value, &m)
 	}
-	if got := len(memo.members); got > mostRemembered {
+	if got := len(memo.means); got > mostRemembered {
 		t.Errorf("%d values are remembered", got)
 	}
 }

@@ -43,13 +43,13 @@ func (s *Session) Close(ctx context.Context) error {
 	return nil
 }
 
-// PutMember writes the member key on the session's lease.
-func (s *Session) PutMember(ctx context.Context, m cluster.Member) error {
-	value, err := compact(m)
+// PutMember writes the member key on the session's lease. Nobody changes m any more.
+func (s *Session) PutMember(ctx context.Context, m *cluster.Member) error {
+	value, err := encodeMember(m)
 	if err != nil {
 		return err
 	}
-	s.store.memo.learn(value, &m)
+	s.store.memo.learn(value, m)
 	_, err = s.store.txn(ctx, "put the member key", nil, Put(s.store.key(keyMembers+s.name), value, s.lease))
 	return err
 }

@@ -38,13 +38,14 @@ func (s *Store) Load(ctx context.Context) (cluster.View, error) {
 	if err != nil {
 		return cluster.View{}, fmt.Errorf("load %s: %w", s.base, err)
 	}
-	f := folder{base: s.base, memo: s.memo, view: cluster.View{ClusterID: snap.ClusterID, Revision: snap.Revision}}
+	f := s.folding(cluster.View{ClusterID: snap.ClusterID, Revision: snap.Revision})
 	own(&f.view.Members, &f.membersOwned)
 	// The legacy key sorts before `status`, which then wins.
 	slices.SortFunc(snap.Pairs, func(a, b Pair) int { return strings.Compare(a.Key, b.Key) })
 	for _, p := range snap.Pairs {
 		f.fold(Change{Pair: p})
 	}
+	f.view.News = snap.Revision
 	return f.view, nil
 }
 
@@ -103,12 +104,32 @@ func endWatch(ctx context.Context, out chan<- Update, err error) {
 // Fold gives the view after e; view itself is not changed. It is what Watch
 // does with every event, for a driver that pulls events itself.
 func (s *Store) Fold(view cluster.View, e WatchEvent) cluster.View {
-	f := folder{base: s.base, memo: s.memo, view: view}
-	for _, c := range e.Changes {
-		f.fold(c)
-	}
-	f.view.Revision = max(view.Revision, e.Revision)
+	f := s.folding(view)
+	f.apply(e)
 	return f.view
+}
+
+// Folding follows the store in one view, for a driver to whom few of the views in
+// between matter: what nobody was shown is changed in place.
+type Folding struct{ f folder }
+
+// Folding begins with view, which is not changed.
+func (s *Store) Folding(view cluster.View) *Folding { return &Folding{s.folding(view)} }
+
+func (s *Store) folding(view cluster.View) folder {
+	return folder{prefix: s.base + "/", memo: s.memo, view: view}
+}
+
+// Apply folds e.
+func (f *Folding) Apply(e WatchEvent) { f.f.apply(e) }
+
+// Peek is the view as it is now, until the next Apply.
+func (f *Folding) Peek() *cluster.View { return &f.f.view }
+
+// View is the view as it is now; it stays so.
+func (f *Folding) View() cluster.View {
+	f.f.membersOwned, f.f.resultsOwned, f.f.requestsOwned, f.f.problemsOwned = false, false, false, false
+	return f.f.view
 }
 
 // Open grants the member lease of name, of ttl rounded up to whole seconds. When

@@ -13,23 +13,68 @@ import (
 // folder makes the next view out of an older one. Views are immutable: it
 // changes a copy, and copies each map and slice before its first change.
 type folder struct {
-	base string
-	memo *Memo
-	view cluster.View
+	prefix string // of every key
+	memo   *Memo
+	view   cluster.View
+
+	news bool // more than positions and the beat has changed
 
 	membersOwned, resultsOwned, requestsOwned, problemsOwned bool
 }
 
+// apply folds one event.
+func (f *folder) apply(e WatchEvent) {
+	f.news = false
+	for _, c := range e.Changes {
+		f.fold(c)
+	}
+	f.view.Revision = max(f.view.Revision, e.Revision)
+	if f.news {
+		f.view.News = f.view.Revision
+	}
+}
+
 // fold applies one change.
 func (f *folder) fold(c Change) {
-	key, ok := strings.CutPrefix(c.Key, f.base+"/")
+	key, ok := strings.CutPrefix(c.Key, f.prefix)
 	if !ok {
 		return
 	}
 	f.clearProblem(key)
-	if err := f.set(key, c); err != nil {
+	name, isMember := strings.CutPrefix(key, keyMembers)
+	var member cluster.Member
+	known := false
+	if isMember {
+		member, known = f.view.Members[name]
+	}
+	status, beat := f.view.Status, f.view.Beat
+	err := f.set(key, c)
+	if err != nil {
 		f.problem(key, err)
 	}
+	switch {
+	case err != nil, c.Deleted:
+		f.news = true
+	case isMember:
+		now := f.view.Members[name]
+		f.news = f.news || !known || member.LeaseID != now.LeaseID || !now.OnlyMoved(&member)
+	case key == keyStatus:
+		f.news = f.news || !onlyMoved(status, f.view.Status)
+	case key == keyBeat:
+		f.news = f.news || !goesOn(beat, f.view.Beat, f.view.Leader)
+	default:
+		f.news = true
+	}
+}
+
+// onlyMoved reports whether what the primary publishes differs in positions only.
+func onlyMoved(old, now *cluster.Positions) bool {
+	return old != nil && now != nil && old.Timeline == now.Timeline && slices.Equal(old.Retain, now.Retain)
+}
+
+// goesOn reports whether a beat is one more of the holder that leads.
+func goesOn(old, now *cluster.Beat, leader *cluster.Leader) bool {
+	return old != nil && now != nil && leader != nil && now.Term == leader.Term && old.Term == now.Term && old.TTL == now.TTL
 }
 
 // set dispatches on the key; a deleted key gives its field's zero value.
@@ -57,7 +102,7 @@ func (f *folder) set(key string, c Change) error {
 			err = decodeInto(c.Value, &v.History, false)
 		}
 	case keyStatus:
-		v.Status, err = decoded(c, decodeStatus)
+		v.Status, err = decoded(c, f.decodeStatus)
 	case keyOptime:
 		err = f.setOptime(c)
 	case keyFailsafe:
@@ -76,7 +121,7 @@ func (f *folder) setKeeper(key string, c Change) (err error) {
 	v := &f.view
 	switch key {
 	case keyBeat:
-		v.Beat, err = decoded(c, decodeBeat)
+		v.Beat, err = decoded(c, f.decodeBeat)
 	case keyHolder:
 		v.Holder, err = decoded(c, decodeHolder)
 	case keyHandover:
@@ -85,6 +130,8 @@ func (f *folder) setKeeper(key string, c Change) (err error) {
 		v.Release, err = decoded(c, decodeRelease)
 	case keyTimelines:
 		v.Timelines, err = decoded(c, decodeTimelines)
+	case keyDurability:
+		v.Durability, err = decoded(c, decodeDurability)
 	case keySwitchover:
 		v.Switchover, err = decoded(c, decodeSwitchover)
 	case keyPeerKey:
@@ -124,7 +171,7 @@ func (f *folder) setMember(name string, c Change) (err error) {
 		delete(f.view.Members, name)
 		return nil
 	}
-	m, known := f.memo.member(c.Value)
+	m, known := recall[cluster.Member](f.memo, c.Value)
 	if !known {
 		m, err = decodeMember(c.Value)
 	}
@@ -212,6 +259,9 @@ func own[V any](m *map[string]V, owned *bool) {
 func problemPrefix(key string) string { return fmt.Sprintf("key %q: ", key) }
 
 func (f *folder) clearProblem(key string) {
+	if len(f.view.Problems) == 0 { // as in nearly every view
+		return
+	}
 	about := func(line string) bool { return strings.HasPrefix(line, problemPrefix(key)) }
 	if slices.ContainsFunc(f.view.Problems, about) {
 		f.ownProblems()

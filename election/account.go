@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -57,7 +58,7 @@ func verdict(o *Observation, d Decision, e cluster.Explanation) string {
 			return fmt.Sprintf("waiting: it is its turn, and etcd must answer its call for the lease; etcd was last seen %s ago", lasting(o.Now.Sub(o.View.At)))
 		}
 	}
-	return inWords(e.Why, d.Detail)
+	return inWords(e.Why, cmp.Or(d.Detail, o.Job.Progress))
 }
 
 // unlessStore warns of a store that cannot be relied on.
@@ -242,7 +243,7 @@ func jobInWords(o *Observation) string {
 	j := o.Job
 	switch {
 	case j.Kind != JobNone:
-		return fmt.Sprintf("%s, for %s", j.Kind, lasting(o.Now.Sub(j.Since)))
+		return strings.TrimSuffix(fmt.Sprintf("%s, for %s: %s", j.Kind, lasting(o.Now.Sub(j.Since)), j.Progress), ": ")
 	case j.LastErr != "":
 		return fmt.Sprintf("%s failed %s ago (%d in a row): %s", j.Last, lasting(o.Now.Sub(j.LastEnded)), j.Failures, j.LastErr)
 	}

@@ -251,7 +251,7 @@ type rule struct {
 // allRules is every table, for the tests about all of them.
 func allRules() []rule {
 	return slices.Concat(decideRules(), fenceRules(), pauseRules(), bootstrapRules(), holderRules(),
-		raceRules(), followRules(), switchoverRules(), requestRules())
+		raceRules(), followRules(), switchoverRules(), requestRules(), synchronousRules())
 }
 
 func check(t *testing.T, rules []rule) {
@@ -307,4 +307,21 @@ func stays(t *testing.T, d Decision) {
 
 func slots(has ...cluster.Slot) change {
 	return node(func(n *cluster.NodeState) { n.Slots = has })
+}
+
+// says checks what the member key must tell.
+func says(want Say) func(*testing.T, Decision) {
+	return func(t *testing.T, d Decision) {
+		t.Helper()
+		if diff := cmp.Diff(want, d.Say); diff != "" {
+			t.Errorf("says (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// reservedAt has the store reserve a number for the term held.
+func reservedAt(number cluster.Timeline) change {
+	return view(func(v *cluster.View) {
+		v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: 50}, {Timeline: number, Term: term}}, ModRevision: 120}
+	})
 }

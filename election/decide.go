@@ -131,6 +131,9 @@ func withRenewal(o *Observation, d Decision) Decision {
 		d.wakeAt(leaseDeadline(o)) // a renewal that hangs must not let it pass unseen
 	}
 	due := max(o.Lease.Renewed.Add(o.Settings.RenewEvery()), o.Lease.Tried.Add(o.Settings.RenewEvery()/4))
+	if needsDeadline(o) { // a new guard: nothing may write under it before it has one
+		due = o.Lease.Tried.Add(retryPause)
+	}
 	switch {
 	case o.Now < due:
 		d.wakeAt(due)
@@ -141,6 +144,11 @@ func withRenewal(o *Observation, d Decision) Decision {
 		d.Actions = append([]Action{Renew{}}, d.Actions...)
 	}
 	return d
+}
+
+// needsDeadline: the guard was replaced, and has no deadline for the term held.
+func needsDeadline(o *Observation) bool {
+	return o.Lease.Term != 0 && o.Guard.Connected && o.Guard.Deadline.Never() && !DeadlineLifted(o)
 }
 
 // freshLook: the server was seen within half a renewal interval.

@@ -34,7 +34,7 @@ func decideRules() []rule {
 		{name: "renewals go on while a job runs",
 			given: primary(renewDue, running(JobRestart)), reason: reasonOfJob(JobRestart), do: acts(Renew{})},
 		{name: "a call that gives the lease away is not mixed with a renewal",
-			given: cold("a", leased, stop, renewDue), reason: ReasonReleasing, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn}})},
+			given: cold("a", leased, stop, renewDue), reason: ReasonReleasing, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, Clean: true})},
 		{name: "a call on the leader key that failed is not repeated at once",
 			given:  vacant(lsn, reports("c", lsn), func(o *Observation) { o.Lease.FailedAt = ago(10 * time.Millisecond) }),
 			reason: ReasonAcquiring, also: wakes(now.Add(40 * time.Millisecond))},

@@ -96,7 +96,11 @@ type (
 	// Settle finds out what became of a hand-over or release.
 	Settle struct{}
 	// Release gives the leader key up; the server is proved stopped.
-	Release struct{ Position cluster.Position }
+	// Clean: the position is the end of a clean shutdown.
+	Release struct {
+		Position cluster.Position
+		Clean    bool
+	}
 	// HandOver gives the leader key to another member, on its lease.
 	HandOver struct {
 		To       string
@@ -154,7 +158,11 @@ type (
 	// proves that none is left.
 	Fence struct{}
 	// Promote promotes the standby onto the reserved timeline.
-	Promote struct{ Timeline cluster.Timeline }
+	// Names are the synchronous standbys in force before that.
+	Promote struct {
+		Timeline cluster.Timeline
+		Names    string
+	}
 	// Rejoin finds out how this node's data relates to the source's, rewinds or
 	// clones if it must, and follows.
 	Rejoin struct{ Source Upstream }
@@ -179,6 +187,15 @@ type (
 	Checkpoint struct{ For string }
 	// Reload reloads the configuration.
 	Reload struct{}
+	// SetSync has the running server go by the names, empty for the configured ones,
+	// and proves that every walsender does.
+	SetSync struct{ Names string }
+	// Promise ends this standby's WAL receiver, and keeps durably that it will take
+	// no WAL of Term, or of any before it, again.
+	Promise struct{ Term cluster.Term }
+	// PutDurability records the rules that commits are acknowledged under; without
+	// rules it removes the record.
+	PutDurability struct{ Record cluster.Durability }
 )
 
 func (ClaimInitialize) action()   {}
@@ -217,3 +234,6 @@ func (Follow) action()            {}
 func (EnsureSlots) action()       {}
 func (Checkpoint) action()        {}
 func (Reload) action()            {}
+func (SetSync) action()           {}
+func (Promise) action()           {}
+func (PutDurability) action()     {}

@@ -115,7 +115,7 @@ func lostBootstrap(o *Observation) bool {
 // may not be kept. The worker stops the server itself, long before the lease
 // ends.
 func frozenGuard(o *Observation) (Decision, bool) {
-	if !o.Guard.Frozen || o.Settings.Pause { // S6
+	if !o.Guard.Frozen || o.Settings.Pause || o.View.At.Never() && o.Self.Paused { // S6
 		return Decision{}, false
 	}
 	d := wait(ReasonGuardFrozen, "the guard misses its heartbeats")
@@ -437,7 +437,7 @@ func paused(o *Observation) (Decision, bool) {
 			return d, true
 		}
 	case o.Lease.Term != 0 && o.Node.Value.Mode == cluster.ModeStopped && !o.Guard.Running: // guard: paused_release_after_stop — SAFETY 2, Release
-		return do(ReasonPausedNoPrimary, Release{Position: o.Node.Value.Position()}), true
+		return do(ReasonPausedNoPrimary, releaseOf(&o.Node.Value)), true
 	}
 	return wait(ReasonPaused, "resume the cluster to have pgkeeper act"), true
 }

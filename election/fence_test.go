@@ -249,7 +249,7 @@ func fenceRules() []rule {
 			given:  primary(stop, view(func(v *cluster.View) { delete(v.Members, "b"); delete(v.Members, "c") })),
 			reason: ReasonStoppingAgent, do: acts(StopServer{Mode: StopFast})},
 		{name: "a stopped holder gives its lease back and then exits",
-			given: cold("a", leased, stop), reason: ReasonReleasing, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn}}), also: stays},
+			given: cold("a", leased, stop), reason: ReasonReleasing, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, Clean: true}), also: stays},
 		{name: "a holder that was about to promote stops instead",
 			given: standby(lsn, leased, stop), reason: ReasonStoppingAgent, do: acts(StopServer{Mode: StopFast})},
 	}
@@ -288,7 +288,7 @@ func pauseRules() []rule {
 			given: primary(inPause, mark("a"), noTerm), reason: ReasonInheriting, do: acts(Inherit{Term: term, LeaseID: 1000 + 'a'})},
 		{name: "a holder whose server was stopped in pause gives its lease back",
 			given:  cold("a", leased, inPause, mark("a")),
-			reason: ReasonPausedNoPrimary, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn}})},
+			reason: ReasonPausedNoPrimary, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, Clean: true})},
 		{name: "a holder gives nothing back while its guard has the server",
 			given: cold("a", leased, inPause, mark("a"), func(o *Observation) { o.Guard.Running = true }), reason: ReasonPaused},
 		{name: "a restart that an operator asked for in pause is no reason to give the lease back",

@@ -10,6 +10,9 @@ import (
 // following: another member leads. This one streams from it, or is brought to
 // where it can.
 func following(o *Observation) Decision {
+	if promisedAway(o) {
+		return wait(ReasonPromisedAway, fmt.Sprintf("%s leads under term %d, of which this member has promised to take no WAL: it must put its key again", o.View.Value.Leader.Name, o.View.Value.Leader.Term))
+	}
 	switch node := &o.Node.Value; node.Mode {
 	case cluster.ModeStandby:
 		return streaming(o)

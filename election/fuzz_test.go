@@ -205,10 +205,35 @@ func holdsOn(t *testing.T, data []byte) cluster.Reason {
 			t.Fatalf("two decisions on one observation:\n%+v\n%+v", d, e)
 		}
 	}
+	beats(t, &o, d)
 	for _, broken := range violations(&o, d) {
 		t.Fatalf("%s\ndecision %+v\nobservation %+v", broken, d, o)
 	}
 	return d.Reason
+}
+
+// beats: while its holder leads, another beat changes no decision, but for the time
+// until which it stands. The loop rests on that: it decides nothing when it sees one.
+func beats(t *testing.T, o *Observation, d Decision) {
+	t.Helper()
+	v := &o.View.Value
+	if !o.View.Good() || o.Refused || v.Beat == nil || v.Leader == nil || v.Beat.Term != v.Leader.Term || !o.Vacancy.Never() || Vacant(o) ||
+		v.Switchover != nil || !v.Failover.Empty() || o.Beat.Revision != v.Beat.ModRevision ||
+		v.Revision < int64(max(v.Leader.Term, o.Lease.Term)) { // a view that shows more than beats comes first
+		return
+	}
+	later := *o
+	beat := *v.Beat
+	beat.ModRevision += 1000
+	later.View.Value.Beat, later.View.At, later.View.Value.Revision = &beat, o.Now, v.Revision+1000
+	later.Beat = Sighting{Revision: beat.ModRevision, At: o.Now}
+	e := Decide(&later)
+	if !e.Wake.Never() && (d.Wake.Never() || e.Wake < d.Wake) {
+		t.Fatalf("another beat has the loop wake sooner:\n%+v\n%+v\nobservation %+v", d, e, o)
+	}
+	if e.Wake = d.Wake; !reflect.DeepEqual(d, e) {
+		t.Fatalf("another beat changes the decision:\n%+v\n%+v\nobservation %+v", d, e, o)
+	}
 }
 
 // violations names what no decision may do.

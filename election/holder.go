@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -38,7 +39,11 @@ func promoting(o *Observation) Decision {
 	if timeline <= o.Node.Value.Timeline { // guard: timeline_reserved — SAFETY 5
 		return do(ReasonReserving, Reserve{Above: highestTimeline(o)})
 	}
-	d := job(o, ReasonPromoting, Promote{Timeline: timeline})
+	names, first := ruleBeforePromotion(o)
+	if first != nil {
+		return do(ReasonRecordingRule, first)
+	}
+	d := job(o, ReasonPromoting, Promote{Timeline: timeline, Names: names})
 	d.FastLook = true
 	return d
 }
@@ -79,7 +84,7 @@ func holderStopped(o *Observation) Decision {
 	if sw := o.View.Value.Switchover; sw != nil && sw.From == o.Self.Name && sw.Phase == cluster.SwitchoverStopping {
 		return handOverStopped(o, *sw)
 	}
-	release := do(ReasonReleasing, Release{Position: node.Position()})
+	release := do(ReasonReleasing, releaseOf(node))
 	switch {
 	case o.Guard.Running || !o.Node.Good(): // guard: release_after_stop — SAFETY 2, Release
 		return wait(ReasonHolderWaits, "the guard still has the server")
@@ -106,9 +111,20 @@ func holderStopped(o *Observation) Decision {
 	case node.Control.StandbySignal:
 		return job(o, ReasonStartToPromote, StartServer{})
 	}
+	if needsDeadline(o) { // it would refuse to start a server that may write
+		return wait(ReasonHolderWaits, "the guard was replaced and gets its deadline with the next renewal")
+	}
 	// Still the same tenure: nobody else can have led in between, so the old
 	// primary may recover and write on, on its own timeline (trap 8).
 	return job(o, ReasonRestartCrashed, StartServer{Writable: true})
+}
+
+// releaseOf says where the stopped server's log ends, as far as that is known.
+func releaseOf(node *cluster.NodeState) Release {
+	if end := node.Control.CheckpointEnd; node.Mode == cluster.ModeStopped && node.Control.State == cluster.ControlShutdown && end.Known() {
+		return Release{Position: cluster.Position{Timeline: node.Timeline, LSN: end}, Clean: true}
+	}
+	return Release{Position: node.Position()}
 }
 
 // othersCouldLead: some other member runs a server and may be promoted.
@@ -126,6 +142,11 @@ func leading(o *Observation) Decision {
 	if d, ok := switching(o); ok {
 		return d
 	}
+	if against := promisedAgainst(o); len(against) > 0 && o.Lease.Busy == "" && o.Now >= o.Lease.Tried.Add(retryPause) {
+		d := do(ReasonNewTerm, Settle{}) // puts the key again: its term is one that nobody has revoked
+		d.Detail = strings.Join(against, ", ") + " will take no WAL of this term"
+		return d
+	}
 	d := do(ReasonLeading, duties(o)...)
 	d.Detail = "term " + strconv.FormatInt(int64(o.Lease.Term), 10) + ", timeline " + strconv.FormatUint(uint64(o.Node.Value.Timeline), 10)
 	return d
@@ -138,6 +159,9 @@ func duties(o *Observation) []Action {
 	var actions []Action
 	if slots, ok := slotsToMend(o); ok {
 		actions = append(actions, slots)
+	}
+	if rule, ok := keepRule(o); ok && !o.Settings.Pause {
+		actions = append(actions, rule)
 	}
 	if !o.Self.Checkpointed && !o.Settings.Pause {
 		actions = append(actions, Checkpoint{})

@@ -10,11 +10,6 @@ import (
 )
 
 func holderRules() []rule {
-	reservedAt := func(number cluster.Timeline) change {
-		return view(func(v *cluster.View) {
-			v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: 50}, {Timeline: number, Term: term}}, ModRevision: 120}
-		})
-	}
 	alone := view(func(v *cluster.View) { delete(v.Members, "b"); delete(v.Members, "c") })
 	crashed := node(func(n *cluster.NodeState) { n.Control.State = cluster.ControlInProduction })
 	signal := node(func(n *cluster.NodeState) { n.Control.StandbySignal = true })
@@ -52,13 +47,16 @@ func holderRules() []rule {
 			given: standby(lsn, leased, reservedAt(4), failed(JobPromote, 3, time.Minute)), reason: ReasonPromotionFails, do: acts(StopServer{Mode: StopFast})},
 		{name: "the stop after failed promotions ends in a release, not in another try",
 			given:  cold("a", leased, signal, ended(JobStop, 0)),
-			reason: ReasonReleasing, do: acts(Release{Position: stopped})},
+			reason: ReasonReleasing, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, Clean: true})},
 		{name: "a promotion is tried on when nobody else could lead",
 			given: standby(lsn, leased, reservedAt(4), alone, failed(JobPromote, 3, time.Minute)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
 
 		// holderStopped
 		{name: "a crashed primary is started again under the same term",
 			given: cold("a", leased, crashed), reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
+		{name: "under a guard that was replaced it is started once that has a deadline, which a renewal brings at once",
+			given:  cold("a", leased, crashed, func(o *Observation) { o.Guard.Deadline = 0 }),
+			reason: ReasonHolderWaits, do: acts(Renew{})},
 		{name: "a crashed primary goes to another member at once when primary_start_timeout is 0",
 			given:  cold("a", leased, crashed, func(o *Observation) { o.Settings.PrimaryStartTimeout = 0 }),
 			reason: ReasonReleasing, do: acts(Release{Position: stopped})},
@@ -78,7 +76,7 @@ func holderRules() []rule {
 		{name: "a server that does not start is tried again while nobody else could lead",
 			given: cold("a", leased, alone, failed(JobStart, 5, time.Minute)), reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
 		{name: "a server that does not start costs the lease when somebody else could lead",
-			given: cold("a", leased, failed(JobStart, 3, time.Minute)), reason: ReasonReleasing, do: acts(Release{Position: stopped})},
+			given: cold("a", leased, failed(JobStart, 3, time.Minute)), reason: ReasonReleasing, do: acts(Release{Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, Clean: true})},
 		{name: "nofailover members are nobody to leave the lease to",
 			given: cold("a", leased, failed(JobStart, 3, time.Minute),
 				who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} }),

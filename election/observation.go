@@ -29,6 +29,8 @@ type Observation struct {
 	Vacancy cluster.Instant
 	Job     Job
 	Wish    Wish
+	// Sync is what is known of the rule this server's commits wait under.
+	Sync Sync
 	// Phase is the running switchover as this process watched it.
 	Phase PhaseSeen
 	// RetainedSlots are the slots of members that have left; ExpiredSlots those
@@ -59,6 +61,11 @@ type Self struct {
 	// HandedOver is the mod_revision of the hand-over that this tenure began
 	// with, although its term has changed since; 0 when it began another way.
 	HandedOver int64
+	// Paused: a worker before this one, or this one, has told the guard of a pause and
+	// not of its end.
+	Paused bool
+	// Promised is the newest term this member will take no WAL from, durably.
+	Promised cluster.Term
 	// Checkpointed: a checkpoint was completed since this node was promoted.
 	Checkpointed bool
 }
@@ -108,6 +115,22 @@ type Lease struct {
 	FailedAt cluster.Instant
 }
 
+// Sync is the rule in force at a server that may write.
+type Sync struct {
+	// Instance is the guard's server for which Names was proved to be in force, at
+	// every walsender; empty when nothing is proved.
+	Instance string
+	Names    string
+	// Begun are the names that the server was told last; they may be in force.
+	Begun string
+	// From is a position read after that: what was written before it may have been
+	// acknowledged under an older rule.
+	From cluster.LSN
+	// Recovered: this server was started to write, and what its recovery made visible
+	// may be on no standby. Confirmed: it is, on as many as the rule asks for.
+	Recovered, Confirmed bool
+}
+
 // Sighting is when this process last saw a value change, on its own clock.
 type Sighting struct {
 	Revision int64
@@ -143,6 +166,8 @@ type Job struct {
 	Since cluster.Instant
 	// Mode is what the server was when it began.
 	Mode cluster.Mode
+	// Progress is how far it is, in words.
+	Progress string
 	// Last is the job that ended last, LastErr its failure (empty for none).
 	Last      JobKind
 	LastErr   string

@@ -102,11 +102,11 @@ func upstreamOf(m cluster.Member) (Upstream, bool) {
 // tag names while that one runs, else the leader.
 func upstream(o *Observation) (Upstream, bool) {
 	v := &o.View.Value
-	if m, ok := namedUpstream(v, o.Self.Name, o.Self.Tags); ok {
+	if m, ok := namedUpstream(v, o.Self.Name, o.Self.Tags); ok && !promisedAway(o) {
 		return upstreamOf(m)
 	}
 	leader, ok := v.LeaderMember()
-	if !ok || leader.Name == o.Self.Name {
+	if !ok || leader.Name == o.Self.Name || promisedAway(o) {
 		return Upstream{}, false
 	}
 	return upstreamOf(leader)

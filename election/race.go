@@ -70,11 +70,14 @@ func race(o *Observation) Decision {
 		return wait(ReasonWaitingForData, "no leader to clone from")
 	case node.Mode != cluster.ModeStandby:
 		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
-	case o.Self.Tags.NoFailover(): // guard: nofailover
+	case o.Self.Tags.NoFailover() && len(v.Durability.Asking()) == 0: // guard: nofailover
 		return wait(ReasonNoFailover, "tagged nofailover")
 	case o.Node.At < o.Vacancy:
 		d := wait(ReasonLooking, "")
 		d.Look = true
+		return d
+	}
+	if d, ok := revoke(o); ok {
 		return d
 	}
 	return compete(o)
@@ -91,6 +94,9 @@ func compete(o *Observation) Decision {
 	mine := ownReport(o)
 	say := Say{Vacancy: vacancy(o), Position: &mine.position}
 	d := standing(o, mine)
+	if o.Self.Tags.NoFailover() { // a copy that others must know of, and no candidate
+		d = wait(ReasonNoFailover, "tagged nofailover; its position is reported")
+	}
 	d.Say = say
 	return d
 }
@@ -108,7 +114,8 @@ func standing(o *Observation, mine report) Decision {
 	if d, ok := named(o, mine); ok {
 		return d
 	}
-	if d, unfit := unfit(o, mine); unfit {
+	record := o.View.Value.Durability
+	if d, unfit := unfit(o, mine); unfit && record.Lax() { // otherwise positions are proved, and nothing is estimated
 		return d
 	}
 	until := waitUntil(o)
@@ -117,7 +124,10 @@ func standing(o *Observation, mine report) Decision {
 		d.wakeAt(until)
 		return d
 	}
-	began := max(until, o.Vacancy)
+	if len(record.Asking()) > 0 {
+		return elect(o, mine)
+	}
+	began := raceBegan(o)
 	best, missing, coming := field(o, mine)
 	switch {
 	case olderTimeline(o, mine) && o.Now < began.Add(o.Settings.TTL): // guard: old_timeline_goes_last — trap 6
@@ -179,13 +189,16 @@ func named(o *Observation, mine report) (Decision, bool) {
 	}
 	until := waitUntil(o)
 	if f.Member == o.Self.Name {
-		if d, bad := unfit(o, mine); bad && f.Leader != "" { // guard: switchover_candidate_fit
+		if d, bad := unfit(o, mine); bad && f.Leader != "" && o.View.Value.Durability.Lax() { // guard: switchover_candidate_fit
 			return d, true
 		}
 		if o.Now < until {
 			d := wait(ReasonWaitingForLease, "named as candidate; the last holder may be alive")
 			d.wakeAt(until)
 			return d, true
+		}
+		if len(o.View.Value.Durability.Asking()) > 0 && !f.Force { // guard: named_keeps_commits — SAFETY 3
+			return elect(o, mine), true
 		}
 		return acquire(o, ReasonAcquiring), true
 	}
@@ -263,10 +276,10 @@ func field(o *Observation, mine report) (best report, missing, coming []string) 
 			coming = append(coming, name)
 			continue
 		}
-		if m.State != cluster.StateRunning || lastHolder(v, name) && !reported(o, m) {
+		if m.State != cluster.StateRunning || lastHolder(v, name) && !reported(o, &m) {
 			continue
 		}
-		if m.IsKeeper() && !reported(o, m) {
+		if m.IsKeeper() && !reported(o, &m) {
 			missing = append(missing, name)
 			continue
 		}
@@ -288,7 +301,7 @@ func lastHolder(v *cluster.View, name string) bool {
 	return v.HolderIs(name) || v.Holder != nil && v.Holder.Name == name
 }
 
-func reported(o *Observation, m cluster.Member) bool {
+func reported(o *Observation, m *cluster.Member) bool {
 	return m.Keeper != nil && m.Keeper.Vacancy == vacancy(o) && m.Keeper.Position != nil
 }
 

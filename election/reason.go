@@ -73,6 +73,13 @@ const (
 	ReasonAcquiring       cluster.Reason = "acquiring_lease"
 	ReasonStartToRace     cluster.Reason = "starting_standby_to_race"
 
+	// synchronous.go, revoke.go
+	ReasonRevoking      cluster.Reason = "promising_to_follow_no_more"
+	ReasonTooFewReports cluster.Reason = "too_few_promises"
+	ReasonPromisedAway  cluster.Reason = "leader_was_revoked"
+	ReasonNewTerm       cluster.Reason = "renewing_revoked_term"
+	ReasonRecordingRule cluster.Reason = "recording_rule_before_promotion"
+
 	// follow.go
 	ReasonFollowing       cluster.Reason = "following"
 	ReasonRepointing      cluster.Reason = "repointing"

@@ -232,7 +232,7 @@ func handOverStopped(o *Observation, sw cluster.Switchover) Decision {
 	case m.State != cluster.StateRunning: // guard: successor_runs — SAFETY 7
 		return abort(o, sw, sw.To+" died on the way")
 	case !m.IsKeeper(): // Patroni takes the freed key itself, led by the key failover
-		return do(ReasonReleasing, Release{Position: position})
+		return do(ReasonReleasing, Release{Position: position, Clean: true})
 	case confirmed(m, sw, position): // guard: successor_confirms — SAFETY 7
 		return do(ReasonHandingOver, HandOver{To: m.Name, LeaseID: m.LeaseID, ID: askedFor(o, sw), Position: position})
 	case phaseAge(o, sw) > confirmPatience+o.Settings.RetryTimeout:

@@ -34,24 +34,9 @@ type Client struct {
 	carry func(context.Context, request) (reply, error) // of a Model, which has no socket
 }
 
-// Dial connects a worker under a session number, which must be higher than that of
-// every worker before it; the one connected now is superseded.
-func Dial(ctx context.Context, socketPath string, session uint64, version string) (*Client, Status, error) {
-	c, err := connect(ctx, socketPath)
-	if err != nil {
-		return nil, Status{}, err
-	}
-	st, err := c.hello(ctx, session, version)
-	if err != nil {
-		_ = c.Close()
-		return nil, Status{}, err
-	}
-	return c, st, nil
-}
-
 // Peek asks for the status without becoming the worker.
 func Peek(ctx context.Context, socketPath string) (Status, error) {
-	c, err := connect(ctx, socketPath)
+	c, err := Connect(ctx, socketPath)
 	if err != nil {
 		return Status{}, err
 	}
@@ -59,7 +44,9 @@ func Peek(ctx context.Context, socketPath string) (Status, error) {
 	return c.Status(ctx)
 }
 
-func connect(ctx context.Context, socketPath string) (*Client, error) {
+// Connect reaches the guard's process, which need not answer: PeerPID is known, and
+// nothing else works before Hello.
+func Connect(ctx context.Context, socketPath string) (*Client, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socketPath)
 	if err != nil {
@@ -86,7 +73,9 @@ func newClient(conn net.Conn) *Client {
 	return c
 }
 
-func (c *Client) hello(ctx context.Context, session uint64, version string) (Status, error) {
+// Hello makes this connection the worker's, under a session number, which must be
+// higher than that of every worker before it; the one connected now is superseded.
+func (c *Client) Hello(ctx context.Context, session uint64, version string) (Status, error) {
 	c.session = session
 	r, err := c.call(ctx, request{Op: "hello", V: ProtocolVersion, WorkerPID: os.Getpid(), Version: version})
 	if err != nil {

@@ -53,7 +53,10 @@ func runGuard() {
 func runWorker() {
 	ctx := context.Background()
 	socket, data, diary := os.Args[1], os.Args[2], os.Args[3]
-	c, _, err := Dial(ctx, socket, 1, "test")
+	c, err := Connect(ctx, socket)
+	if err == nil {
+		_, err = c.Hello(ctx, 1, "test")
+	}
 	renew := func() error { return c.Deadline(ctx, 5, Now()+400*time.Millisecond, 300*time.Millisecond) }
 	if err == nil {
 		err = renew()

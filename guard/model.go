@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -109,7 +110,7 @@ func (m *Model) Connect(carry Carrier, event func(Event), hangUp func()) *Client
 
 // Hello makes the client the guard's worker, under a session number.
 func (m *Model) Hello(ctx context.Context, c *Client, session uint64) (Status, error) {
-	return c.hello(ctx, session, "model")
+	return c.Hello(ctx, session, "model")
 }
 
 // HangUp ends a client's connection, as closing it or the end of its process do.
@@ -129,11 +130,17 @@ func (c modelClock) Ticks() <-chan struct{} { return nil }
 type modelProcesses struct{ m Machine }
 
 func (p modelProcesses) Spawn(_ directory, r request) (int, error) { return p.m.Spawn(r.Writable) }
-func (p modelProcesses) Adopt(int, directory) error                { return nil }
 func (p modelProcesses) Signal(pid int, sig syscall.Signal) error  { return p.m.Signal(pid, sig) }
 func (p modelProcesses) Scan(directory) ([]int, error)             { return p.m.Scan(), nil }
 func (p modelProcesses) Kill(_ directory, pids []int)              { p.m.Kill(pids) }
 func (p modelProcesses) Changed() <-chan struct{}                  { return nil }
+
+func (p modelProcesses) Adopt(pid int, _ directory) error {
+	if !slices.Contains(p.m.Scan(), pid) {
+		return syscall.ESRCH
+	}
+	return nil
+}
 
 func (p modelProcesses) Reap() []ended {
 	var gone []ended

@@ -111,7 +111,10 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 
 func (n *node) worker(session uint64) *Client {
 	n.t.Helper()
-	c, _, err := Dial(n.t.Context(), n.socket, session, "test")
+	c, err := Connect(n.t.Context(), n.socket)
+	if err == nil {
+		_, err = c.Hello(n.t.Context(), session, "test")
+	}
 	noErr(n.t, err)
 	n.t.Cleanup(func() { _ = c.Close() })
 	return c

@@ -93,9 +93,9 @@ func TestAHigherSessionSupersedesAndALowerOneIsRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		old := w.worker(5)
 		observer := w.dial()
-		_, err := observer.hello(t.Context(), 5, "test")
+		_, err := observer.Hello(t.Context(), 5, "test")
 		wantErr(t, err, ErrStaleSession)
-		_, err = w.dial().hello(t.Context(), 4, "test")
+		_, err = w.dial().Hello(t.Context(), 4, "test")
 		wantErr(t, err, ErrStaleSession)
 		noErr(t, old.Err())
 
@@ -104,7 +104,7 @@ func TestAHigherSessionSupersedesAndALowerOneIsRefused(t *testing.T) {
 		}
 		wantErr(t, old.Err(), ErrSuperseded)
 		wantErr(t, old.Ping(t.Context()), ErrSuperseded)
-		_, err = w.dial().hello(t.Context(), 5, "test")
+		_, err = w.dial().Hello(t.Context(), 5, "test")
 		wantErr(t, err, ErrStaleSession)
 	})
 }

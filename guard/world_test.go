@@ -292,7 +292,7 @@ func (w *world) dial() *Client {
 func (w *world) worker(session uint64) *Client {
 	w.t.Helper()
 	c := w.dial()
-	if _, err := c.hello(w.t.Context(), session, "test"); err != nil {
+	if _, err := c.Hello(w.t.Context(), session, "test"); err != nil {
 		w.t.Fatalf("hello with session %d: %v", session, err)
 	}
 	return c

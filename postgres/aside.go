@@ -28,8 +28,9 @@ const (
 // it, so that the place is free and the last good copy lives on (S5). A WAL
 // directory and tablespaces elsewhere are renamed with it and its links follow.
 // Afterwards at most keep good copies of former moves stay, the newest, counting
-// this one when it is good; what was never complete is removed. keep less than 1
-// counts as 1. An absent or empty directory is no error and gives no path.
+// this one when it is good, and as many damaged ones; what was never complete is
+// removed. keep less than 1 counts as 1. An absent or empty directory is no error
+// and gives no path.
 func (s *Server) MoveAside(ctx context.Context, keep int) (newPath string, err error) {
 	lock, err := s.lockJob()
 	if err != nil {
@@ -96,7 +97,7 @@ func (s *Server) refuseRunning() error {
 
 // rename gives directory and linked parts their new names.
 func (s *Server) rename(ending string) (string, error) {
-	_, _, next := s.asides()
+	_, next := s.asides()
 	name := ".old-" + strconv.Itoa(next)
 	if stamp := s.stamp("20060102T150405Z"); stamp != "" {
 		name += "-" + stamp
@@ -138,10 +139,13 @@ type aside struct {
 	number int
 }
 
-// asides lists former copies, newest first, and the next number.
-func (s *Server) asides() (good, incomplete []aside, next int) {
-	found, _ := filepath.Glob(s.o.DataDir + ".old-*") // the pattern is well formed
-	for _, path := range found {
+// formerCopies are directories moved aside, by what they are worth, newest first.
+type formerCopies struct{ good, damaged, incomplete []aside }
+
+// asides lists former copies and the next number.
+func (s *Server) asides() (found formerCopies, next int) {
+	paths, _ := filepath.Glob(s.o.DataDir + ".old-*") // the pattern is well formed
+	for _, path := range paths {
 		rest := strings.TrimPrefix(path, s.o.DataDir+".old-")
 		digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
 		number, err := strconv.Atoi(digits)
@@ -151,22 +155,32 @@ func (s *Server) asides() (good, incomplete []aside, next int) {
 		next = max(next, number)
 		switch filepath.Ext(path) {
 		case asideIncomplete:
-			incomplete = append(incomplete, aside{path, number})
-		case asideDamaged: // kept until somebody looks at it
+			found.incomplete = append(found.incomplete, aside{path, number})
+		case asideDamaged:
+			found.damaged = append(found.damaged, aside{path, number})
 		default:
-			good = append(good, aside{path, number})
+			found.good = append(found.good, aside{path, number})
 		}
 	}
-	slices.SortFunc(good, func(a, b aside) int { return cmp.Compare(b.number, a.number) })
-	return good, incomplete, next + 1
+	newest := func(a, b aside) int { return cmp.Compare(b.number, a.number) }
+	slices.SortFunc(found.good, newest)
+	slices.SortFunc(found.damaged, newest)
+	return found, next + 1
 }
 
-// prune removes good copies beyond the newest keep, and all incomplete ones.
+// prune removes good copies beyond the newest keep, damaged ones likewise, and all
+// incomplete ones. Damaged ones are what a rewind left that was interrupted: one
+// after the other would fill the disk, and with it strand the node.
 func (s *Server) prune(keep int) error {
-	good, remove, _ := s.asides()
-	if len(good) > keep {
-		remove = append(remove, good[keep:]...)
+	found, _ := s.asides()
+	remove := found.incomplete
+	for _, list := range [][]aside{found.good, found.damaged} {
+		remove = append(remove, list[min(keep, len(list)):]...)
 	}
+	return s.removeAsides(remove)
+}
+
+func (s *Server) removeAsides(remove []aside) error {
 	for _, a := range remove {
 		old := &Server{o: Options{DataDir: a.path}, version: s.version}
 		for _, l := range old.links() {

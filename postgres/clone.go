@@ -23,7 +23,8 @@ var forbiddenBackup = []string{"pgdata", "D", "format", "F", "wal-method", "X", 
 // once a second. A clone that fails or is cancelled leaves nothing behind.
 //
 // WAL is streamed beside the copy through source.SlotName, which is made when it
-// is missing and stays: it keeps WAL until the new standby connects. The copy
+// is missing and stays: it keeps WAL until the new standby connects. With
+// source.Keeper it is made there. The copy
 // appears on the source as pgkeeper_clone_<name>, which is in no list of
 // synchronous standbys (SAFETY trap 21).
 func (s *Server) Clone(ctx context.Context, source Source, progress func(done, total int64)) error {
@@ -59,7 +60,7 @@ func (s *Server) cloneArgs(source Source) ([]string, error) {
 		"--no-manifest",
 		"--dbname=" + sourceConninfo(s.o.Replication, source.Host, cmp.Or(source.Port, "5432"), ""),
 	}
-	if source.SlotName != "" {
+	if source.SlotName != "" && source.Keeper == nil { // else pg_basebackup makes one for the time of the copy
 		args = append(args, "--slot="+source.SlotName)
 	}
 	return append(args, s.o.BasebackupArgs...), nil

@@ -52,7 +52,7 @@ func isUpstream(line string) bool {
 func (s *Server) checkedText(text string) string {
 	lines := strings.SplitAfter(text, "\n")
 	for i, line := range lines {
-		if strings.HasPrefix(line, "include ") {
+		if strings.HasPrefix(line, "include ") || strings.HasPrefix(line, "include_if_exists ") {
 			lines[i] = "\n"
 		}
 	}

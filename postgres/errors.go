@@ -43,6 +43,8 @@ var (
 	ErrDamaged = errors.New("data directory is damaged by an interrupted rewind")
 	// ErrMountPoint: the data directory is a mount point and cannot be renamed.
 	ErrMountPoint = errors.New("data directory is a mount point")
+	// ErrNoRoom: the disk has no room for a clone, even without what is there.
+	ErrNoRoom = errors.New("no room for a clone")
 	// ErrNotGenerated: postgresql.conf was not written by this package yet.
 	ErrNotGenerated = errors.New("postgresql.conf is not pgkeeper's")
 )

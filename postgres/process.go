@@ -28,6 +28,8 @@ type job struct {
 	files   []*os.File // descriptors 3, 4, ... of the child
 	// line gets every line the child writes to standard error.
 	line func(string)
+	// out, when given, gets every line of standard output, which is then not kept.
+	out func(string)
 }
 
 // killAfter is the grace between SIGTERM and SIGKILL of a cancelled child.
@@ -79,6 +81,9 @@ func (s *Server) execute(ctx context.Context, j job) (string, error) {
 	var stdout bytes.Buffer
 	stderr := &lines{each: j.line}
 	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	if j.out != nil {
+		cmd.Stdout = &lines{each: j.out}
+	}
 	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("start %s: %w", cmd.Path, err)
 	}

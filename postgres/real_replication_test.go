@@ -165,6 +165,50 @@ func TestPlaceholdersOfAnInterruptedPromotionDoNotKeepAStandbyFromStarting(t *te
 	b.promoteTo(6)
 }
 
+// What a standby leaves that was stopped while it streamed the first file of a new
+// timeline: that file, shorter than the old timeline's.
+func TestAFirstFileThatEndsBeforeItsTimelineBeginsDoesNotKeepAStandbyFromStarting(t *testing.T) {
+	a := primary(t, "a")
+	b, c := standby(t, "b", a), standby(t, "c", a)
+	a.sql("create table t as select generate_series(1, 10000) i")
+	b.waitStreaming(a)
+	c.waitStreaming(a)
+	a.stop(syscall.SIGKILL) // no checkpoint, behind which recovery would begin
+	b.stop(syscall.SIGINT)
+	c.promoteTo(2)
+	_, err := c.EnsureSlots(c.ctx(), []string{"b"}, SlotPolicy{})
+	c.must(err)
+	switched := c.look().TimelineHistory[0].Switch
+	file := segmentName(2, switched, 16<<20)
+	b.must(b.owner.do(func() error {
+		first, err := os.ReadFile(c.data("pg_wal", file))
+		if err != nil {
+			return err
+		}
+		history, err := os.ReadFile(c.data("pg_wal", historyName(2)))
+		if err != nil {
+			return err
+		}
+		const missing = 1 << 18 // before the switch
+		clear(first[uint64(switched)%(16<<20)-missing:])
+		return errors.Join(os.WriteFile(b.data("pg_wal", file), first, 0o600), os.WriteFile(b.data("pg_wal", historyName(2)), history, 0o600))
+	}))
+	b.config(b.upstream(c))
+	b.start(false)
+	b.waitStreaming(c)
+	// A whole one is left alone, and needed: its timeline's first records are in it.
+	c.sql("insert into t values (0)")
+	b.waitStreaming(c)
+	b.stop(syscall.SIGKILL)
+	before := b.read("pg_wal/" + file)
+	b.must(b.dropShortWAL())
+	if b.read("pg_wal/"+file) != before {
+		t.Error("a file that reaches its timeline was touched")
+	}
+	b.start(false)
+	b.waitStreaming(c)
+}
+
 func TestACrashedOldPrimaryIsRewoundAndKeepsItsConfiguration(t *testing.T) {
 	a := primary(t, "a")
 	b := standby(t, "b", a)
@@ -180,12 +224,12 @@ func TestACrashedOldPrimaryIsRewoundAndKeepsItsConfiguration(t *testing.T) {
 	_, err := b.EnsureSlots(b.ctx(), []string{"a"}, SlotPolicy{})
 	b.must(err)
 	conf := a.read(confName)
-	if _, err := a.Rewind(a.ctx(), a.source(b)); b.Version() < 160000 && !errors.Is(err, ErrSourceNotReady) {
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); b.Version() < 160000 && !errors.Is(err, ErrSourceNotReady) {
 		t.Errorf("before the source's checkpoint: %v", err)
 	}
 	b.must(b.Checkpoint(b.ctx()))
 	began := time.Now()
-	rewound, err := a.Rewind(a.ctx(), a.source(b))
+	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{})
 	a.must(err)
 	t.Logf("measured: rewind with crash recovery took %s", time.Since(began).Round(time.Millisecond))
 	if !rewound {
@@ -201,7 +245,7 @@ func TestACrashedOldPrimaryIsRewoundAndKeepsItsConfiguration(t *testing.T) {
 		t.Errorf("%s rows of the abandoned timeline survived", got)
 	}
 	a.stop(syscall.SIGINT)
-	if rewound, err = a.Rewind(a.ctx(), a.source(b)); err != nil || rewound {
+	if rewound, err = a.Rewind(a.ctx(), a.source(b), Rewinding{}); err != nil || rewound {
 		t.Errorf("a rewind that is not needed: %v, %v", rewound, err)
 	}
 	a.start(false)
@@ -221,7 +265,7 @@ func TestACrashedStandbyThatDivergedIsRewound(t *testing.T) {
 	b.must(b.Checkpoint(b.ctx()))
 	_, err := b.EnsureSlots(b.ctx(), []string{"c"}, SlotPolicy{})
 	b.must(err)
-	if rewound, err := c.Rewind(c.ctx(), c.source(b)); err != nil || !rewound {
+	if rewound, err := c.Rewind(c.ctx(), c.source(b), Rewinding{}); err != nil || !rewound {
 		t.Fatalf("rewind: %t, %v", rewound, err)
 	}
 	c.config(c.upstream(b))
@@ -232,11 +276,11 @@ func TestACrashedStandbyThatDivergedIsRewound(t *testing.T) {
 func TestARewindFromAnotherClusterIsRefusedAndChangesNothing(t *testing.T) {
 	a, b := primary(t, "a"), primary(t, "b")
 	a.stop(syscall.SIGINT)
-	if _, err := a.Rewind(a.ctx(), a.source(b)); !errors.Is(err, ErrNeedClone) {
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); !errors.Is(err, ErrNeedClone) {
 		t.Errorf("error is %v", err)
 	}
 	b.stop(syscall.SIGINT)
-	if _, err := a.Rewind(a.ctx(), a.source(b)); err == nil || errors.Is(err, ErrNeedClone) || errors.Is(err, ErrDamaged) {
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); err == nil || errors.Is(err, ErrNeedClone) || errors.Is(err, ErrDamaged) {
 		t.Errorf("error of an unreachable source is %v", err)
 	}
 	if state := a.look(); state.Data != cluster.DataValid {

@@ -133,7 +133,7 @@ func TestNoPasswordIsInArgumentsOrEnvironmentsOfACloneOrARewind(t *testing.T) {
 		a.sql("create table t as select generate_series(1, 100000) i")
 		a.stop(syscall.SIGINT)
 		b.must(b.Checkpoint(b.ctx()))
-		if rewound, err := a.Rewind(a.ctx(), a.source(b)); err != nil || !rewound {
+		if rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); err != nil || !rewound {
 			t.Errorf("rewound %v, %v", rewound, err)
 		}
 	})

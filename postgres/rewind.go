@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -19,29 +16,42 @@ import (
 // the source's over them, and they are put back.
 var keptFiles = []string{confName, baseName, hbaName, identName, autoName}
 
+// Rewinding is how a rewind is to be done.
+type Rewinding struct {
+	// Share keeps the directory as it was, beside it, where the file system can do so
+	// without copying; Retain is how many old directories are kept then.
+	Share  bool
+	Retain int
+	// RestoreCommand fetches WAL that is gone here; empty for none.
+	RestoreCommand string
+	// Lost is the summary of WAL that goes (KeepLost); empty for none. Tables that were
+	// made in it are named in it first, as long as anybody can.
+	Lost string
+	// Progress gets bytes done and all, about once a second; may be nil.
+	Progress func(done, total int64)
+}
+
 // Rewind makes the stopped server's directory a copy of source from the point
 // where the two parted, and a standby. rewound is false when there was nothing to
 // do. ErrNeedClone tells that only a clone can help and nothing was changed;
 // ErrDamaged that the directory was being changed when it failed, so that only a
-// clone can help and the tombstone stays. After any other error the directory is
+// clone can help and the tombstone stays; ErrSourceNotReady that the source has
+// written no checkpoint yet (SourceReady). After any other error the directory is
 // as good as before, and it may be tried again.
-//
-// Before PostgreSQL 16 the source must have written a checkpoint since its
-// promotion (ErrSourceNotReady): pg_rewind reads its timeline from pg_control,
-// and would find that both are on the same one and nothing was to be done.
-func (s *Server) Rewind(ctx context.Context, source Source) (rewound bool, err error) {
+func (s *Server) Rewind(ctx context.Context, source Source, how Rewinding) (rewound bool, err error) {
 	lock, err := s.lockJob()
 	if err != nil {
 		return false, err
 	}
 	defer lock.Close()
-	if err := s.sourceReady(ctx, source); err != nil {
+	if err := s.SourceReady(ctx, source); err != nil {
 		return false, fmt.Errorf("rewind from %s: %w", source.address(), err)
 	}
-	kept, err := s.beforeRewind()
+	kept, state, err := s.beforeRewind()
 	if err != nil {
 		return false, fmt.Errorf("rewind: %w", err)
 	}
+	before := s.shareBefore(how)
 	if err := s.bury(TombstoneRewind, source.address()); err != nil {
 		return false, err
 	}
@@ -49,69 +59,84 @@ func (s *Server) Rewind(ctx context.Context, source Source) (rewound bool, err e
 	watch := func(line string) {
 		touched = touched || strings.Contains(line, "need to copy") || strings.Contains(line, "Done!")
 		rewound = rewound && !strings.Contains(line, "no rewind required")
+		if done, total, is := parseProgress(line); is && how.Progress != nil {
+			how.Progress(done, total)
+		}
 	}
-	out, err := s.copying(ctx, s.o.Rewind, lock, job{
-		program: "pg_rewind", args: s.rewindArgs(source), line: watch, env: []string{"PGAPPNAME=pgkeeper_rewind_" + s.o.Name},
-	})
-	for line := range strings.Lines(out) {
-		watch(line)
+	if err = s.readyForRewind(ctx, lock, state, how); err == nil {
+		s.nameLocally(ctx, lock, how.Lost)
+		var out string
+		out, err = s.copying(ctx, s.o.Rewind, lock, job{
+			program: "pg_rewind", args: s.rewindArgs(source, how), line: watch, env: []string{"PGAPPNAME=pgkeeper_rewind_" + s.o.Name},
+		})
+		for line := range strings.Lines(out) {
+			watch(line)
+		}
 	}
-	if err != nil {
-		return false, s.rewindFailed(errCancelled(ctx, err), touched, source)
+	if err == nil {
+		err = s.afterRewind(kept)
+	} else {
+		err = s.rewindFailed(errCancelled(ctx, err), touched, source)
 	}
-	return rewound, s.afterRewind(kept)
+	rewound = err == nil && rewound
+	return rewound, errors.Join(err, s.settleBefore(before, rewound || touched, how.Retain))
 }
 
-func (s *Server) rewindArgs(source Source) []string {
+func (s *Server) rewindArgs(source Source, how Rewinding) []string {
 	args := []string{
 		"--target-pgdata=" + s.o.DataDir, "--progress", "--no-sync", // synced before the tombstone goes
+		"--no-ensure-shutdown", // we have seen to it, and without losing the WAL it needs
 		"--source-server=" + sourceConninfo(s.o.Rewind, source.Host, cmp.Or(source.Port, "5432"), "postgres"),
 	}
-	if source.RestoreTargetWAL {
+	if how.RestoreCommand != "" && s.readsOurConf() {
 		args = append(args, "--restore-target-wal")
 	}
 	if s.version.rewindConfig {
 		args = append(args, "--config-file="+s.conf(confName))
 	}
-	return args
+	return append(args, s.o.RewindArgs...)
 }
 
-// sourceReady compares the timeline the source writes with the one pg_rewind will
-// read there.
-func (s *Server) sourceReady(ctx context.Context, source Source) error {
-	if s.version.rewindReadsPromotion {
-		return nil
-	}
-	c := s.o.Rewind
-	config, err := clientConfig(c, source.Host, cmp.Or(source.Port, "5432"), "postgres", cmp.Or(c.SSLMode, "prefer"))
+// readsOurConf: before PostgreSQL 15 pg_rewind finds a configuration in the data
+// directory only.
+func (s *Server) readsOurConf() bool { return s.version.rewindConfig || s.o.ConfigDir == s.o.DataDir }
+
+// SourceReady tells whether source can be rewound from: a primary that has written
+// a checkpoint on its own timeline (ErrSourceNotReady otherwise). Before PostgreSQL
+// 16 pg_rewind reads the timeline of its source from pg_control, which a promotion
+// leaves as it was until the next checkpoint: it finds that both are on the same
+// one and does nothing. Newer ones look further, and are asked for no less.
+func (s *Server) SourceReady(ctx context.Context, source Source) error {
+	row, err := s.askSource(ctx, source, "postgres", `select upper(lpad(to_hex(timeline_id), 8, '0')),
+		case when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end
+		from pg_control_checkpoint()`)
 	if err != nil {
-		return err
+		return fmt.Errorf("ask for its timeline: %w", err)
 	}
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
-		return s.explain(err, c, source.address())
-	}
-	defer closeConn(ctx, conn)
-	result := conn.ExecParams(ctx, `select upper(lpad(to_hex(timeline_id), 8, '0')),
-		case when not pg_is_in_recovery() then left(pg_walfile_name(pg_current_wal_lsn()), 8) end
-		from pg_control_checkpoint()`, nil, nil, nil, nil).Read()
-	if result.Err != nil {
-		return fmt.Errorf("ask for its timeline: %w", result.Err)
-	}
-	if row := result.Rows[0]; row[1] != nil && string(row[0]) != string(row[1]) {
-		return fmt.Errorf("%w: it writes timeline %s, but its last checkpoint is of %s: let it write one", ErrSourceNotReady, row[1], row[0])
+	return readySource(string(row[0]), string(row[1]))
+}
+
+// readySource judges a source by the timeline of its last checkpoint and the one
+// that it writes, both hexadecimal; a server in recovery writes none.
+func readySource(checkpoint, writes string) error {
+	switch {
+	case writes == "": // guard: rewind_from_primary — S5
+		return errors.New("the source of the rewind is in recovery")
+	case checkpoint != writes: // guard: rewind_after_checkpoint — SAFETY 8
+		return fmt.Errorf("%w: it writes timeline %s, but its last checkpoint is of %s", ErrSourceNotReady, writes, checkpoint)
 	}
 	return nil
 }
 
-// beforeRewind checks that a rewind can work and reads the files to keep.
-func (s *Server) beforeRewind() (kept map[string][]byte, err error) {
+// beforeRewind checks that a rewind can work, and reads the files to keep and how
+// the server was left.
+func (s *Server) beforeRewind() (kept map[string][]byte, state cluster.ControlState, err error) {
 	grave, err := s.Tombstone()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if grave != nil {
-		return nil, fmt.Errorf("%w: an interrupted %s left %s unfinished", ErrNeedClone, grave.Kind, s.o.DataDir)
+		return nil, 0, fmt.Errorf("%w: an interrupted %s left %s unfinished", ErrNeedClone, grave.Kind, s.o.DataDir)
 	}
 	kept = map[string][]byte{}
 	err = s.owner.do(func() error {
@@ -121,9 +146,8 @@ func (s *Server) beforeRewind() (kept map[string][]byte, err error) {
 			return err
 		case !control.Checksums && !control.WalLogHints:
 			return fmt.Errorf("%w: the data directory has neither checksums nor wal_log_hints", ErrNeedClone)
-		case s.version.major < 15 && s.o.ConfigDir != s.o.DataDir && !control.State.Clean():
-			return fmt.Errorf("%w: after a crash, pg_rewind %d finds no configuration outside the data directory", ErrNeedClone, s.version.major)
 		}
+		state = control.State
 		for _, name := range keptFiles {
 			content, found, err := readOptional(s.data(name))
 			if err != nil {
@@ -133,22 +157,9 @@ func (s *Server) beforeRewind() (kept map[string][]byte, err error) {
 				kept[name] = content
 			}
 		}
-		return s.readyForSingle(control.State)
-	})
-	return kept, err
-}
-
-// readyForSingle: pg_rewind lets a stand-alone backend recover a crashed target
-// first, and that one refuses standby.signal. The file comes back at the end, and
-// no start is possible between: the tombstone stands.
-func (s *Server) readyForSingle(state cluster.ControlState) error {
-	if state.Clean() {
 		return nil
-	}
-	if err := os.Remove(s.data("standby.signal")); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	return nil
+	})
+	return kept, state, err
 }
 
 // afterRewind puts our files back and makes the result durable.
@@ -198,7 +209,8 @@ var hopelessRewinds = []string{
 	"are from different systems",
 	"could not find previous WAL record",
 	"could not read WAL record",
-	"could not open file \"" + "pg_wal", // the WAL back to the divergence is gone
+	"could not find a valid record", // the WAL back to the divergence is gone
+	"could not restore file",        // and the archive does not have it either
 	"needs to use either data checksums",
 	"clusters are not compatible with this version of pg_rewind",
 	"unexpected control file",

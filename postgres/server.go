@@ -49,6 +49,8 @@ type Options struct {
 	LogPath string
 	// BasebackupArgs are added to pg_basebackup's own.
 	BasebackupArgs []string
+	// RewindArgs are added to those of pg_rewind.
+	RewindArgs []string
 	// CustomConf is included instead of postgresql.base.conf.
 	CustomConf string
 	// Now reads CLOCK_BOOTTIME.

@@ -186,7 +186,7 @@ func TestOneJobAtATimeWorksOnADirectory(t *testing.T) {
 
 func TestCopiesMovedAsideArePrunedByWhatTheyAreWorth(t *testing.T) {
 	s := bare(t)
-	for _, name := range []string{".old-1", ".old-2-20260101T000000Z", ".old-3.incomplete", ".old-4.damaged", ".old-10", ".old-notours"} {
+	for _, name := range []string{".old-1", ".old-2-20260101T000000Z", ".old-3.incomplete", ".old-4.damaged", ".old-5.damaged", ".old-6.damaged", ".old-10", ".old-notours"} {
 		if err := os.MkdirAll(s.o.DataDir+name, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -198,10 +198,10 @@ func TestCopiesMovedAsideArePrunedByWhatTheyAreWorth(t *testing.T) {
 	for i := range left {
 		left[i] = strings.TrimPrefix(left[i], s.o.DataDir)
 	}
-	if diff := cmp.Diff([]string{".old-10", ".old-2-20260101T000000Z", ".old-4.damaged", ".old-notours"}, left); diff != "" {
+	if diff := cmp.Diff([]string{".old-10", ".old-2-20260101T000000Z", ".old-5.damaged", ".old-6.damaged", ".old-notours"}, left); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, _, next := s.asides(); next != 11 {
+	if _, next := s.asides(); next != 11 {
 		t.Errorf("next number is %d", next)
 	}
 }
@@ -280,14 +280,14 @@ func TestAnInterruptedRewindIsNotTriedAgain(t *testing.T) {
 	if err := errors.Join(s.ensureState(), s.bury(TombstoneRewind, "pg-2:5432")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.beforeRewind(); !errors.Is(err, ErrNeedClone) {
+	if _, _, err := s.beforeRewind(); !errors.Is(err, ErrNeedClone) {
 		t.Errorf("error is %v", err)
 	}
 	if err := s.unbury(); err != nil {
 		t.Fatal(err)
 	}
 	s.put(t, "global/pg_control", string(controlBytes(1300, func(raw []byte) { raw[atChecksums] = 0 })))
-	if _, err := s.beforeRewind(); !errors.Is(err, ErrNeedClone) {
+	if _, _, err := s.beforeRewind(); !errors.Is(err, ErrNeedClone) {
 		t.Errorf("without checksums and hints: %v", err)
 	}
 }

@@ -27,9 +27,9 @@ type Source struct {
 	Host, Port string
 	// SlotName is the physical slot a clone streams through; made if missing.
 	SlotName string
-	// RestoreTargetWAL lets a rewind fetch WAL that is gone here by the
-	// restore_command of our configuration.
-	RestoreTargetWAL bool
+	// Keeper is where that slot is instead: the primary, when it is a standby that is
+	// copied. The new standby will follow the one, not the other.
+	Keeper *Source
 }
 
 func (o Source) address() string { return net.JoinHostPort(o.Host, cmp.Or(o.Port, "5432")) }
@@ -142,6 +142,9 @@ func closeConn(ctx context.Context, conn *pgconn.PgConn) {
 // reserveSlot makes the source keep WAL for us from now on, so that neither the
 // clone nor the time until the first stream can lose any.
 func (s *Server) reserveSlot(ctx context.Context, source Source) error {
+	if source.Keeper != nil {
+		return s.reserveSlot(ctx, *source.Keeper)
+	}
 	if source.SlotName == "" {
 		return nil
 	}

@@ -32,8 +32,9 @@ type Start struct {
 }
 
 // StartSpec says how to start the server, and prepares its directory: history
-// files of numbers that nobody took are removed, and lock files that name a
-// process that is certainly not a postmaster of this directory. That no process
+// files of numbers that nobody took are removed, lock files that name a process
+// that is certainly not a postmaster of this directory, and WAL of a timeline that
+// ends before the timeline begins. That no process
 // of the server is left is for the guard to prove, before.
 //
 // writable asks for a start without standby.signal; the file must agree
@@ -62,6 +63,9 @@ func (s *Server) StartSpec(writable bool, settings cluster.Settings) (Start, err
 	})
 	if err == nil {
 		err = s.dropStaleLocks()
+	}
+	if err == nil && !writable {
+		err = s.dropShortWAL()
 	}
 	if err != nil {
 		return Start{}, fmt.Errorf("prepare a start: %w", err)

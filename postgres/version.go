@@ -20,9 +20,8 @@ type version struct {
 	initSync bool
 	// rewindConfig: pg_rewind knows --config-file.
 	rewindConfig bool
-	// rewindReadsPromotion: pg_rewind sees that its source was promoted before the
-	// source has written a checkpoint.
-	rewindReadsPromotion bool
+	// waldumpManagers: pg_waldump takes --rmgr more than once.
+	waldumpManagers bool
 }
 
 // versions lists the supported major versions, oldest first. The layout of
@@ -31,10 +30,10 @@ type version struct {
 var versions = []version{
 	{major: 13, control: 1300, crcAt: 288},
 	{major: 14, control: 1300, crcAt: 288, initSync: true},
-	{major: 15, control: 1300, crcAt: 288, initSync: true, rewindConfig: true},
-	{major: 16, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, rewindReadsPromotion: true},
-	{major: 17, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, rewindReadsPromotion: true},
-	{major: 18, control: 1800, crcAt: 292, initSync: true, rewindConfig: true, rewindReadsPromotion: true},
+	{major: 15, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
+	{major: 16, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
+	{major: 17, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
+	{major: 18, control: 1800, crcAt: 292, initSync: true, rewindConfig: true, waldumpManagers: true},
 }
 
 // versionOf finds a major version in the table.

@@ -46,6 +46,9 @@ type Options struct {
 	// Explain returns the newest decision in words without waiting; nil before the
 	// first, and a nil func when this process has none to give.
 	Explain func() *cluster.Explanation
+	// Lost returns what is known of WAL that this member had and the cluster has not,
+	// newest first, without waiting; may be nil.
+	Lost func() []cluster.Lost
 	// Now reads CLOCK_BOOTTIME; leases are compared with it.
 	Now func() cluster.Instant
 	// Wall reads the wall clock. It serves scheduled times and the deadline of

@@ -45,6 +45,7 @@ func (s *Server) reads() map[string]http.HandlerFunc {
 		"/metrics":  s.metrics,
 
 		"/pgkeeper/explain": s.explain,
+		"/pgkeeper/lost":    s.lost,
 	}
 }
 

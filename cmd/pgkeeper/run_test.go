@@ -92,6 +92,7 @@ func TestExitCodes(t *testing.T) {
 		"a switchover answered no":     {append(etcd, "switchover", "--candidate", "pg2"), "pg1\nno\n", 1, "Error: aborted"},
 		"switchover to the leader":     {append(etcd, "switchover", "--candidate", "pg1", "--force"), "", 1, "pg1 is the leader already"},
 		"restart of nobody":            {append(etcd, "restart", "batman", "pg9", "--force"), "", 1, "no member pg9"},
+		"history of silent members":    {append(etcd, "history", "--lost"), "", 1, "pg1 has not said what it lost: reach the agent at http://127.0.0.1:1"},
 		"query without a server":       {append(etcd, "query", "-c", "select 1", "-m", "pg9"), "", 1, "no member pg9"},
 		"an agent that is not there":   {[]string{"--api", "http://127.0.0.1:1", "list"}, "", 1, "reach the agent at http://127.0.0.1:1: connection refused"},
 		"nothing configured":           {[]string{"list"}, "", 1, "http://127.0.0.1:8008"},

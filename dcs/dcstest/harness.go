@@ -110,7 +110,7 @@ func (w *world) sessionFor(name string, ttl time.Duration) *dcs.Session {
 	w.Helper()
 	s, err := w.newStore().Open(w.ctx, name, ttl)
 	w.must(err)
-	w.must(s.PutMember(w.ctx, cluster.Member{State: cluster.StateRunning, Role: cluster.RoleReplica, Version: cluster.PatroniVersion}))
+	w.must(s.PutMember(w.ctx, &cluster.Member{State: cluster.StateRunning, Role: cluster.RoleReplica, Version: cluster.PatroniVersion}))
 	return s
 }
 

@@ -201,7 +201,7 @@ func guardedWrites(w *world, l *dcs.Lease, other int64) map[string]error {
 		"renew":             l.Renew(ctx, 10*time.Second),
 		"status":            l.PutStatus(ctx, cluster.Positions{Optime: 1}),
 		"history":           l.PutHistory(ctx, nil),
-		"sync":              l.PutSync(ctx, cluster.Sync{}),
+		"sync":              l.PutDurability(ctx, cluster.Durability{}),
 		"failsafe":          l.PutFailsafe(ctx, nil),
 		"holder":            l.PutHolder(ctx, cluster.Holder{}),
 		"switchover":        l.PutSwitchover(ctx, cluster.Switchover{}),

@@ -97,7 +97,7 @@ var operatorCases = []testCase{
 		want := cluster.Member{Name: "a", ConnURL: "postgres://h:5432/postgres?a=1&b=2", State: cluster.StateRunning,
 			Role: cluster.RolePrimary, Version: cluster.PatroniVersion, XlogLocation: 1 << 60, Timeline: 3,
 			Tags: cluster.Tags{"clonefrom": true}, Keeper: &cluster.MemberKeeper{Node: "n"}}
-		w.must(s.PutMember(w.ctx, want))
+		w.must(s.PutMember(w.ctx, &want))
 		got := w.view().Members["a"]
 		if got.LeaseID != s.ID() || got.XlogLocation != want.XlogLocation || got.ConnURL != want.ConnURL || !got.Tags.Bool("clonefrom") || !got.IsKeeper() {
 			w.Errorf("member is %+v", got)

@@ -80,7 +80,7 @@ var watchCases = []testCase{
 		w.must(l.PutStatus(w.ctx, cluster.Positions{Optime: 77, Slots: map[string]cluster.LSN{"b": 7}}))
 		w.must(l.PutHistory(w.ctx, cluster.History{{Timeline: 1, Switch: 5, Reason: "no recovery target specified"}}))
 		w.must(l.PutFailsafe(w.ctx, map[string]string{"a": "http://a:8008/patroni"}))
-		w.must(l.PutSync(w.ctx, cluster.Sync{Leader: "a"}))
+		w.must(l.PutDurability(w.ctx, cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{{Primary: "a", Voters: []string{"b", "c"}, Need: 1}}}))
 		w.must(l.PutSwitchover(w.ctx, cluster.Switchover{ID: "1", From: "a", To: "b", Phase: cluster.SwitchoverPreparing}))
 		w.must(l.PutPausedPrimary(w.ctx))
 		w.must(l.PutInitialize(w.ctx, "7268616322854375442"))

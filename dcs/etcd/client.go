@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -31,6 +32,9 @@ type Options struct {
 	// ResendAfter is how long a member of etcd may take before a request that
 	// may be repeated is sent to another one as well; 0 means 300 ms.
 	ResendAfter time.Duration
+	// SilentAfter is how long a watch may say nothing before another member is
+	// asked whether there was anything to say; 0 means 2 s.
+	SilentAfter time.Duration
 	// Now and Observe, when both are set, report every request with its
 	// duration: range, txn, grant, keepalive or revoke.
 	Now     func() cluster.Instant
@@ -52,9 +56,12 @@ type KV struct {
 	closed  context.Context
 	close   context.CancelFunc
 
-	mu     sync.Mutex
-	client *clientv3.Client
-	keeper keeper
+	mu      sync.Mutex
+	client  *clientv3.Client
+	keepers []*keeper // one for each endpoint
+	terms   terms
+	// watches counts the watches that were begun.
+	watches atomic.Int64
 }
 
 // New prepares a client. It does not wait for etcd: a store that is down, or
@@ -69,6 +76,9 @@ func New(o Options) (*KV, error) {
 	if o.ResendAfter == 0 {
 		o.ResendAfter = 300 * time.Millisecond
 	}
+	if o.SilentAfter == 0 {
+		o.SilentAfter = 2 * time.Second
+	}
 	closed, cancel := context.WithCancel(context.Background())
 	k := &KV{options: o, closed: closed, close: cancel}
 	k.config = clientv3.Config{
@@ -82,8 +92,11 @@ func New(o Options) (*KV, error) {
 		Logger: clientv3.NewCtxClient(closed).GetLogger(),
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(reconnect()),
-			grpc.WithChainUnaryInterceptor(unsentUnary), grpc.WithChainStreamInterceptor(unsentStream),
+			grpc.WithChainUnaryInterceptor(unsentUnary), grpc.WithChainStreamInterceptor(elsewhere, unsentStream),
 		},
+	}
+	for _, endpoint := range k.config.Endpoints {
+		k.keepers = append(k.keepers, &keeper{endpoint: endpoint, turn: make(chan struct{}, 1)})
 	}
 	if o.TLS != nil {
 		k.config.TLS = o.TLS()
@@ -165,15 +178,17 @@ func (k *KV) with(ctx context.Context) (*clientv3.Client, error) {
 // Close implements dcs.KV.
 func (k *KV) Close() error {
 	k.close()
-	k.keeper.drop()
+	var err error
+	for _, keeper := range k.keepers {
+		err = errors.Join(err, keeper.close())
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.client == nil {
-		return nil
+	if k.client != nil {
+		err = errors.Join(err, k.client.Close())
+		k.client = nil
 	}
-	client := k.client
-	k.client = nil
-	if err := client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("close the etcd client: %w", err)
 	}
 	return nil

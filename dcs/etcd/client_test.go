@@ -205,15 +205,22 @@ func TestAWriteOverAFrozenPathHasAnUnknownOutcome(t *testing.T) {
 	if _, err := kv.Txn(ctx, nil, []dcs.Op{dcs.Put("/k", []byte("1"), 0)}); err != nil {
 		t.Fatal(err)
 	}
+	lease, err := kv.Grant(ctx, 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.KeepAlive(ctx, lease); err != nil {
+		t.Fatal(err)
+	}
 	path.freeze()
-	_, err := kv.Txn(within(t, 200*time.Millisecond), nil, []dcs.Op{dcs.Put("/k", []byte("2"), 0)})
+	_, err = kv.Txn(within(t, 200*time.Millisecond), nil, []dcs.Op{dcs.Put("/k", []byte("2"), 0)})
 	if !errors.Is(err, dcs.ErrUnknownOutcome) {
 		t.Errorf("txn: %v", err)
 	}
 	if _, err := kv.Range(within(t, 200*time.Millisecond), "/"); !errors.Is(err, dcs.ErrUnavailable) {
 		t.Errorf("range: %v", err)
 	}
-	if err := kv.KeepAlive(within(t, 200*time.Millisecond), 1); !errors.Is(err, dcs.ErrUnknownOutcome) {
+	if err := kv.KeepAlive(within(t, 200*time.Millisecond), lease); !errors.Is(err, dcs.ErrUnknownOutcome) {
 		t.Errorf("keepalive: %v", err)
 	}
 	path.melt()
@@ -237,7 +244,7 @@ func TestAnIdleClientSendsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	updates := store.Watch(ctx, view)
-	if err := s.PutMember(ctx, cluster.Member{}); err != nil {
+	if err := s.PutMember(ctx, &cluster.Member{}); err != nil {
 		t.Fatal(err)
 	}
 	if u := <-updates; u.Err != nil || len(u.View.Members) != 1 {

@@ -4,9 +4,13 @@
 // as dcs.ErrUnknownOutcome and sent only once, unless the caller marked it
 // repeatable; that slow or broken members of etcd are left quickly: reads,
 // keepalives and repeatable writes are sent to the next member after ResendAfter;
-// and that an idle client sends nothing but connection pings, every 10 s.
+// that the keepalive of a member which has missed an election, such as a leader whose
+// disk hangs and which goes on answering from memory, is not believed and another
+// member is asked; that a watch whose member keeps a change to itself goes on at
+// another one after SilentAfter and ResendAfter; and that an idle client sends nothing
+// but connection pings, every 10 s, and one read each SilentAfter for a silent watch.
 //
-// It does not discover members (the given endpoints are all), and an endpoint
-// that hangs without closing its connection keeps a watch silent for up to 12 s:
-// who concludes anything from silence reads first.
+// It does not discover members (the given endpoints are all), and it does not know
+// beforehand which member hangs: one request in so many as there are members still
+// goes there first.
 package etcd

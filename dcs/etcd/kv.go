@@ -27,6 +27,7 @@ func (k *KV) Range(ctx context.Context, prefix string) (snap dcs.Snapshot, err e
 	if err != nil {
 		return dcs.Snapshot{}, k.read("range", err)
 	}
+	k.terms.heard(resp.Header)
 	snap = dcs.Snapshot{ClusterID: resp.Header.ClusterId, Revision: resp.Header.Revision}
 	for _, kv := range resp.Kvs {
 		snap.Pairs = append(snap.Pairs, pair(kv))
@@ -55,6 +56,7 @@ func (k *KV) Txn(ctx context.Context, compares []dcs.Compare, ops []dcs.Op) (rev
 		if err != nil {
 			return 0, k.write("txn", err)
 		}
+		k.terms.heard(resp.Header)
 		if !resp.Succeeded {
 			return 0, dcs.ErrCompared
 		}
@@ -119,6 +121,7 @@ func (k *KV) Grant(ctx context.Context, ttlSeconds int64) (lease int64, err erro
 	if err != nil {
 		return 0, k.write("grant", err)
 	}
+	k.terms.heard(resp.ResponseHeader)
 	return int64(resp.ID), nil
 }
 

@@ -3,16 +3,23 @@ package etcd
 import (
 	"context"
 	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/pgkeeper/pgkeeper/dcs"
 )
 
 // Watch implements dcs.KV. The library goes on at another member when one breaks
 // and continues after the last revision it delivered; a member that lost its
-// quorum ends the watch.
+// quorum ends the watch; one that keeps a change to itself is left for another.
 func (k *KV) Watch(ctx context.Context, prefix string, from int64) <-chan dcs.WatchEvent {
 	out := make(chan dcs.WatchEvent)
 	go k.watch(ctx, prefix, from, out)
@@ -26,20 +33,169 @@ func (k *KV) watch(ctx context.Context, prefix string, from int64, out chan<- dc
 		send(ctx, out, dcs.WatchEvent{Err: err})
 		return
 	}
-	watched, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
-	for resp := range client.Watch(watched, prefix, clientv3.WithPrefix(), clientv3.WithRev(from+1)) {
-		if err := resp.Err(); err != nil {
+	w := &watcher{k: k, client: client, prefix: prefix}
+	w.seen.Store(from)
+	for ctx.Err() == nil {
+		if err := w.once(ctx, out); err != nil {
 			send(ctx, out, dcs.WatchEvent{Err: k.read("watch", err)})
 			return
 		}
-		for _, e := range byRevision(resp.Events) {
+	}
+}
+
+// watcher is one watch, over several members one after the other.
+type watcher struct {
+	k      *KV
+	client *clientv3.Client
+	prefix string
+	// seen is the last revision received; heard counts what members have said.
+	seen, heard atomic.Int64
+
+	mu sync.Mutex
+	// at is the address of the member that is watched; avoid, of the one left last.
+	at, avoid string
+}
+
+// watcherKey finds the watcher in the context of its stream.
+type watcherKey struct{}
+
+// once watches at one member until it breaks, which is an error, or is left.
+func (w *watcher) once(ctx context.Context, out chan<- dcs.WatchEvent) error {
+	watched, end := context.WithCancel(w.apart(clientv3.WithRequireLeader(ctx)))
+	defer end()
+	var left atomic.Bool
+	go func() {
+		if w.silence(watched) {
+			left.Store(true)
+			w.leave()
+			end()
+		}
+	}()
+	for resp := range w.client.Watch(watched, w.prefix, clientv3.WithPrefix(), clientv3.WithRev(w.seen.Load()+1)) {
+		if left.Load() {
+			return nil
+		}
+		if err := resp.Err(); err != nil {
+			return err
+		}
+		w.k.terms.heard(resp.Header)
+		events := byRevision(resp.Events)
+		if len(events) > 0 {
+			w.seen.Store(events[len(events)-1].Revision)
+		}
+		w.heard.Add(1)
+		for _, e := range events {
 			if !send(ctx, out, e) {
-				return
+				return nil
 			}
 		}
 	}
-	send(ctx, out, dcs.WatchEvent{Err: k.read("watch", errors.New("the watch was closed"))})
+	if left.Load() || ctx.Err() != nil {
+		return nil
+	}
+	return errors.New("the watch was closed")
+}
+
+// apart gives each watch a stream of its own, which knows it: the library would put it
+// on that of another watch, and so back on the member that was left.
+func (w *watcher) apart(ctx context.Context) context.Context {
+	ctx = metadata.AppendToOutgoingContext(ctx, "pgkeeper-watch", strconv.FormatInt(w.k.watches.Add(1), 10))
+	return context.WithValue(ctx, watcherKey{}, w)
+}
+
+func (w *watcher) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.avoid = w.at
+}
+
+// goes takes note of where the stream goes, and reports whether that is the member
+// that was left.
+func (w *watcher) goes(to string) (back bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = to
+	return to == w.avoid
+}
+
+// elsewhere opens a watcher's stream not at the member it has left, where there is
+// another: the balancer gives each try the next one.
+func elsewhere(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	w, known := ctx.Value(watcherKey{}).(*watcher)
+	if !known {
+		return open(ctx, desc, cc, method, opts...)
+	}
+	for n := 1; ; n++ {
+		own, cancel := context.WithCancel(ctx)
+		stream, err := open(own, desc, cc, method, opts...)
+		if err == nil && w.goes(address(stream)) && n < len(w.k.keepers) {
+			cancel()
+			continue
+		}
+		context.AfterFunc(ctx, cancel)
+		return stream, err
+	}
+}
+
+// address is where a stream leads.
+func address(stream grpc.ClientStream) string {
+	if p, known := peer.FromContext(stream.Context()); known {
+		return p.Addr.String()
+	}
+	return ""
+}
+
+// silence returns true when the member keeps a change to itself: a leader whose disk
+// hangs keeps its watches open and has nothing to tell. A read that any other member
+// can answer tells it from a cluster in which nothing happens.
+func (w *watcher) silence(ctx context.Context) bool {
+	for {
+		heard := w.heard.Load()
+		if !passed(ctx, w.k.options.SilentAfter) {
+			return false
+		}
+		if w.heard.Load() != heard {
+			continue
+		}
+		newest, err := w.k.newest(ctx, w.client, w.prefix, w.seen.Load())
+		if err != nil || newest == 0 {
+			continue // nobody can tell, or nothing happened
+		}
+		if !passed(ctx, w.k.options.ResendAfter) { // it may be on its way
+			return false
+		}
+		if w.heard.Load() == heard {
+			return true
+		}
+	}
+}
+
+// newest is the greatest revision under prefix that is greater than seen, or 0.
+func (k *KV) newest(ctx context.Context, client *clientv3.Client, prefix string, seen int64) (revision int64, err error) {
+	defer k.observe("range", &err)()
+	ctx, cancel := context.WithTimeout(ctx, k.options.SilentAfter)
+	defer cancel()
+	resp, err := resend(ctx, k.options.ResendAfter, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		resp, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithMinModRev(seen+1), clientv3.WithKeysOnly(),
+			clientv3.WithSort(clientv3.SortByModRevision, clientv3.SortDescend), clientv3.WithLimit(1))
+		return resp, k.read("range", err)
+	})
+	if err != nil {
+		return 0, err
+	}
+	k.terms.heard(resp.Header)
+	if len(resp.Kvs) == 0 {
+		return 0, nil
+	}
+	return resp.Kvs[0].ModRevision, nil
+}
+
+// passed waits for d and reports whether it passed before ctx ended.
+func passed(ctx context.Context, d time.Duration) bool {
+	timer, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-timer.Done()
+	return ctx.Err() == nil
 }
 
 // byRevision gives each revision its own event: etcd sends several at once.

@@ -13,7 +13,8 @@ import (
 	"github.com/pgkeeper/pgkeeper/dcs"
 )
 
-// Core is the store. It is not safe for concurrent use.
+// Core is the store. It is not safe for concurrent use. It keeps and hands out the
+// very bytes it is given: nobody may change a value that was put or read.
 type Core struct {
 	now       func() cluster.Instant
 	clusterID uint64
@@ -24,6 +25,16 @@ type Core struct {
 	nextLease int64
 	floor     int64
 	log       []dcs.WatchEvent
+	// first is the lease that ends first; changed: leases have changed since it was
+	// looked for.
+	first   ending
+	changed bool
+}
+
+// ending is when a lease ends; id 0 for none.
+type ending struct {
+	id int64
+	at cluster.Instant
 }
 
 // lease is a value, so that a copy of the map is a copy of the leases.
@@ -53,7 +64,6 @@ func (c *Core) Range(prefix string) dcs.Snapshot {
 	snap := dcs.Snapshot{ClusterID: c.clusterID, Revision: c.revision}
 	for key, p := range c.keys {
 		if strings.HasPrefix(key, prefix) {
-			p.Value = bytes.Clone(p.Value)
 			snap.Pairs = append(snap.Pairs, p)
 		}
 	}
@@ -64,12 +74,10 @@ func (c *Core) Range(prefix string) dcs.Snapshot {
 // Txn writes ops when all compares hold; see dcs.KV.
 func (c *Core) Txn(compares []dcs.Compare, ops []dcs.Op) (int64, error) {
 	c.Advance()
-	seen := map[string]bool{}
-	for _, op := range ops {
-		if seen[op.Key] {
+	for i, op := range ops {
+		if slices.ContainsFunc(ops[:i], func(other dcs.Op) bool { return other.Key == op.Key }) {
 			return 0, fmt.Errorf("transaction touches key %q twice", op.Key)
 		}
-		seen[op.Key] = true
 	}
 	for _, cond := range compares {
 		if !c.holds(cond) {
@@ -103,7 +111,7 @@ func (c *Core) holds(cond dcs.Compare) bool {
 // write applies ops at the next revision. Deletes of absent keys change nothing,
 // and when nothing changes there is no new revision.
 func (c *Core) write(ops []dcs.Op) {
-	event := dcs.WatchEvent{Revision: c.revision + 1}
+	event := dcs.WatchEvent{Revision: c.revision + 1, Changes: make([]dcs.Change, 0, len(ops))}
 	for _, op := range ops {
 		old, present := c.keys[op.Key]
 		switch {
@@ -113,7 +121,7 @@ func (c *Core) write(ops []dcs.Op) {
 			gone := dcs.Pair{Key: op.Key, ModRevision: event.Revision}
 			event.Changes = append(event.Changes, dcs.Change{Pair: gone, Deleted: true})
 		default:
-			p := dcs.Pair{Key: op.Key, Value: bytes.Clone(op.Value), Lease: op.Lease,
+			p := dcs.Pair{Key: op.Key, Value: op.Value, Lease: op.Lease,
 				CreateRevision: old.CreateRevision, ModRevision: event.Revision}
 			if !present {
 				p.CreateRevision = event.Revision
@@ -133,7 +141,7 @@ func (c *Core) Grant(ttlSeconds int64) int64 {
 	c.Advance()
 	c.nextLease++
 	ttl := time.Duration(max(ttlSeconds, c.floor)) * time.Second
-	c.leases[c.nextLease] = lease{ttl: ttl, expires: c.now().Add(ttl)}
+	c.set(c.nextLease, lease{ttl: ttl, expires: c.now().Add(ttl)})
 	return c.nextLease
 }
 
@@ -145,7 +153,7 @@ func (c *Core) KeepAlive(id int64) error {
 		return fmt.Errorf("keep lease %x alive: %w", id, dcs.ErrLeaseGone)
 	}
 	l.expires = c.now().Add(l.ttl)
-	c.leases[id] = l
+	c.set(id, l)
 	return nil
 }
 
@@ -162,6 +170,7 @@ func (c *Core) Revoke(id int64) error {
 // drop removes a lease and, in one revision, the keys on it.
 func (c *Core) drop(id int64) {
 	delete(c.leases, id)
+	c.changed = true
 	var ops []dcs.Op
 	for _, key := range slices.Sorted(maps.Keys(c.keys)) {
 		if c.keys[key].Lease == id {
@@ -190,13 +199,21 @@ func (c *Core) NextExpiry() (at cluster.Instant, ok bool) {
 	return at, ok
 }
 
+// set keeps a lease.
+func (c *Core) set(id int64, l lease) {
+	c.leases[id], c.changed = l, true
+}
+
 func (c *Core) next() (id int64, at cluster.Instant, ok bool) {
-	for other, l := range c.leases {
-		if !ok || l.expires < at || (l.expires == at && other < id) {
-			id, at, ok = other, l.expires, true
+	if c.changed {
+		c.first, c.changed = ending{}, false
+		for other, l := range c.leases {
+			if f := &c.first; f.id == 0 || l.expires < f.at || l.expires == f.at && other < f.id {
+				*f = ending{other, l.expires}
+			}
 		}
 	}
-	return id, at, ok
+	return c.first.id, c.first.at, c.first.id != 0
 }
 
 // LeaseLeft is the time left of a lease; false when it does not exist.
@@ -224,10 +241,13 @@ func (c *Core) Events(prefix string, from int64) ([]dcs.WatchEvent, error) {
 }
 
 func filter(e dcs.WatchEvent, prefix string) dcs.WatchEvent {
+	elsewhere := func(change dcs.Change) bool { return !strings.HasPrefix(change.Key, prefix) }
+	if !slices.ContainsFunc(e.Changes, elsewhere) {
+		return e
+	}
 	under := dcs.WatchEvent{Revision: e.Revision}
 	for _, change := range e.Changes {
-		if strings.HasPrefix(change.Key, prefix) {
-			change.Value = bytes.Clone(change.Value)
+		if !elsewhere(change) {
 			under.Changes = append(under.Changes, change)
 		}
 	}
@@ -246,7 +266,7 @@ func (c *Core) ChangeLeader() {
 	c.Advance()
 	for id, l := range c.leases {
 		l.expires = c.now().Add(l.ttl)
-		c.leases[id] = l
+		c.set(id, l)
 	}
 }
 
@@ -268,12 +288,12 @@ func (c *Core) Backup() Backup {
 // directories does; etcd's own restore makes a new one.
 func (c *Core) Restore(b Backup, clusterID uint64) {
 	c.revision, c.compacted, c.log = b.revision, b.revision, nil
-	c.keys, c.leases = maps.Clone(b.keys), maps.Clone(b.leases)
+	c.keys, c.leases, c.changed = maps.Clone(b.keys), maps.Clone(b.leases), true
 	if clusterID != 0 {
 		c.clusterID = clusterID
 	}
 	for id, l := range c.leases {
 		l.expires = c.now().Add(l.ttl)
-		c.leases[id] = l
+		c.set(id, l)
 	}
 }

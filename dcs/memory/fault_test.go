@@ -38,7 +38,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) open(kv dcs.KV, name string) *dcs.Session {
 	s, err := dcs.NewStore(kv, "service", "x").Open(b.Context(), name, 5*time.Second)
 	b.must(err)
-	b.must(s.PutMember(b.Context(), cluster.Member{}))
+	b.must(s.PutMember(b.Context(), &cluster.Member{}))
 	return s
 }
 

@@ -115,7 +115,10 @@ func (l *lab) startGuard() {
 		_, _ = guard.KillAll(l.data, 5*time.Second)
 	})
 	l.until("the guard answers", func() bool {
-		client, _, err := guard.Dial(l.Context(), filepath.Join(run, guard.SocketName), 1, "test")
+		client, err := guard.Connect(l.Context(), filepath.Join(run, guard.SocketName))
+		if err == nil {
+			_, err = client.Hello(l.Context(), 1, "test")
+		}
 		if err == nil {
 			l.worker = client
 			l.Cleanup(func() { _ = client.Close() })

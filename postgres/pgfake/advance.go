@@ -2,6 +2,7 @@ package pgfake
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -111,6 +112,7 @@ func (s *Server) resume(now cluster.Instant) {
 		s.proc.checkpoint.Until = s.proc.checkpoint.Until.Add(by)
 	}
 	s.runQueue(now)
+	s.choke(now)
 }
 
 // Freeze stops every process of the server (SIGSTOP), or lets them go on. What
@@ -156,11 +158,30 @@ func (s *Server) StallDisk(now cluster.Instant, on bool) {
 	s.resume(now)
 }
 
-// FillDisk leaves no space on the disk, or makes some.
+// FillDisk leaves no space on the disk, or makes some. With traffic, the next
+// commit comes at once.
 func (s *Server) FillDisk(now cluster.Instant, on bool) {
 	s.site.Advance(now)
 	s.machine.full = on
+	s.choke(now)
 }
+
+// choke ends a primary whose clients write to a disk that is full.
+func (s *Server) choke(now cluster.Instant) {
+	if s.machine.full && s.site.Traffic.Every > 0 && s.proc.mode == cluster.ModePrimary && !s.halted() {
+		s.panicFull(now)
+	}
+}
+
+// Starve has the replication connections of a standby carry nothing, or lets them:
+// both ends find out by their timeouts, and it reaches its upstream no more.
+func (s *Server) Starve(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	s.starved = on
+}
+
+// linked reports whether replication between the standby and up carries anything.
+func (s *Server) linked(up *Server) bool { return !s.starved && s.site.reaches(s, up) }
 
 // Exhaust has clients take every connection: only one that was open before is
 // still answered (trap 18).
@@ -194,6 +215,12 @@ func (s *Server) PauseReplay(now cluster.Instant, on bool) {
 	s.proc.paused = on && s.proc.mode == cluster.ModeStandby
 }
 
+// DelayReplay has replay on a standby be by far behind (trap 14).
+func (s *Server) DelayReplay(now cluster.Instant, by time.Duration) {
+	s.site.Advance(now)
+	s.ReplayDelay = by
+}
+
 // CrashBackend is a backend that dies of a signal: the postmaster ends them all
 // and recovers, without ending itself.
 func (s *Server) CrashBackend(now cluster.Instant) {
@@ -212,6 +239,6 @@ func (s *Server) CrashBackend(now cluster.Instant) {
 		p.checkpoint = nil
 	}
 	p.mode, p.promoting, p.writable = cluster.ModeStarting, 0, false
-	p.due = now.Add(s.site.draw(s.site.Costs.Recovery))
+	p.due = now.Add(s.draw(s.site.Costs.Recovery))
 	p.receive = 0
 }

@@ -124,8 +124,14 @@ func (s *Server) HistoryFiles(current, wanted cluster.Timeline) (map[string]stri
 }
 
 // PlacePromote writes history files and the promote file, as the guard does.
-// Files of names that are no history file are not looked at.
 func (s *Server) PlacePromote(history map[string]string) {
+	s.PlaceHistory(history)
+	s.proc.promoteFile = true
+}
+
+// PlaceHistory writes history files alone. Files of names that are no history file
+// are not looked at.
+func (s *Server) PlaceHistory(history map[string]string) {
 	for name := range history { // sorted by with: the order does not show
 		var tl uint32
 		if _, err := fmt.Sscanf(name, "%08X.history", &tl); err == nil {
@@ -133,7 +139,6 @@ func (s *Server) PlacePromote(history map[string]string) {
 			s.dir.files = s.dir.files.with(historyFile{timeline: cluster.Timeline(tl), skipped: skipped})
 		}
 	}
-	s.proc.promoteFile = true
 }
 
 // DropOrphans is what postgres.Server.StartSpec does before a start: placeholders

@@ -41,7 +41,7 @@ func (s *Server) Follow(now cluster.Instant, up Upstream) (until cluster.Instant
 		return until, nil
 	}
 	if st := s.proc.recv; st != nil {
-		if !s.site.reaches(s, st.up) || st.upGone || st.up.machine.frozen {
+		if !s.linked(st.up) || st.upGone || st.up.machine.frozen {
 			if !s.site.traps.NoStuckReceiver {
 				until = now.Add(s.site.Tuning.StuckPatience)
 			}

@@ -33,7 +33,7 @@ func (s *Server) beginPromotion(now cluster.Instant) {
 		p.complaint = "promotion is not possible because of insufficient parameter settings"
 		return // trap 19: replay cannot go on, and neither can the promotion
 	}
-	took := s.site.draw(s.site.Costs.Promote)
+	took := s.draw(s.site.Costs.Promote)
 	if rate := s.site.Tuning.ReplayRate; rate > 0 && !s.site.traps.NoReplayLag {
 		took += time.Duration(float64(backlog) / float64(rate) * float64(time.Second))
 	}
@@ -48,6 +48,10 @@ func (s *Server) beginPromotion(now cluster.Instant) {
 // it is whatever this server had.
 func (s *Server) promoted(now cluster.Instant) {
 	p, d := &s.proc, &s.dir
+	if s.machine.full {
+		s.panicFull(now)
+		return
+	}
 	number := d.files.newest(p.goal) + 1
 	if s.site.traps.NoSameNumber {
 		number = max(number, s.site.highest+1)

@@ -22,7 +22,7 @@ type rig struct {
 func newRig(t *testing.T, traps Traps) *rig {
 	t.Helper()
 	r := &rig{T: t, Site: NewSite(traps), now: cluster.Instant(time.Hour), cut: map[string]bool{}}
-	r.Reach = func(a, b string) bool { return !r.cut[a+"-"+b] && !r.cut[b+"-"+a] }
+	r.Reach = func(a, b *Server) bool { return !r.cut[a.name+"-"+b.name] && !r.cut[b.name+"-"+a.name] }
 	r.Notify = func(h Happening) {
 		what := [...]string{"exited", "opened", "promoted", "settled"}[h.Kind]
 		if h.Kind == Settled {

@@ -16,9 +16,12 @@ type Server struct {
 	// Lag is how much longer WAL is on its way to this standby, ReplayDelay how
 	// far its replay is behind (trap 14).
 	Lag, ReplayDelay time.Duration
+	// DiskDelay is how much longer everything takes here that waits for the disk.
+	DiskDelay time.Duration
 
 	site     *Site
 	name     string
+	number   int
 	dir      directory
 	asides   []directory
 	proc     process
@@ -33,6 +36,10 @@ type Server struct {
 	// pumped is the round of streaming this server had its turn in.
 	pumped   uint64
 	workHeld cluster.Instant
+	// starved: its replication connections carry nothing.
+	starved bool
+	served  served
+	shown   shown
 }
 
 // process is the server's processes.
@@ -43,6 +50,8 @@ type process struct {
 	// was a primary's.
 	leftover int
 	writable bool
+	// born is began in words.
+	born string
 	// began is when the postmaster started, due when the present phase (starting,
 	// stopping, dying) ends, promoting when the promotion does; 0 for not.
 	began, due, promoting cluster.Instant
@@ -86,6 +95,12 @@ type machine struct {
 // Name is the member's.
 func (s *Server) Name() string { return s.name }
 
+// Number counts the servers of a site from 0, in the order in which they were made.
+func (s *Server) Number() int { return s.number }
+
+// draw is how long something takes here that waits for the disk.
+func (s *Server) draw(c Cost) time.Duration { return s.site.draw(c) + s.DiskDelay }
+
 func (s *Server) halted() bool { return s.machine.frozen || s.machine.stalled }
 
 // serves reports whether queries are answered.
@@ -119,7 +134,7 @@ func (s *Server) Look(now cluster.Instant) (cluster.NodeState, error) {
 		return cluster.NodeState{}, err
 	}
 	n.Mode, n.ServerVersion = p.mode, version+18
-	n.PostmasterTime = time.Duration(p.began).String()
+	n.PostmasterTime = p.born
 	n.Timeline = s.dir.branch.timeline
 	if p.mode == cluster.ModePrimary {
 		n.WriteLSN = s.dir.end
@@ -128,21 +143,18 @@ func (s *Server) Look(now cluster.Instant) (cluster.NodeState, error) {
 		n.ReceiveLSN, n.ReplayLSN, n.ReplayPaused = p.receive, p.replay, s.replayPaused()
 		n.PrimaryConninfo, n.PrimarySlotName = p.conninfo, p.up.Slot
 		if p.recv != nil {
-			n.Receiver = &cluster.Receiver{Status: "streaming", Host: p.up.Host, Port: p.up.Port, SlotName: p.up.Slot,
-				Latest: p.recv.up.dir.end, Timeline: s.dir.branch.timeline}
+			n.Receiver = s.shown.receive(cluster.Receiver{Status: "streaming", Host: p.up.Host, Port: p.up.Port, SlotName: p.up.Slot,
+				Latest: p.recv.up.dir.end, Timeline: s.dir.branch.timeline})
 		}
 	}
 	n.TimelineHistory = s.dir.historyOf(n.Timeline)
-	n.Walsenders = s.walsenders(now)
-	for _, l := range s.dir.slots {
-		n.Slots = append(n.Slots, s.slotRow(l))
-	}
+	n.Walsenders, n.Slots = s.walsenders(now), s.slotRows()
 	return n, nil
 }
 
 // walsenders are the rows of pg_stat_replication.
 func (s *Server) walsenders(now cluster.Instant) []cluster.Walsender {
-	var rows []cluster.Walsender
+	rows := s.shown.senders.room()
 	for i, st := range s.proc.senders {
 		w := cluster.Walsender{Name: st.name, PID: s.proc.pid + 100 + i, State: "streaming", SyncState: "async", Sent: s.dir.end}
 		w.Flush = s.confirmed(st, now)
@@ -155,7 +167,15 @@ func (s *Server) walsenders(now cluster.Instant) []cluster.Walsender {
 		}
 		rows = append(rows, w)
 	}
-	return rows
+	return s.shown.senders.same(rows)
+}
+
+func (s *Server) slotRows() []cluster.Slot {
+	rows := s.shown.slots.room()
+	for _, l := range s.dir.slots {
+		rows = append(rows, s.slotRow(l))
+	}
+	return s.shown.slots.same(rows)
 }
 
 // LookFast is postgres.Server.LookFast.

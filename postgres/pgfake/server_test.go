@@ -423,3 +423,29 @@ func BenchmarkAQuietMinuteWithWritesOfFiveMembers(b *testing.B) {
 		}
 	}
 }
+
+// TestACheckpointThatAStopOvertakesWritesNothing: neither on a standby, where it is a
+// restart point, nor after the shutdown record of a primary.
+func TestACheckpointThatAStopOvertakesWritesNothing(t *testing.T) {
+	for _, standby := range []bool{true, false} {
+		r, one, two := pair(t, Traps{})
+		s := one
+		if standby {
+			s = two
+		}
+		r.Costs.Stop, r.Costs.Checkpoint = Cost{Base: time.Second}, Cost{Base: 500 * time.Millisecond}
+		if !standby {
+			r.Costs.Stop, r.Costs.Checkpoint = Cost{Base: time.Millisecond}, Cost{Base: time.Second}
+			r.cut["pg1-pg2"] = true // its walsender keeps it from exiting
+		}
+		_, err := s.Checkpoint(r.now)
+		r.must(err)
+		r.must(s.Signal(r.now, s.proc.pid, syscall.SIGINT))
+		r.wait(100 * time.Millisecond)
+		end := s.dir.end
+		r.wait(2 * time.Second)
+		if s.dir.end != end || standby && two.Diverged(one) {
+			t.Errorf("standby %t: it wrote from %s to %s while it stopped", standby, end, s.dir.end)
+		}
+	}
+}

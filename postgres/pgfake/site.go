@@ -10,7 +10,7 @@ import (
 type Site struct {
 	// Reach reports whether packets get from one member to another and back;
 	// nil for always. A machine without power is reached by nobody.
-	Reach func(from, to string) bool
+	Reach func(from, to *Server) bool
 	// Jitter draws a duration in [0, spread); nil for always 0.
 	Jitter func(spread time.Duration) time.Duration
 	// Notify is told what happens by itself; nil for nobody. It is called inside
@@ -19,6 +19,8 @@ type Site struct {
 	// Costs are how long things take, Tuning what servers are configured with.
 	Costs  Costs
 	Tuning Tuning
+	// Traffic are the clients of every server; the zero value is none.
+	Traffic Traffic
 
 	traps   Traps
 	servers []*Server
@@ -29,6 +31,9 @@ type Site struct {
 	highest cluster.Timeline
 	round   uint64          // of streaming, see pump
 	at      cluster.Instant // of the last step
+	due     cluster.Instant // what next gave after it, while dueKnown
+	// dueKnown: nothing has happened since due was worked out.
+	dueKnown bool
 }
 
 // Cost is Base and up to Spread more.
@@ -98,7 +103,7 @@ func (s *Site) Server(name string) *Server {
 	if v := s.find(name); v != nil {
 		return v
 	}
-	v := &Server{site: s, name: name, machine: machine{on: true}}
+	v := &Server{site: s, name: name, number: len(s.servers), machine: machine{on: true}}
 	v.dir = directory{data: cluster.DataEmpty}
 	v.proc = process{mode: cluster.ModeStopped}
 	s.servers = append(s.servers, v)
@@ -116,7 +121,7 @@ func (s *Site) find(name string) *Server {
 
 // reaches reports whether a and b can talk.
 func (s *Site) reaches(a, b *Server) bool {
-	return a.machine.on && b.machine.on && (s.Reach == nil || s.Reach(a.name, b.name))
+	return a.machine.on && b.machine.on && (s.Reach == nil || s.Reach(a, b))
 }
 
 func (s *Site) draw(c Cost) time.Duration {
@@ -139,8 +144,8 @@ func (s *Site) segment(lsn cluster.LSN) cluster.LSN { return lsn / s.Tuning.Segm
 // checkpoints and copies end, WAL is streamed.
 func (s *Site) Advance(now cluster.Instant) {
 	for {
-		at, any := s.next()
-		if !any || at >= now {
+		at := s.Due()
+		if at == 0 || at >= now {
 			break
 		}
 		s.step(max(at, s.at))
@@ -148,9 +153,24 @@ func (s *Site) Advance(now cluster.Instant) {
 	s.step(now)
 }
 
+// Due is when the next thing happens by itself, 0 for never. It costs nothing as
+// long as nobody has looked or changed anything, which all goes through Advance.
+func (s *Site) Due() cluster.Instant {
+	if !s.dueKnown {
+		s.due, _ = s.next()
+		s.dueKnown = true
+	}
+	return s.due
+}
+
+// Round changes whenever something has happened to a server, or may have: whoever
+// looks between two equal rounds sees the same, but for the time.
+func (s *Site) Round() uint64 { return s.round }
+
 func (s *Site) step(now cluster.Instant) {
-	s.at = now
+	s.at, s.dueKnown = now, false
 	for _, v := range s.servers {
+		v.serve(now)
 		v.due(now)
 	}
 	s.round++

@@ -2,6 +2,7 @@ package pgfake
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -15,13 +16,13 @@ func (s *Server) Spawn(now cluster.Instant) (pid int, err error) {
 	}
 	s.site.pids += 1000
 	leftover := s.proc.leftover
-	s.proc = process{mode: cluster.ModeStarting, pid: s.site.pids, leftover: leftover, began: now}
+	s.proc = process{mode: cluster.ModeStarting, pid: s.site.pids, leftover: leftover, began: now, born: strconv.FormatInt(int64(now), 10)}
 	p := &s.proc
 	p.adopt(s.dir.up)
 	p.maxConnections = s.dir.maxConnections
-	p.due = now.Add(s.site.draw(s.site.Costs.Start))
+	p.due = now.Add(s.draw(s.site.Costs.Start))
 	if !s.dir.control.State.Clean() {
-		p.due = p.due.Add(s.site.draw(s.site.Costs.Recovery))
+		p.due = p.due.Add(s.draw(s.site.Costs.Recovery))
 	}
 	s.machine.frozen, s.pending = false, nil
 	if s.machine.stalled {
@@ -95,6 +96,10 @@ func (s *Server) started(now cluster.Instant) {
 	}
 	p, d := &s.proc, &s.dir
 	p.due = 0
+	if s.machine.full {
+		s.panicFull(now)
+		return
+	}
 	if d.control.StandbySignal {
 		s.startedStandby(now)
 		return
@@ -145,20 +150,26 @@ func (s *Server) parameterStop(from cluster.LSN) cluster.LSN {
 // same position, or the server writes on where it never was the writer, its own
 // log begins: under the same number (trap 6).
 func (s *Server) append(now cluster.Instant, size cluster.LSN) {
+	s.parts()
+	d := &s.dir
+	d.end += size
+	d.branch.head = d.end
+	d.branch.marks = append(d.branch.marks, mark{at: now, end: d.end, n: 1})
+}
+
+// parts has the log part from what others wrote on from the same position.
+func (s *Server) parts() {
 	d := &s.dir
 	if d.end < d.branch.head || d.branch.mirror != nil || d.end < d.branch.from {
 		b := d.branch.reach(d.end)
 		d.branch = &branch{timeline: b.timeline, parent: d.branch, from: d.end, head: d.end, history: b.history}
 	}
-	d.end += size
-	d.branch.head = d.end
-	d.branch.marks = append(d.branch.marks, mark{now, d.end})
 }
 
 // checkpointNow writes a checkpoint record, or on a standby a restart point.
 func (s *Server) checkpointNow(now cluster.Instant) {
-	d := &s.dir
-	if s.proc.mode == cluster.ModeStandby {
+	d, mode := &s.dir, s.proc.mode
+	if mode == cluster.ModeStandby || mode == cluster.ModeStopping && d.control.State == cluster.ControlInArchiveRecovery {
 		d.control.MinRecovery, d.control.MinRecoveryTLI = s.proc.replay, d.branch.reach(s.proc.replay).timeline
 		if b := d.branch.reach(s.proc.replay); b.timeline > d.control.Timeline && s.proc.replay > b.from {
 			d.control.Timeline = b.timeline
@@ -181,7 +192,7 @@ func (s *Server) Checkpoint(now cluster.Instant) (*Work, error) {
 		return nil, err
 	}
 	if s.proc.checkpoint == nil {
-		s.proc.checkpoint = &Work{Until: now.Add(s.site.draw(s.site.Costs.Checkpoint))}
+		s.proc.checkpoint = &Work{Until: now.Add(s.draw(s.site.Costs.Checkpoint))}
 	}
 	return s.proc.checkpoint, nil
 }

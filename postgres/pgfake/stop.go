@@ -14,7 +14,7 @@ func (s *Server) stop(now cluster.Instant) {
 		return
 	}
 	if p.mode == cluster.ModeStarting {
-		p.mode, p.due = cluster.ModeStopping, now.Add(s.site.draw(s.site.Costs.Die))
+		p.mode, p.due = cluster.ModeStopping, now.Add(s.draw(s.site.Costs.Die))
 		p.writable = false
 		return
 	}
@@ -22,7 +22,7 @@ func (s *Server) stop(now cluster.Instant) {
 	s.loseClients(now)
 	s.endReceiver(now)
 	p.mode, p.promoting, p.promote = cluster.ModeStopping, 0, false
-	p.due = now.Add(s.site.draw(s.site.Costs.Stop))
+	p.due = now.Add(s.draw(s.site.Costs.Stop))
 }
 
 // shutDown is the shutdown checkpoint, when the clients are gone. It is written
@@ -38,12 +38,14 @@ func (s *Server) shutDown(now cluster.Instant) {
 		s.checkpointNow(now)
 		d.control.State = cluster.ControlShutdown
 	case d.control.State == cluster.ControlInArchiveRecovery && p.replay != 0:
-		p.mode = cluster.ModeStandby // the restart point is a standby's
 		s.checkpointNow(now)
-		p.mode = cluster.ModeStopping
 		d.control.State = cluster.ControlShutdownInRecovery
 	}
 	d.unacked = 0
+	if p.checkpoint != nil { // that was the last
+		p.checkpoint.end(ErrNoServer)
+		p.checkpoint, p.settles = nil, 0
+	}
 }
 
 // waitsFor reports what a fast stop still waits for, and when that may be over by
@@ -87,7 +89,7 @@ func (s *Server) quit(now cluster.Instant) {
 	s.loseClients(now)
 	p.mode, p.promoting, p.promote = cluster.ModeStopping, 0, false
 	p.writable = false
-	p.due = now.Add(s.site.draw(s.site.Costs.Die))
+	p.due = now.Add(s.draw(s.site.Costs.Die))
 	s.endReceiver(now)
 	p.quitting = true
 }

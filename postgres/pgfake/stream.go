@@ -3,6 +3,7 @@ package pgfake
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -16,6 +17,8 @@ type stream struct {
 	log *branch
 	// begun is when it was made, heard when the two last reached each other.
 	begun, heard cluster.Instant
+	// known is what the walsender has been told to be durable.
+	known cluster.LSN
 	// upGone and downGone: one end does not exist any more and the other cannot
 	// know yet.
 	upGone, downGone bool
@@ -30,7 +33,7 @@ func (s *Server) hears(st *stream) bool {
 	if st.down == nil {
 		return s.site.reaches(s, st.work.server)
 	}
-	return s.site.reaches(s, st.down) && !st.down.halted() && !st.down.machine.full
+	return st.down.linked(s) && !st.down.halted() && !st.down.machine.full
 }
 
 // confirmed is what the walsender knows to be durable at its standby.
@@ -39,15 +42,23 @@ func (s *Server) confirmed(st *stream, now cluster.Instant) cluster.LSN {
 	if st.down == nil {
 		return s.available(now.Add(-lag))
 	}
+	if !s.hears(st) {
+		// What the standby said before. It may be long gone from here, and have taken
+		// other WAL from elsewhere.
+		return min(st.known, s.dir.end)
+	}
+	st.known = max(st.known, s.heardNow(st, now, lag))
+	return st.known
+}
+
+// heardNow is what a standby says whose answers arrive.
+func (s *Server) heardNow(st *stream, now cluster.Instant, lag time.Duration) cluster.LSN {
 	end := st.down.dir.end
 	if s.site.traps.NoEarlyShip {
 		end = s.dir.end // it has it all, and would keep nothing if we died now
 	}
 	if !st.down.dir.branch.leads(min(end, st.down.dir.end), s.dir.branch) {
 		return min(end, s.dir.end)
-	}
-	if !s.hears(st) {
-		return min(end, s.available(st.heard.Add(-lag)))
 	}
 	return min(end, s.available(now.Add(-lag-st.down.Lag)))
 }
@@ -87,7 +98,7 @@ func (s *Server) pump(now cluster.Instant) {
 // receiveFrom takes what has arrived, or notices that nothing can.
 func (s *Server) receiveFrom(st *stream, now cluster.Instant) {
 	p, d, up := &s.proc, &s.dir, st.up
-	reached := s.site.reaches(s, up)
+	reached := s.linked(up)
 	switch {
 	case reached && st.upGone:
 		s.lostUpstream(now, "server closed the connection unexpectedly")
@@ -163,7 +174,7 @@ func (s *Server) dial(now cluster.Instant) string {
 	p, d := &s.proc, &s.dir
 	up := s.site.find(p.up.Host)
 	switch {
-	case up == nil || up == s || !s.site.reaches(s, up) || up.machine.frozen:
+	case up == nil || up == s || !s.linked(up) || up.machine.frozen:
 		return "could not connect to the primary server: timeout expired"
 	case up.proc.mode == cluster.ModeStopped:
 		return "could not connect to the primary server: connection refused"
@@ -327,7 +338,7 @@ func (s *Server) endReceiver(now cluster.Instant) {
 		return
 	}
 	s.proc.recv, st.downGone = nil, true
-	if s.site.reaches(s, st.up) && !st.up.machine.frozen {
+	if s.linked(st.up) && !st.up.machine.frozen {
 		st.up.dropSender(st)
 	}
 }
@@ -340,7 +351,7 @@ func (s *Server) dropSender(st *stream) {
 func (s *Server) closeSender(st *stream, now cluster.Instant) {
 	s.dropSender(st)
 	st.upGone = true
-	if down := st.down; down != nil && down.proc.recv == st && s.site.reaches(s, down) && !down.machine.frozen {
+	if down := st.down; down != nil && down.proc.recv == st && down.linked(s) && !down.machine.frozen {
 		down.proc.recv = nil
 		down.proc.tryAt, down.proc.complaint = now.Add(s.site.Tuning.Retry), "replication terminated by primary server"
 	}

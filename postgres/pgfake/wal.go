@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -38,10 +39,30 @@ type branch struct {
 	limits []limit
 }
 
+// mark is one record that was written at a time, or n of one size at equal
+// distances, the first of them at that time.
 type mark struct {
-	at  cluster.Instant
-	end cluster.LSN
+	at    cluster.Instant
+	end   cluster.LSN // of the last
+	size  cluster.LSN
+	every time.Duration
+	n     int64
 }
+
+// next is when a run would go on.
+func (m *mark) next() cluster.Instant { return m.at + cluster.Instant(m.n)*cluster.Instant(m.every) }
+
+// until is where the log was at t, which is not before the mark.
+func (m *mark) until(t cluster.Instant) cluster.LSN {
+	if m.every == 0 {
+		return m.end
+	}
+	done := min(m.n, int64(t-m.at)/int64(m.every)+1)
+	return m.end - cluster.LSN(m.n-done)*m.size
+}
+
+// begin is where the first record of the mark begins, of a single one where it ends.
+func (m *mark) begin() cluster.LSN { return m.end - cluster.LSN(m.n)*m.size }
 
 type limit struct {
 	at             cluster.LSN
@@ -94,12 +115,12 @@ func (b *branch) until(t cluster.Instant) cluster.LSN {
 	}
 	n := len(b.marks)
 	if n > 0 && b.marks[n-1].at <= t {
-		return b.marks[n-1].end
+		return b.marks[n-1].until(t)
 	}
 	i := sort.Search(n, func(i int) bool { return b.marks[i].at > t })
 	switch {
 	case i > 0:
-		return b.marks[i-1].end
+		return b.marks[i-1].until(t)
 	case b.parent == nil:
 		return b.from
 	}
@@ -115,8 +136,12 @@ func (b *branch) boundary(lsn cluster.LSN) bool {
 	if b.mirror != nil {
 		return b.mirror.boundary(lsn)
 	}
-	_, found := slices.BinarySearchFunc(b.marks, lsn, func(m mark, lsn cluster.LSN) int { return cmp.Compare(m.end, lsn) })
-	return found
+	i, found := slices.BinarySearchFunc(b.marks, lsn, func(m mark, lsn cluster.LSN) int { return cmp.Compare(m.end, lsn) })
+	if found || i == len(b.marks) {
+		return found
+	}
+	m := &b.marks[i]
+	return m.every != 0 && lsn >= m.begin() && (lsn-m.begin())%m.size == 0
 }
 
 // graft is the mixture of b up to end and of src from there on; src itself where

@@ -45,7 +45,7 @@ func (s *Server) InitDB(now cluster.Instant) (*Work, error) {
 		return nil, err
 	}
 	s.dir.data, s.dir.tombstone = cluster.DataBroken, tombInit
-	s.begin(now, &Work{kind: tombInit, Until: now.Add(s.site.draw(s.site.Costs.InitDB))})
+	s.begin(now, &Work{kind: tombInit, Until: now.Add(s.draw(s.site.Costs.InitDB))})
 	return s.work, nil
 }
 
@@ -67,7 +67,7 @@ func (s *Server) Clone(now cluster.Instant, from, slot, as string) (*Work, error
 		return nil, fmt.Errorf("replication slot %q is active", slot)
 	}
 	s.dir.data, s.dir.tombstone = cluster.DataBroken, tombClone
-	w := &Work{kind: tombClone, from: src, pid: src.proc.pid, Until: now.Add(s.site.draw(s.site.Costs.Clone)), floor: s.site.segment(src.dir.control.Redo)}
+	w := &Work{kind: tombClone, from: src, pid: src.proc.pid, Until: now.Add(s.draw(s.site.Costs.Clone)), floor: s.site.segment(src.dir.control.Redo)}
 	s.begin(now, w)
 	w.stream = &stream{up: src, name: as, slot: slot, begun: now, heard: now, work: w}
 	src.proc.senders = append(src.proc.senders, w.stream)
@@ -132,7 +132,7 @@ func (s *Server) Rewind(now cluster.Instant, from string) (*Work, error) {
 	case s.site.segment(at) < d.kept && !s.site.traps.NoRewindNeeds:
 		return nil, fmt.Errorf("%w: could not open file \"pg_wal\" at %s", ErrNeedClone, at)
 	}
-	took := s.site.draw(s.site.Costs.Rewind)
+	took := s.draw(s.site.Costs.Rewind)
 	w.Until, w.touches = now.Add(took), now.Add(took*2/5)
 	d.tombstone = tombRewind
 	s.begin(now, w)

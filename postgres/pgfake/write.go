@@ -54,6 +54,9 @@ func (s *Server) SetSync(now cluster.Instant, need int, names ...string) {
 	}
 }
 
+// Waits reports whether commits wait for standbys.
+func (s *Server) Waits() bool { return s.sync.need > 0 }
+
 // Write commits a transaction of size bytes. Weak asks for synchronous_commit =
 // local, which waits for nobody (trap 7). The outcome of one that is Waiting comes
 // later, with Site.Notify and Outcome.

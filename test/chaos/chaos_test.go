@@ -94,7 +94,8 @@ func needNetwork(t *testing.T) {
 
 // TestChaos plays schedules until the time is up: CHAOS_MINUTES, or CHAOS_SCHEDULES
 // of them; the first has CHAOS_SEED, each further one the next number. CHAOS_FAULTS
-// names the faults to draw from, in place of all.
+// names the faults to draw from, in place of all. CHAOS_KEEP keeps what a schedule left
+// also when nothing was wrong.
 func TestChaos(t *testing.T) {
 	needNetwork(t)
 	minutes := number(t, "CHAOS_MINUTES", 6)
@@ -141,8 +142,9 @@ func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault) ver
 		t.Errorf("seed %d: %s", seed, violation)
 	}
 	failed := len(v.violations) > 0 && ctx.Err() == nil
-	if failed && w.c != nil {
-		t.Errorf("seed %d: logs, histories and recordings are in %s; the same faults again: make chaos SEED=%d SCHEDULES=1", seed, w.c.Dir(), seed)
+	keep := failed || os.Getenv("CHAOS_KEEP") != ""
+	if keep && w.c != nil {
+		fmt.Printf("seed %d: logs, histories and recordings are in %s; the same faults again: make chaos SEED=%d SCHEDULES=1\n", seed, w.c.Dir(), seed)
 		if err := w.h.save(filepath.Join(w.c.Dir(), "history.jsonl")); err != nil {
 			t.Error(err)
 		}
@@ -150,7 +152,7 @@ func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault) ver
 			t.Error(err)
 		}
 	}
-	if err := w.close(failed); err != nil {
+	if err := w.close(keep); err != nil {
 		t.Errorf("seed %d: close the cluster: %v", seed, err)
 	}
 	return v
@@ -196,6 +198,7 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 		}
 	}
 	v.violations = slices.Concat(v.violations, j.violations, v.linear.violations)
+	w.say("%8v  gaps: %s", w.h.now().Round(time.Millisecond), gaps(v.strikes))
 	w.say("%8v  %d writes acknowledged, %d late, %d excepted, lost %+v, whole after %v; timelines: %s", w.h.now().Round(time.Millisecond), v.acks, v.order.late, len(v.order.excepted), v.losses, v.settled.Round(time.Millisecond), j.forks())
 	return v, nil
 }

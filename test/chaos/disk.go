@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	nodeDisk = "640m" // a node's tmpfs: two data directories and their WAL
+	nodeDisk = 640 << 20 // two data directories and their WAL
 	etcdDisk = 1 << 30
 )
 
-// disks are the file systems of one cluster: a tmpfs for a node, since it can be
-// filled at once, and an ext4 in a file for an etcd member, since it can be frozen:
-// then every write and fsync waits, while memory and network go on.
+// disks are the file systems of one cluster, an ext4 in a file for each node and each
+// etcd member: it can be filled at once, and frozen: then every write and fsync waits,
+// while memory and network go on.
 type disks struct {
 	mu  sync.Mutex
 	all []string
+	// freezes says how many faults hold a file system frozen.
+	freezes map[string]int
 }
 
 // mount is testbed's Options.Folder.
 func (d *disks) mount(name, dir string) error {
-	var err error
+	size, mode := int64(nodeDisk), os.FileMode(0o755)
 	if strings.HasPrefix(name, "etcd") {
-		err = mountImage(dir)
-	} else {
-		err = unix.Mount("chaos", dir, "tmpfs", 0, "mode=0755,size="+nodeDisk)
+		size, mode = etcdDisk, 0o700
 	}
-	if err != nil {
+	if err := mountImage(dir, size, mode); err != nil {
 		return fmt.Errorf("mount a file system on %s: %w", dir, err)
 	}
 	d.mu.Lock()
@@ -41,27 +41,49 @@ func (d *disks) mount(name, dir string) error {
 	return nil
 }
 
-func mountImage(dir string) error {
+func mountImage(dir string, size int64, mode os.FileMode) error {
 	image := dir + ".img"
 	f, err := os.Create(image)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Truncate(etcdDisk), f.Close()); err != nil {
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
 		return err
 	}
-	if err := command("mkfs.ext4", "-q", "-F", image); err != nil {
+	if err := command("mkfs.ext4", "-q", "-F", "-m", "0", image); err != nil {
 		return err
 	}
-	return errors.Join(command("mount", "-o", "loop", image, dir), os.Remove(image), os.Chmod(dir, 0o700))
+	return errors.Join(command("mount", "-o", "loop", image, dir), os.Remove(image), os.Chmod(dir, mode))
 }
 
-// freezeDisk lets no write to a file system through.
-func freezeDisk(dir string) (heal func() error, err error) {
-	if err := command("fsfreeze", "--freeze", dir); err != nil {
+// freeze lets no write to a file system through. One that is frozen already, by
+// such a fault that it meets, stays so until both are mended.
+func (d *disks) freeze(dir string) (heal func() error, err error) {
+	if err := d.frozen(dir, 1); err != nil {
 		return nil, err
 	}
-	return func() error { return command("fsfreeze", "--unfreeze", dir) }, nil
+	return func() error { return d.frozen(dir, -1) }, nil
+}
+
+// frozen counts who wants a file system frozen, and acts on the first and the last.
+func (d *disks) frozen(dir string, change int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.freezes == nil {
+		d.freezes = map[string]int{}
+	}
+	before, after := d.freezes[dir], d.freezes[dir]+change
+	var err error
+	switch {
+	case before == 0:
+		err = command("fsfreeze", "--freeze", dir)
+	case after == 0:
+		err = command("fsfreeze", "--unfreeze", dir)
+	}
+	if err == nil {
+		d.freezes[dir] = after
+	}
+	return err
 }
 
 // fillDisk leaves no byte of a file system.
@@ -72,12 +94,17 @@ func fillDisk(dir string) (heal func() error, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	block := make([]byte, 1<<20)
-	for err == nil {
-		_, err = f.Write(block)
-	}
-	if !errors.Is(err, unix.ENOSPC) {
-		return nil, errors.Join(err, os.Remove(path))
+	// Taken without writing it, in smaller and smaller pieces, until nothing is left.
+	var taken int64
+	for piece := int64(nodeDisk); piece >= 4096; {
+		switch err := unix.Fallocate(int(f.Fd()), 0, taken, piece); {
+		case err == nil:
+			taken += piece
+		case errors.Is(err, unix.ENOSPC):
+			piece /= 2
+		case !errors.Is(err, unix.EINTR):
+			return nil, errors.Join(err, os.Remove(path))
+		}
 	}
 	return func() error {
 		if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) { // two such faults may meet

@@ -4,8 +4,9 @@
 // the distribution's etcd, each in a network namespace and on a file system of its
 // own. Faults are drawn from a seed: processes killed and frozen, links cut one or
 // both ways, slowed and made lossy, etcd's members, leader and quorum killed, its
-// leader's disk frozen, a disk filled, and switchovers under all of it. Meanwhile
-// clients write registers and lists, and a watcher writes to every node every 10 ms.
+// leader's disk frozen, a node's disk filled or frozen, and switchovers under all of
+// it. Meanwhile clients write registers and lists, and a watcher writes to every node
+// every 10 ms.
 //
 // It promises to fail when a server of an older term acknowledges a write that was
 // begun after a newer term acknowledged one; when an acknowledged write is missing at

@@ -54,6 +54,7 @@ var catalog = []fault{
 	{name: "freeze_guard", on: anyNode, least: time.Second, most: 10 * time.Second, strike: freeze(testbed.Guard)},
 	{name: "freeze_supervisor", on: anyNode, least: time.Second, most: 10 * time.Second, strike: freeze(testbed.Supervisor)},
 	{name: "freeze_postmaster", on: anyNode, least: time.Second, most: 10 * time.Second, strike: freeze(testbed.Postmaster)},
+	{name: "freeze_server", on: anyNode, least: time.Second, most: 10 * time.Second, strike: freezeServer},
 	{name: "freeze_backend", on: []string{onPrimary}, least: time.Second, most: 5 * time.Second, strike: freezeServerProcess("postgres postgres ")},
 	{name: "freeze_walreceiver", on: []string{onStandby}, least: time.Second, most: 8 * time.Second, strike: freezeServerProcess("walreceiver")},
 	{name: "freeze_agent", on: []string{onPrimary}, least: 2 * time.Second, most: 10 * time.Second, frozen: true,
@@ -68,6 +69,7 @@ var catalog = []fault{
 	{name: "loss_10_percent", on: anyNode, least: 2 * time.Second, most: 10 * time.Second, network: true, strike: cut(lossy)},
 	{name: "delay_300_ms", on: anyNode, least: 2 * time.Second, most: 10 * time.Second, network: true, strike: delay},
 	{name: "disk_full", on: anyNode, least: time.Second, most: 8 * time.Second, strike: diskFull},
+	{name: "disk_frozen", on: anyNode, least: time.Second, most: 10 * time.Second, strike: freezeNodeDisk},
 	{name: "etcd_member_killed", on: etcdOnly, least: time.Second, most: 8 * time.Second, strike: killMembers(1, false)},
 	{name: "etcd_leader_killed", on: etcdOnly, least: time.Second, most: 8 * time.Second, strike: killMembers(1, true)},
 	{name: "etcd_quorum_killed", on: etcdOnly, least: time.Second, most: 10 * time.Second, strike: killMembers(2, true)},
@@ -168,6 +170,17 @@ func freezeNode(_ context.Context, _ *world, n *testbed.Node) (func() error, err
 	return func() error { n.ThawAll(); return nil }, nil
 }
 
+// freezeServer stops the server whole: the agent goes on and cannot look at it.
+func freezeServer(_ context.Context, _ *world, n *testbed.Node) (func() error, error) {
+	var pids []int
+	for _, pid := range n.PIDs() {
+		if name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm")); err == nil && strings.TrimSpace(string(name)) == "postgres" {
+			pids = append(pids, pid)
+		}
+	}
+	return freezePIDs(n, pids)
+}
+
 // serverProcess is one of the server's processes whose title holds a word, 0 for none.
 func serverProcess(w *world, n *testbed.Node, title string) int {
 	var found []int
@@ -200,6 +213,11 @@ func freezeServerProcess(title string) func(context.Context, *world, *testbed.No
 
 func diskFull(_ context.Context, _ *world, n *testbed.Node) (func() error, error) {
 	return fillDisk(n.Dir())
+}
+
+// freezeNodeDisk leaves a node without its disk: data, WAL and the agent's own state.
+func freezeNodeDisk(_ context.Context, w *world, n *testbed.Node) (func() error, error) {
+	return w.disks.freeze(n.Dir())
 }
 
 // switchover is asked for as an operator does, and not waited for.

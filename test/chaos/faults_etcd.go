@@ -70,5 +70,5 @@ func cutLeader(ctx context.Context, w *world, _ *testbed.Node) (func() error, er
 // freezeLeaderDisk leaves etcd's leader without its disk: its process runs, answers
 // keepalives from memory, and commits nothing.
 func freezeLeaderDisk(ctx context.Context, w *world, _ *testbed.Node) (func() error, error) {
-	return freezeDisk(filepath.Join(w.c.Etcd.Dir(), memberName(leader(ctx, w))))
+	return w.disks.freeze(filepath.Join(w.c.Etcd.Dir(), memberName(leader(ctx, w))))
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -54,16 +55,32 @@ func (t *total) write(out io.Writer) {
 	t.writeExcepted(out)
 }
 
+// row names a fault and what it hit.
+func (k strike) row() string {
+	if k.node == "" {
+		return k.fault.name
+	}
+	return k.fault.name + " (" + k.part + ")"
+}
+
+// gaps lists the measured gaps of one schedule, for whoever adds up several runs.
+func gaps(strikes []strike) string {
+	var all []string
+	for _, k := range strikes {
+		if !k.disturbed {
+			all = append(all, fmt.Sprintf("%s %d ms", k.row(), k.gap.Milliseconds()))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
 // writeFaults prints for each fault how long nobody could write.
 func (t *total) writeFaults(out io.Writer) {
 	gaps := map[string][]time.Duration{}
 	count := map[string]int{}
 	for _, v := range t.schedules {
 		for _, k := range v.strikes {
-			row := k.fault.name
-			if k.node != "" {
-				row += " (" + k.part + ")"
-			}
+			row := k.row()
 			count[row]++
 			if !k.disturbed {
 				gaps[row] = append(gaps[row], k.gap)

@@ -43,7 +43,7 @@ func draw(seed uint64, from []fault) (schedule, *rand.Rand) {
 		e := drawEvent(dice, from[dice.IntN(len(from))])
 		switch {
 		case dice.IntN(secondOf) == 0:
-			if second := drawEvent(dice, from[dice.IntN(len(from))]); !blinds(e, second) {
+			if second := drawEvent(dice, from[dice.IntN(len(from))]); !blinds(e, second) && !stuck(e, second) {
 				e.Second = &second
 			}
 		case dice.IntN(switchOf) == 0:
@@ -59,6 +59,13 @@ func draw(seed uint64, from []fault) (schedule, *rand.Rand) {
 func blinds(a, b event) bool {
 	both := func(x, y string) bool { return a.Fault == x && b.Fault == y || a.Fault == y && b.Fault == x }
 	return both("freeze_worker", "freeze_guard")
+}
+
+// stuck tells a pair that this program could not mend in time: processes that wait for
+// a frozen disk neither die nor start.
+func stuck(a, b event) bool {
+	const disk = "disk_frozen"
+	return (a.Fault == disk || b.Fault == disk) && a.On != onEtcd && b.On != onEtcd
 }
 
 func drawEvent(dice *rand.Rand, f fault) event {

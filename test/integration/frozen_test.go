@@ -31,11 +31,16 @@ func freeze(t *testing.T, p testbed.Process) (b *bedtest.Bed, old *testbed.Node,
 func TestAFrozenWorkerIsFencedBeforeAnotherNodeTakesOver(t *testing.T) {
 	t.Parallel()
 	b, old, o := freeze(t, testbed.Worker)
+	guard, err := old.PID(testbed.Guard)
+	b.Must(err)
 	next := b.Primary(10*time.Second, old)
 	o.Interrupted(5 * time.Second)
 	o.GapAtMost(8 * time.Second)
 	b.Must(old.Thaw(testbed.Worker))
 	b.Healthy(30 * time.Second)
+	if now, err := old.PID(testbed.Guard); err != nil || now != guard {
+		t.Errorf("the guard is process %d now (error %v), want %d: the thawed worker killed the guard that had done its work", now, err, guard)
+	}
 	o.End(next, loseAtMost)
 }
 

@@ -15,7 +15,7 @@ func TestPickTakesPartsInTheSuitesOrder(t *testing.T) {
 		want       []string
 		err        string
 	}{
-		{name: "nothing chosen is the whole suite without the optional parts", want: []string{"deps", "build", "lint", "unit", "mutants", "sim", "integration"}},
+		{name: "nothing chosen is the whole suite without the optional parts", want: []string{"deps", "build", "lint", "unit", "mutants", "sim", "integration", "chaos"}},
 		{name: "the order of the words does not matter", list: "unit, build", want: []string{"build", "unit"}},
 		{name: "an optional part is chosen by name", list: "fuzz", want: []string{"fuzz"}},
 		{name: "an unknown part is refused with the known ones", list: "unit,untit", err: `unknown part "untit": choose from deps, build`},
@@ -166,5 +166,32 @@ func writeFile(t *testing.T, name, text string) {
 	}
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestAPlainUserSkipsChaosByTheRuleForSkips(t *testing.T) {
+	listed, err := parseSkips("skips.txt", "test/chaos TestChaos # needs root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		name            string
+		ci              bool
+		skips           skipList
+		skipped, failed int
+	}{
+		{name: "at home", skipped: 1},
+		{name: "in CI, and listed", ci: true, skips: listed, skipped: 1},
+		{name: "in CI, and not listed", ci: true, failed: 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var out strings.Builder
+			s := &suite{out: &out, opts: options{ci: c.ci}, skips: c.skips}
+			got := s.skipChaos("needs root")
+			if got.skipped != c.skipped || got.failed != c.failed || !strings.Contains(out.String(), "skipped: needs root") {
+				t.Errorf("got %s, said %q", got.String(), out.String())
+			}
+		})
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
 // fault is something that goes wrong, or that an operator asks for, and ends after
@@ -40,7 +42,7 @@ var deeds = map[string]deed{
 	"kill worker":         killWorker,
 	"kill guard":          func(w *World, n *Node, _ fault) func() { n.guardDies(); return nil },
 	"kill agent":          killAgent,
-	"kill server":         func(w *World, n *Node, _ fault) func() { n.pg.kill(); return nil },
+	"kill server":         func(_ *World, n *Node, _ fault) func() { n.killServer(); return nil },
 	"freeze worker":       func(w *World, n *Node, _ fault) func() { return n.freeze(true, false, false) },
 	"freeze guard":        func(w *World, n *Node, _ fault) func() { return n.freeze(false, true, false) },
 	"freeze server":       func(w *World, n *Node, _ fault) func() { return n.freeze(false, false, true) },
@@ -62,8 +64,17 @@ var deeds = map[string]deed{
 	"etcd without leader": etcdDown,
 	"etcd leader change":  leaderChange,
 	"etcd restored":       etcdRestored,
-	"disk stalls":         diskStall,
-	"receiver stuck":      func(w *World, n *Node, _ fault) func() { n.pg.lagged = true; return func() { n.pg.lagged = false } },
+	"disk stalls":         slowDisk,
+	"receiver stuck":      onServer((*pgfake.Server).Starve),
+	"disk hangs":          hangDisk,
+	"disk full":           onServer((*pgfake.Server).FillDisk),
+	"backend crashes":     crashBackend,
+	"busy backend":        killPostmaster,
+	"stuck backend":       onServer((*pgfake.Server).Stick),
+	"no connections":      onServer((*pgfake.Server).Exhaust),
+	"replay paused":       onServer((*pgfake.Server).PauseReplay),
+	"replay delayed":      delayReplay,
+	"archiver hangs":      hangArchiver,
 	"wall clock jumps":    func(w *World, n *Node, f fault) func() { n.skew += time.Duration(f.n-25) * time.Hour; return nil },
 	"ttl changed":         changeTTL,
 	"loop_wait changed":   changeLoopWait,
@@ -112,7 +123,7 @@ func draw(rng *rand.Rand, nodes int) []fault {
 // plan has the faults happen.
 func (w *World) plan(faults []fault) {
 	for _, f := range faults {
-		w.at(f.at, func() {
+		w.at(f.at, doing(func() {
 			n := w.nodes[f.node%len(w.nodes)]
 			if f.to%3 == 0 && !f.exact { // the primary is where most goes wrong
 				for _, other := range w.nodes {
@@ -121,14 +132,18 @@ func (w *World) plan(faults []fault) {
 					}
 				}
 			}
-			w.tell(n, "=> %s", f)
-			if undo := deeds[f.kind](w, n, f); undo != nil {
-				w.after(f.lasts, func() {
-					w.tell(n, "<= %s is over", strings.ToUpper(f.kind))
-					undo()
-				})
+			if w.text != nil {
+				w.tell(n, "=> %s", f)
 			}
-		})
+			w.site.Advance(w.serverNow())
+			if undo := deeds[f.kind](w, n, f); undo != nil {
+				w.after(f.lasts, doing(func() {
+					w.tell(n, "<= %s is over", strings.ToUpper(f.kind))
+					w.site.Advance(w.serverNow())
+					undo()
+				}))
+			}
+		}))
 	}
 }
 
@@ -170,22 +185,24 @@ func (n *Node) freeze(worker, guard, pg bool) func() {
 	if guard && g != nil {
 		g.freeze()
 		if n.worker != nil {
-			n.worker.run(n.worker.link.feel)
+			n.worker.run(doing(n.worker.link.feel))
 		}
 	}
 	if pg {
-		n.pg.frozen = n.pg.phase != absent
+		n.pg.Freeze(n.w.serverNow(), true)
 	}
 	n.blind()
 	return func() {
-		n.pg.frozen = n.pg.frozen && !pg
+		if pg {
+			n.thawServer()
+		}
 		if g != nil && guard {
 			g.thaw()
-			n.w.after(5*time.Second, func() {
+			n.w.after(5*time.Second, doing(func() {
 				if !g.frozen && n.worker != nil {
 					n.worker.link.unfeel()
 				}
-			})
+			}))
 		}
 		if k != nil && worker {
 			k.thaw()
@@ -285,17 +302,12 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 	}
 }
 
-func diskStall(w *World, n *Node, f fault) func() {
-	n.diskDelay = time.Duration(f.n) * 100 * time.Millisecond
-	return func() { n.diskDelay = 0 }
-}
-
 // patch changes the stored configuration.
 func (w *World) patch(key string, value any) {
-	if w.view.Config == nil || w.etcdDown {
+	if w.view().Config == nil || w.etcdDown {
 		return
 	}
-	next := setKey(w.view.Config.Raw, key, value)
+	next := setKey(w.view().Config.Raw, key, value)
 	_ = w.store.PutConfig(context.Background(), next, -1) // an operator who cannot try again
 }
 
@@ -319,12 +331,12 @@ func (w *World) wish(f cluster.Failover) {
 		return
 	}
 	w.operations++
-	f.ID = fmt.Sprintf("wish-%d", w.operations)
+	f.ID = "wish-" + strconv.Itoa(w.operations)
 	_ = w.store.PutFailover(context.Background(), f, -1) // as above
 }
 
 func switchover(w *World, _ *Node, f fault) func() {
-	if l := w.view.Leader; l != nil {
+	if l := w.view().Leader; l != nil {
 		to := w.nodes[f.to%len(w.nodes)].name
 		if to != l.Name {
 			w.wish(cluster.Failover{Leader: l.Name, Member: to})
@@ -343,7 +355,7 @@ func (w *World) ask(n *Node, kind cluster.RequestKind) {
 		return
 	}
 	w.operations++
-	r := cluster.Request{Member: n.name, ID: fmt.Sprintf("ask-%d", w.operations), Kind: kind}
+	r := cluster.Request{Member: n.name, ID: "ask-" + strconv.Itoa(w.operations), Kind: kind}
 	_ = w.store.PutRequest(context.Background(), r) // as above
 }
 

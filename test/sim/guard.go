@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/guard"
@@ -13,7 +14,7 @@ type guardProcess struct {
 	process
 	n       *Node
 	model   *guard.Model
-	wake    time.Duration
+	wake    wakeup
 	peer    func() // hangs the connected worker up
 	waiting []*routine
 }
@@ -27,33 +28,37 @@ func newGuardProcess(n *Node) *guardProcess {
 }
 
 // turn lets the guard do what is due and has it woken again.
-func (g *guardProcess) turn() {
-	g.run(func() {
-		g.model.Turn()
-		if g.model.Over() {
-			g.exit()
-			return
-		}
-		g.plan()
-	})
+func (g *guardProcess) turn() { g.run((*guardTurn)(g)) }
+
+// guardTurn does what is due in a guard, guardWake gives it its turn.
+type (
+	guardTurn guardProcess
+	guardWake guardProcess
+)
+
+func (t *guardTurn) do() {
+	g := (*guardProcess)(t)
+	g.model.Turn()
+	if g.model.Over() {
+		g.exit()
+		return
+	}
+	g.plan()
+}
+
+func (t *guardWake) do() {
+	if t.wake.rings(t.w, t) {
+		(*guardProcess)(t).turn()
+	}
 }
 
 func (g *guardProcess) plan() {
 	wake := g.model.Wake()
 	if wake == 0 {
-		g.wake = 0
+		g.wake.at = never
 		return
 	}
-	at := max(g.n.boot+wake, g.w.now)
-	if at == g.wake {
-		return
-	}
-	g.wake = at
-	g.w.at(at, func() {
-		if g.wake == at {
-			g.run(func() { g.wake = 0; g.turn() })
-		}
-	})
+	g.wake.set(g.w, g.n.boot+wake, (*guardWake)(g))
 }
 
 // exit is the guard's own end, with nothing left to guard.
@@ -89,13 +94,13 @@ func (n *Node) guardDies() {
 func (g *guardProcess) carry() guard.Carrier {
 	return func(ctx context.Context, deliver func(), answered func() bool) error {
 		r := g.w.current
-		g.w.after(socketDelay, func() {
-			g.run(func() {
+		g.w.after(socketDelay, doing(func() {
+			g.run(doing(func() {
 				deliver()
 				g.turn()
 				r.poke()
-			})
-		})
+			}))
+		}))
 		g.waiting = append(g.waiting, r)
 		ok := r.waitUntil(ctx, func() bool { return answered() || g.dead }, 0)
 		g.waiting = remove(g.waiting, r)
@@ -119,26 +124,31 @@ func (m machine) Now() time.Duration { return time.Duration(m.g.n.instant()) }
 func (m machine) Scan() []int { return m.g.n.scan() }
 
 // StandbySignal implements guard.Machine.
-func (m machine) StandbySignal() bool { return m.g.n.standbySignal() }
+func (m machine) StandbySignal() bool { return m.g.n.pg.StandbySignal() }
 
 // Beside implements guard.Machine: the disk may stall.
 func (m machine) Beside(work func()) {
 	g := m.g
-	g.w.after(100*time.Microsecond+g.n.diskDelay, func() {
-		g.run(func() {
+	done := doing(func() {
+		g.run(doing(func() {
 			work()
 			g.turn()
 			for _, r := range g.waiting {
 				r.poke()
 			}
-		})
+		}))
 	})
+	if g.n.diskHangs {
+		g.n.atDisk = append(g.n.atDisk, done)
+		return
+	}
+	g.w.after(100*time.Microsecond+g.n.diskDelay, done)
 }
 
 // NewID implements guard.Machine.
 func (m machine) NewID() string {
 	m.g.w.instances++
-	return fmt.Sprintf("%s-%d", m.g.n.name, m.g.w.instances)
+	return m.g.n.name + "-" + strconv.Itoa(m.g.w.instances)
 }
 
 func remove(all []*routine, r *routine) []*routine {

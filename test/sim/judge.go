@@ -2,13 +2,18 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
+
+// never is later than everything.
+const never = time.Duration(math.MaxInt64)
 
 // judge is what the invariants are checked against.
 type judge struct {
@@ -16,32 +21,43 @@ type judge struct {
 	// epochs counts how often any server began to accept writes.
 	epochs    int
 	lastAcked int // epoch of the newest acknowledged commit
-	last      ack
+	last      pgfake.Ack
+	lastBy    *Node
 	highest   cluster.Term // ever held by anybody
 	numbers   map[cluster.Timeline]string
 	system    string
 	// excused counts overlaps of the named exception.
 	excused int
 	wasOver bool
+	// acking are the nodes whose servers acknowledge, as of the round of the servers'
+	// model; seen is that round when the judge last looked, and the loops' step.
+	acking []*Node
+	round  uint64
+	seen   struct {
+		round uint64
+		step  int
+	}
+	// quiet is when a lease ends of a node that was primary then.
+	quiet time.Duration
 	// astray: an invariant was violated after the store was set back.
 	astray bool
-}
-
-// ack is an acknowledged commit.
-type ack struct {
-	branch *branch
-	lsn    cluster.LSN
-	node   *Node
 }
 
 // facts are what the judge knows of a node.
 type facts struct {
 	epoch int
-	// until is when the last renewal that counted has been T ago.
+	// acked is the newest commit of its clients, pid the postmaster that opened.
+	acked pgfake.Ack
+	pid   int
+	// called is when the present call on the leader key began, until when the last
+	// one that counted has been T ago: by the world's clock, not by what the node
+	// says of it.
+	called time.Duration
 	until  time.Duration
 	ttl    time.Duration
 	how    election.Action // the action that took the lease
 	named  bool            // an operator named this node
+	forced bool            // and said that what is lost thereby is lost
 	frozen bool            // every process of its agent was frozen while this server ran
 }
 
@@ -60,25 +76,19 @@ func (w *World) fail(invariant, format string, args ...any) {
 	w.tellAll("VIOLATION %s: "+format, append([]any{invariant}, args...)...)
 }
 
-// look checks what must hold after every step.
+// look checks what must hold after every step. Nothing can have changed while no
+// loop has made a step, nothing was done with a server, and no lease has ended.
 func (w *World) look() {
-	writing, primaries := 0, 0
-	excuse := false
-	for _, n := range w.nodes {
-		if n.pg.accepts() {
-			writing++
-			excuse = excuse || n.blind()
-		}
-		if k := n.worker; k != nil && !k.frozen && !k.dead && k.loop.Term() != 0 && k.state().Writable(n.instant()) {
-			primaries++
-			if n.pg.phase != primary && n.pg.phase != dying && n.pg.phase != stopping && n.pg.phase != absent {
-				w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
-			}
-			if !w.lifted(n) && w.now > n.seen.until {
-				w.fail("S3", "/primary of %s answers 200 although its lease ended", n.name)
-			}
-		}
+	if !w.stirred && w.seen.step == w.steps && w.seen.round == w.site.Round() && w.now <= w.quiet {
+		return
 	}
+	w.stirred, w.seen.step, w.seen.round, w.quiet = false, w.steps, w.site.Round(), never
+	writing := len(w.acknowledging())
+	excuse := false
+	for _, n := range w.acking {
+		excuse = n.blind() || excuse
+	}
+	primaries := w.primaries()
 	if writing > 1 {
 		switch {
 		case !excuse:
@@ -93,9 +103,67 @@ func (w *World) look() {
 	w.wasOver = writing > 1
 }
 
-// blind: every process of the agent is, or was, frozen while this server ran.
+// recovers: the server is in recovery, and not only in that of its own postmaster
+// after a backend has crashed, in which nobody can connect.
+func (n *Node) recovers() bool {
+	m := n.pg.Mode()
+	return m == cluster.ModeStandby || m == cluster.ModeStarting && n.pg.Postmaster() != n.seen.pid
+}
+
+// primaries counts the nodes whose /primary answers 200. Whether one does is worked
+// out only where it would be wrong.
+func (w *World) primaries() (count int) {
+	holders := 0
+	for _, n := range w.nodes {
+		if n.mayLead() {
+			holders++
+		}
+	}
+	for _, n := range w.nodes {
+		if !n.mayLead() {
+			continue
+		}
+		recovers, over := n.recovers(), w.now > n.seen.until && !w.lifted(n)
+		w.quiet = min(w.quiet, max(n.seen.until, w.now))
+		if !recovers && !over && holders == 1 || !n.worker.state().Writable(n.instant()) {
+			continue
+		}
+		count++
+		if recovers {
+			w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
+		}
+		if over {
+			w.fail("S3", "/primary of %s answers 200 although its lease ended", n.name)
+		}
+	}
+	return count
+}
+
+// mayLead: the node's loop runs and believes that it holds the lease.
+func (n *Node) mayLead() bool {
+	k := n.worker
+	return k != nil && !k.frozen && !k.dead && k.loop.Term() != 0
+}
+
+// acknowledging are the nodes whose servers do now.
+func (w *World) acknowledging() []*Node {
+	if w.round == w.site.Round() {
+		return w.acking
+	}
+	w.round, w.acking = w.site.Round(), w.acking[:0]
+	for _, n := range w.nodes {
+		if n.pg.Acknowledges() {
+			w.acking = append(w.acking, n)
+		}
+	}
+	return w.acking
+}
+
+// blind: every process of the agent is, or was, frozen while this server ran. A worker
+// that was killed is replaced at once, unless the supervisor is frozen or dead too.
 func (n *Node) blind() bool {
-	if n.guard != nil && n.guard.frozen && (n.worker == nil || n.worker.frozen) && n.pg.phase != absent {
+	gone := n.worker == nil && (n.supervisor == nil || n.supervisor.frozen || n.supervisor.dead || n.stopped)
+	if n.guard != nil && n.guard.frozen && (gone || n.worker != nil && n.worker.frozen) && n.pg.Mode() != cluster.ModeStopped {
 		n.seen.frozen = true
 	}
 	return n.seen.frozen
@@ -103,69 +171,100 @@ func (n *Node) blind() bool {
 
 // lifted: a pause that the store has recorded lets this node write without a lease.
 func (w *World) lifted(n *Node) bool {
-	return w.view.PausedAt != nil && w.view.PausedAt.Name == n.name
+	return w.view().PausedAt != nil && w.view().PausedAt.Name == n.name
 }
 
-// acknowledged: a client was told that its commit on this node is durable.
-func (w *World) acknowledged(n *Node) {
-	if n.blind() {
-		return
+// serve judges what clients were told since the last step, in which nothing but
+// time has passed.
+func (w *World) serve() {
+	for _, n := range w.acknowledging() {
+		acked := n.pg.Acked(w.serverNow())
+		if n.blind() && !acked.Synchronous {
+			continue
+		}
+		if !acked.Synchronous && w.now > n.seen.until && !w.lifted(n) { // whether or not a client just then had a commit
+			w.fail("S1", "%s acknowledges commits %s after its lease ended", n.name, w.now-n.seen.until)
+		}
+		if acked.At <= n.seen.acked.At {
+			continue
+		}
+		if n.seen.epoch < w.lastAcked && n.blind() && w.lastBy.pg.Keeps(acked) {
+			continue // confirmations that were on their way when it froze: the newer primary has these commits
+		}
+		if n.seen.epoch < w.lastAcked {
+			w.fail("S1", "%s acknowledges a commit after a newer primary has", n.name)
+		}
+		n.seen.acked = acked
+		w.lastAcked, w.last, w.lastBy = n.seen.epoch, acked, n
 	}
-	if n.seen.epoch < w.lastAcked {
-		w.fail("S1", "%s acknowledges a commit after a newer primary has", n.name)
+}
+
+// happened is told what servers do by themselves.
+func (w *World) happened(h pgfake.Happening) {
+	n := w.nodes[h.Server.Number()]
+	switch h.Kind {
+	case pgfake.Exited:
+		if g := n.guard; g != nil {
+			w.after(0, doing(g.turn))
+		}
+	case pgfake.Opened:
+		w.opened(n, false)
+	case pgfake.Promoted:
+		w.opened(n, true)
 	}
-	if !w.lifted(n) && w.now > n.seen.until {
-		w.fail("S1", "%s acknowledges a commit %s after its lease ended", n.name, w.now-n.seen.until)
-	}
-	w.lastAcked = n.seen.epoch
-	w.last = ack{n.pg.branch, n.pg.end, n}
 }
 
 // opened: a server begins to accept writes.
 func (w *World) opened(n *Node, promoted bool) {
-	p := n.pg
 	w.epochs++
-	n.seen.epoch, n.seen.frozen = w.epochs, false
-	w.tell(n, "the server accepts writes on timeline %d from %s", p.branch.timeline, p.end)
-	if w.system == "" {
-		w.system = p.systemID
+	n.seen.epoch = w.epochs
+	if pid := n.pg.Postmaster(); pid != n.seen.pid { // not one that goes on after a backend has crashed
+		n.seen.pid, n.seen.frozen = pid, false
 	}
-	if init := w.view.Initialize; w.system != p.systemID || init != nil && init.SystemID != "" && init.SystemID != p.systemID {
+	log, system := n.pg.Log(), n.pg.SystemID()
+	w.tell(n, "the server accepts writes on timeline %d from %s", log.Timeline, log.End)
+	if w.system == "" {
+		w.system = system
+	}
+	if init := w.view().Initialize; w.system != system || init != nil && init.SystemID != "" && init.SystemID != system {
 		w.fail("S7", "%s writes in a cluster with another system identifier", n.name)
 	}
 	if !promoted {
-		if user := w.numbers[p.branch.timeline]; user != "" && user != n.name {
+		if user := w.numbers[log.Timeline]; user != "" && user != n.name {
 			w.twice(n, user)
 		}
 		return
 	}
-	if user := w.numbers[p.branch.timeline]; user != "" {
+	if user := w.numbers[log.Timeline]; user != "" {
 		w.twice(n, user)
 	}
 	if w.numbers == nil {
 		w.numbers = map[cluster.Timeline]string{}
 	}
-	w.numbers[p.branch.timeline] = n.name
+	w.numbers[log.Timeline] = n.name
 	w.loss(n)
 }
 
 func (w *World) twice(n *Node, user string) {
-	w.fail("S8", "%s writes on timeline %d, which %s has used", n.name, n.pg.branch.timeline, user)
+	w.fail("S8", "%s writes on timeline %d, which %s has used", n.name, n.pg.Log().Timeline, user)
 }
 
 // loss judges what a promotion leaves behind.
 func (w *World) loss(n *Node) {
-	b := n.pg.branch
-	if w.last.branch == nil || b.holds(n.pg.end, w.last.branch, w.last.lsn) {
+	if n.pg.Keeps(w.last) {
 		return
 	}
-	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.lsn, w.last.node.name)
+	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.LSN, w.lastBy.name)
+	if w.last.Synchronous && !n.seen.forced {
+		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
+	}
 	if _, handed := n.seen.how.(election.Accept); handed {
 		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
 	}
-	pub, limit := w.view.Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
-	if pub != nil && !n.seen.named && pub.Timeline == b.parent.timeline && b.fork+limit < pub.Optime {
-		w.fail("S2", "%s lost %d bytes of what was published, the limit is %d", n.name, pub.Optime-b.fork, limit)
+	log := n.pg.Log()
+	pub, limit := w.view().Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
+	if pub != nil && !n.seen.named && pub.Timeline == log.Parent && log.Forked+limit < pub.Optime {
+		w.fail("S2", "%s lost %d bytes of what was published, the limit is %d", n.name, pub.Optime-log.Forked, limit)
 	}
 }
 
@@ -180,7 +279,7 @@ func (n *Node) settings() cluster.Settings {
 func (n *Node) noteEffect(e agent.Effect) {
 	switch do := e.Do.(type) {
 	case agent.OnLease:
-		n.seen.ttl = do.Settings.TTL
+		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
 	case agent.OnJob:
 		n.untouched(do)
 	}
@@ -188,7 +287,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 
 // untouched is S6: in pause nothing touches a server that no operator named.
 func (n *Node) untouched(do agent.OnJob) {
-	s, v := n.worker.state(), n.w.view
+	s, v := n.worker.state(), n.w.view()
 	if s == nil || !s.Settings.Pause || !do.Settings.Pause || !s.View.Good() || !v.Failover.Empty() || v.Switchover != nil || len(v.Requests) > 0 {
 		return
 	}
@@ -211,12 +310,14 @@ func (n *Node) noteEvent(e agent.Event) {
 	w := n.w
 	switch done.Action.(type) {
 	case election.Renew:
-		n.seen.until = n.boot + time.Duration(done.At) + n.seen.ttl
+		n.seen.until = n.seen.called + n.seen.ttl
 	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
-		n.seen.until = n.boot + time.Duration(done.At) + n.seen.ttl
+		n.seen.until = n.seen.called + n.seen.ttl
 		n.seen.how = done.Action
-		n.seen.named = w.view.Failover != nil && w.view.Failover.Member == n.name
-		if done.Term <= w.highest {
+		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
+		n.seen.forced = n.seen.named && w.view().Failover.Force
+		// A process that slept hears late of a term that came and went meanwhile.
+		if done.Term <= w.highest && w.now <= n.seen.until {
 			w.fail("S4", "%s takes term %d after term %d", n.name, done.Term, w.highest)
 		}
 		w.highest = max(w.highest, done.Term)
@@ -225,22 +326,24 @@ func (n *Node) noteEvent(e agent.Event) {
 }
 
 // replaces: a directory is about to be overwritten by a copy of another.
-func (w *World) replaces(n, from *Node, what string) {
+func (w *World) replaces(n *Node, source, what string) {
+	from := w.nodes[w.site.Server(source).Number()]
 	w.tell(n, "%s from %s begins", what, from.name)
-	if from.pg.phase != primary {
+	if from.pg.Mode() != cluster.ModePrimary {
 		w.fail("S5", "%s is made a %s of %s, which is no primary", n.name, what, from.name)
 	}
-	if n.pg.data == cluster.DataValid && n.pg.systemID != from.pg.systemID {
+	data := n.pg.Disk().Data
+	if data == cluster.DataValid && n.pg.SystemID() != from.pg.SystemID() {
 		w.fail("S5", "%s of %s over another system's data", what, n.name)
 	}
-	if n.pg.data == cluster.DataValid && what == "clone" {
+	if data == cluster.DataValid && what == "clone" {
 		w.fail("S5", "the data of %s was not moved aside before its clone", n.name)
 	}
 }
 
 // destroys: an empty directory is about to be filled.
 func (w *World) destroys(n *Node, what string) {
-	if n.pg.data == cluster.DataValid {
+	if n.pg.Disk().Data == cluster.DataValid {
 		w.fail("S5", "%s runs into the data of %s", what, n.name)
 	}
 }
@@ -250,9 +353,10 @@ func (w *World) settled() bool {
 	if w.astray {
 		return true
 	}
+	w.site.Advance(w.serverNow())
 	var lead *Node
 	for _, n := range w.nodes {
-		if n.pg.accepts() && n.worker != nil && n.worker.state().Writable(n.instant()) {
+		if n.pg.Acknowledges() && n.worker != nil && n.worker.state().Writable(n.instant()) {
 			if lead != nil {
 				return false
 			}
@@ -263,7 +367,7 @@ func (w *World) settled() bool {
 		return false
 	}
 	for _, n := range w.nodes {
-		if n != lead && (n.pg.phase != standby || n.pg.source != lead.pg || n.reason() != election.ReasonFollowing) {
+		if n != lead && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || n.reason() != election.ReasonFollowing) {
 			return false
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/guard"
 )
 
@@ -101,11 +102,11 @@ func (l *link) hold() error {
 	n := l.k.n
 	g := n.guard
 	if g == nil {
-		n.w.after(100*time.Millisecond, n.w.current.poke)
+		n.w.after(100*time.Millisecond, (*alarm)(n.w.current))
 		n.w.current.waitUntil(context.Background(), func() bool { return n.guard != nil }, 100*time.Millisecond)
 		return errRefused
 	}
-	dial := newBound(n.w.current)
+	dial := &bound{r: n.w.current}
 	dial.limit(dialPatience)
 	l.session++
 	r := n.w.current
@@ -118,7 +119,13 @@ func (l *link) hold() error {
 	l.open, l.g = client, g
 	l.early = nil
 	defer l.close()
+	answered := false
+	pulse := l.miss(g, &answered)
 	status, err := g.model.Hello(dial, client, l.session)
+	answered = true
+	if pulse != nil {
+		pulse.cancel(errCanceled)
+	}
 	if err != nil {
 		return err
 	}
@@ -153,12 +160,13 @@ func (l *link) hold() error {
 func (l *link) close() {
 	if c, g := l.open, l.g; c != nil {
 		l.open = nil
-		g.run(func() { g.model.HangUp(c) })
+		g.run(doing(func() { g.model.HangUp(c) }))
 	}
 }
 
 // takeOver deals with a server that this guard did not spawn: dying with its
-// guard, it is waited for; one that stays is adopted.
+// guard, it is waited for; one that stays is adopted; what has no postmaster is
+// killed.
 func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status, error) {
 	n := l.k.n
 	began := n.w.now
@@ -168,10 +176,16 @@ func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status
 			return guard.Status{}, ctx.Err()
 		}
 	}
-	if pids := n.scan(); len(pids) > 0 {
-		if _, err := client.Adopt(ctx, pids[0], n.dataDir(), !n.standbySignal()); err != nil {
-			return guard.Status{}, err
-		}
+	var err error
+	switch pid := n.pg.Postmaster(); {
+	case len(n.scan()) == 0:
+	case pid != 0:
+		_, err = client.Adopt(ctx, pid, n.dataDir, !n.pg.StandbySignal())
+	default:
+		_, err = client.KillLeftovers(ctx, n.dataDir)
+	}
+	if err != nil {
+		return guard.Status{}, err
 	}
 	return client.Status(ctx)
 }
@@ -179,15 +193,15 @@ func (l *link) takeOver(ctx context.Context, client *guard.Client) (guard.Status
 // say brings an event of the guard to the worker, which reads it once it has the
 // session.
 func (l *link) say(e guard.Event) {
-	l.k.n.w.after(socketDelay, func() {
-		l.k.run(func() {
+	l.k.n.w.after(0, doing(func() { // before the answers behind it on the same socket
+		l.k.run(doing(func() {
 			if l.client == nil {
 				l.early = append(l.early, e)
 				return
 			}
 			l.heard(e)
-		})
-	})
+		}))
+	}))
 }
 
 func (l *link) heard(e guard.Event) {
@@ -216,7 +230,7 @@ func (l *link) feel() {
 					l.unfeel()
 				}
 			}}.Run(ctx)
-	}, nil)
+	})
 }
 
 func (l *link) unfeel() {
@@ -226,4 +240,25 @@ func (l *link) unfeel() {
 	}
 }
 
-func (l *link) ttl() time.Duration { return l.k.state().Settings.TTL }
+func (l *link) ttl() time.Duration {
+	if s := l.k.state(); s != nil {
+		return s.Settings.TTL
+	}
+	return cluster.DefaultTTL // before the first step
+}
+
+// miss is what a worker does while a guard does not answer its hello; one that runs
+// answers, and is not waited for in vain.
+func (l *link) miss(g *guardProcess, answered *bool) *bound {
+	if !g.frozen {
+		return nil
+	}
+	w := l.k.n.w
+	answer := func(ctx context.Context) error {
+		w.current.waitUntil(ctx, func() bool { return *answered }, 0)
+		return ctx.Err()
+	}
+	return l.k.start(func(ctx *bound) {
+		agent.Heartbeat{Clock: nodeClock{l.k.n}, Ping: answer, TTL: l.ttl, Stopped: func() bool { return g.frozen }, Post: l.k.post}.Run(ctx)
+	})
+}

@@ -2,14 +2,12 @@ package sim
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
-	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
 // Node is one machine: its server and disk, its wire to etcd, and the three
@@ -25,9 +23,15 @@ type Node struct {
 	skew  time.Duration // of its wall clock
 
 	wire wire
-	pg   *model
+	pg   *pgfake.Server
+	// dataDir and argv are what its server is started with.
+	dataDir string
+	argv    [1]string
 	// diskDelay is how much longer everything takes that waits for the disk.
 	diskDelay time.Duration
+	// diskHangs: nothing reaches it; atDisk is what the guard waits for.
+	diskHangs bool
+	atDisk    []task
 
 	memory agent.Memory // on disk
 	// lastKill is the guard's file.
@@ -41,23 +45,6 @@ type Node struct {
 	stopped bool
 
 	seen facts
-}
-
-// worker is one worker process.
-type worker struct {
-	process
-	n      *Node
-	loop   *agent.Loop
-	node   *agent.Node
-	link   *link
-	wake   time.Duration // of the tick that is planned; 0 for none
-	guardQ []agent.Effect
-	busy   bool // the guard lane runs
-	jobCtx *bound
-	status *cluster.Status // of the last step, when somebody has asked for it
-	over   bool
-	// stepping: what ends at once waits until the step has ended.
-	stepping, stepped bool
 }
 
 // instant is the node's CLOCK_BOOTTIME.
@@ -76,6 +63,7 @@ func (n *Node) power() {
 		return
 	}
 	n.boots++
+	n.pg.PowerOn(n.w.serverNow())
 	n.up, n.boot = true, n.w.now-time.Second-n.w.jitter(1000*time.Second)
 	n.supervisor = &process{w: n.w}
 	n.guard, n.worker = nil, nil
@@ -109,7 +97,7 @@ func (n *Node) keepWorker() {
 func (n *Node) afterDeath(start func()) {
 	delay := 5*time.Millisecond + n.w.jitter(20*time.Millisecond)
 	s := n.supervisor
-	n.w.after(delay, func() { s.run(start) })
+	n.w.after(delay, doing(func() { s.run(doing(start)) }))
 }
 
 // crash takes the power away: everything ends at once, and what was not durable is gone.
@@ -123,7 +111,7 @@ func (n *Node) crash() {
 		n.guard = nil
 	}
 	n.supervisor.kill()
-	n.pg.crash()
+	n.pg.PowerOff(n.w.serverNow())
 	n.up = false
 }
 
@@ -134,213 +122,21 @@ func (n *Node) killWorker() {
 	}
 }
 
-func (k *worker) end() {
-	k.kill()
-	k.n.w.unwatch(&k.process)
-	k.link.close()
-}
-
-var quiet = slog.New(slog.DiscardHandler)
-
-// newWorker starts a worker: what RunWorker does, without REST.
-func newWorker(n *Node) *worker {
-	k := &worker{process: process{w: n.w}, n: n}
-	log := quiet
-	if n.w.text != nil {
-		log = slog.New(storyteller{n})
-	}
-	id := agent.Identity{Scope: scope, Name: n.name, Node: "node-" + n.name, BootID: fmt.Sprintf("boot-%s-%d", n.name, n.boots),
-		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni", Version: "sim"}
-	k.loop = agent.NewLoop(id, n.tags, n.memory, n.w.bootstrap, parseConfig, log, n.instant())
-	k.link = newLink(k)
-	k.node = agent.NewNode(agent.Parts{
-		Store: dcs.NewStore(kv{n}, "service", scope), Server: server{n}, Link: k.link, Clock: nodeClock{n},
-		Config: n.w.local(n), Post: k.post, Reread: func() error { return nil },
-		Persist: func(m agent.Memory) error { n.disk(); n.memory = m; return nil }, Log: log,
-	})
-	n.w.after(n.w.jitter(time.Millisecond), func() { k.run(func() { k.step(agent.Tick{}) }) })
-	k.start(func(*bound) { k.link.keep() }, nil)
-	k.start(func(*bound) { k.watch() }, nil)
-	return k
-}
-
-// post gives the loop an event from beside it.
-func (k *worker) post(e agent.Event) {
-	k.n.w.after(0, func() { k.run(func() { k.step(e) }) })
-}
-
-// step is the driver's.
-func (k *worker) step(e agent.Event) {
-	if k.over || k.dead {
-		return
-	}
-	w := k.n.w
-	w.steps++
-	k.n.noteEvent(e)
-	k.stepping, k.stepped = true, true
-	effects := k.loop.Step(k.n.reading(), e)
-	k.status = nil
-	for i := range effects {
-		k.begin(effects[i])
-	}
-	k.stepping = false
-	if k.loop.Done() {
-		k.leave()
-		return
-	}
-	k.plan()
-}
-
-// state is the loop's status after its last step; nil before the first.
-func (k *worker) state() *cluster.Status {
-	if k.status == nil && k.stepped {
-		k.status = k.loop.Status(0)
-	}
-	return k.status
-}
-
-// plan has the loop woken when it asked to be.
-func (k *worker) plan() {
-	at := k.n.w.now + k.loop.NextWake().Sub(k.n.instant())
-	if k.wake == at {
-		return
-	}
-	k.wake = at
-	k.n.w.at(at, func() {
-		if k.wake == at {
-			k.run(func() {
-				if k.wake == at {
-					k.wake = 0
-				}
-				k.step(agent.Tick{})
-			})
-		}
-	})
-}
-
-// begin starts an effect, as the driver does.
-func (k *worker) begin(e agent.Effect) {
-	switch {
-	case e.Lane == agent.LaneGuard:
-		k.guardQ = append(k.guardQ, e)
-		k.nextGuard()
-		return
-	case e.Do == agent.CancelJob{}:
-		if k.jobCtx != nil {
-			k.jobCtx.cancel(errCanceled)
-		}
-		return
-	}
-	k.n.noteEffect(e)
-	ctx := k.effect(e, nil)
-	if e.Lane == agent.LaneJob {
-		k.jobCtx = ctx
-	}
-}
-
-// effect runs one effect in a routine of its own.
-func (k *worker) effect(e agent.Effect, then func()) *bound {
-	var result agent.Event
-	return k.start(func(ctx *bound) {
-		ctx.limit(e.Limit)
-		result = k.node.Run(ctx, e.Do)
-	}, func() {
-		switch {
-		case result == nil:
-		case k.stepping:
-			k.post(result)
-		default:
-			k.step(result)
-		}
-		if then != nil {
-			then()
-		}
-	})
-}
-
-// nextGuard keeps the order of what the guard is told.
-func (k *worker) nextGuard() {
-	if k.busy || len(k.guardQ) == 0 {
-		return
-	}
-	k.busy = true
-	e := k.guardQ[0]
-	k.guardQ = k.guardQ[1:]
-	k.effect(e, func() {
-		k.busy = false
-		k.nextGuard()
-	})
-}
-
-// leave ends a worker whose loop is done.
-func (k *worker) leave() {
-	k.over = true
-	n := k.n
-	n.w.tell(n, "the agent has stopped")
-	n.w.after(0, func() {
-		if n.worker == k {
-			n.killWorker()
-		}
-		if !n.stopped { // somebody has started it again meanwhile
-			n.afterDeath(n.keepWorker)
-			return
-		}
-		if g := n.guard; g != nil && g.model.Status().Server == nil {
-			g.end()
-			n.guard = nil
-		}
-	})
-}
-
-// watch is RunWorker's: one load, then what changes, and a new load after every
-// broken watch.
-func (k *worker) watch() {
-	w := k.n.w
-	store := dcs.NewStore(kv{k.n}, "service", scope)
-	for {
-		ctx := newBound(w.current)
-		ctx.limit(loadLimit)
-		view, err := store.Load(ctx)
-		why := "the watch ended"
-		if err == nil {
-			k.post(agent.ViewSeen{View: view})
-			k.follow(view.Revision)
-		} else {
-			why = err.Error()
-		}
-		k.post(agent.ViewFailed{Err: why})
-		nodeClock{k.n}.Sleep(nil, reloadPause)
-	}
-}
-
-const (
-	reloadPause = 100 * time.Millisecond
-	loadLimit   = 3 * time.Second
-)
-
-// follow delivers changes until the watch breaks.
-func (k *worker) follow(from int64) {
-	w := k.n.w
-	r := w.current
-	x := &watcher{n: k.n, p: &k.process, from: from}
-	x.see = func(v *cluster.View) { k.step(agent.ViewSeen{View: *v}) }
-	x.end = r.poke
-	if w.view.Revision > from {
-		w.deliver(x, w.view)
-	}
-	w.watchers = append(w.watchers, x)
-	if k.n.wire.dead() || w.etcdDown {
-		w.rewire(k.n)
-	}
-	r.waitUntil(context.Background(), func() bool { return x.broken }, 0)
-	w.unwatch(nil)
-}
-
 // disk waits for the disk.
 func (n *Node) disk() {
+	if n.diskHangs && n.w.current != nil {
+		n.w.current.waitUntil(context.Background(), func() bool { return !n.diskHangs }, 0)
+	}
 	if n.diskDelay > 0 && n.w.current != nil {
 		until := n.w.now + n.diskDelay
 		n.w.current.waitUntil(context.Background(), func() bool { return n.w.now >= until || n.diskDelay == 0 }, n.diskDelay)
+	}
+}
+
+// rouse has every thread of the worker look again at what it waits for.
+func (n *Node) rouse() {
+	if n.worker != nil {
+		n.worker.link.rouse()
 	}
 }
 

@@ -8,63 +8,30 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
-// process is an operating system process: what runs in it waits while it is
-// frozen and never goes on once it is dead.
-type process struct {
-	w      *World
-	frozen bool
-	dead   bool
-	held   []func()
-	order  []*routine
-}
-
-// run does something in the process, now or when it thaws.
-func (p *process) run(do func()) {
-	switch {
-	case p.dead:
-	case p.frozen:
-		p.held = append(p.held, do)
-	default:
-		do()
-	}
-}
-
-func (p *process) freeze() { p.frozen = true }
-
-// thaw lets everything go on that came due meanwhile, in its order.
-func (p *process) thaw() {
-	if !p.frozen {
-		return
-	}
-	p.frozen = false
-	held := p.held
-	p.held = nil
-	for i, do := range held {
-		p.w.after(time.Duration(i)*time.Microsecond, func() { p.run(do) })
-	}
-}
-
-func (p *process) kill() {
-	if p.dead {
-		return
-	}
-	p.dead, p.held = true, nil
-	for _, r := range p.order {
-		r.end()
-	}
-	p.order = nil
-}
-
 // routine is one thread of a process: sequential code of the product that hands
 // control back to the scheduler wherever it waits. At any time one runs at most.
 type routine struct {
 	w     *World
 	p     *process
 	t     *thread
+	runs  program
+	ctx   bound
 	poked bool
 	ended bool
-	after func()
 }
+
+// program is what a routine runs; over is called, outside it, when it has ended by
+// itself.
+type program interface {
+	main(ctx *bound)
+	over()
+}
+
+// plain is a program of which nobody waits for the end.
+type plain func(ctx *bound)
+
+func (f plain) main(ctx *bound) { f(ctx) }
+func (f plain) over()           {}
 
 // thread is what routines run on, one after the other: a coroutine is cheap to
 // switch to, and dear to make.
@@ -72,7 +39,7 @@ type thread struct {
 	next  func() (struct{}, bool)
 	stop  func()
 	yield func(struct{}) bool
-	body  func()
+	r     *routine
 	idle  bool
 }
 
@@ -112,22 +79,24 @@ func (t *thread) run(yield func(struct{}) bool) {
 	}()
 	for {
 		t.idle = false
-		t.body()
-		t.idle, t.body = true, nil
+		t.r.runs.main(&t.r.ctx)
+		t.idle, t.r = true, nil
 		if !yield(struct{}{}) {
 			return
 		}
 	}
 }
 
-// start begins a routine; after is called, outside it, when it has ended by itself.
-func (p *process) start(body func(ctx *bound), after func()) *bound {
-	r := &routine{w: p.w, p: p, t: p.w.pool.take(), after: after}
-	ctx := newBound(r)
-	r.t.body = func() { body(ctx) }
+// start begins a routine.
+func (p *process) start(body plain) *bound { return p.begin(&routine{}, body) }
+
+// begin begins the routine r.
+func (p *process) begin(r *routine, what program) *bound {
+	r.w, r.p, r.t, r.runs = p.w, p, p.w.pool.take(), what
+	r.ctx.r, r.t.r = r, r
 	p.order = append(p.order, r)
 	r.resume()
-	return ctx
+	return &r.ctx
 }
 
 // resume runs the routine until it waits again.
@@ -145,19 +114,7 @@ func (r *routine) resume() {
 	r.ended = true
 	r.w.pool.idle = append(r.w.pool.idle, r.t)
 	r.p.forget(r)
-	if r.after != nil {
-		r.after()
-	}
-}
-
-func (p *process) forget(r *routine) {
-	for i, other := range p.order {
-		if other == r {
-			p.order[i] = p.order[len(p.order)-1]
-			p.order = p.order[:len(p.order)-1]
-			return
-		}
-	}
+	r.runs.over()
 }
 
 // end stops the routine wherever it waits.
@@ -181,12 +138,30 @@ func (r *routine) poke() {
 		return
 	}
 	r.poked = true
-	r.w.after(0, func() {
-		r.p.run(func() {
-			r.poked = false
-			r.resume()
-		})
-	})
+	r.w.add(r.w.now, (*turn)(r))
+}
+
+// wake is poke for the scheduler itself, where nothing else is going on.
+func (r *routine) wake() {
+	if r.poked || r.ended {
+		return
+	}
+	r.poked = true
+	(*turn)(r).do()
+}
+
+// alarm wakes a routine, turn gives it its turn, onward runs it.
+type (
+	alarm  routine
+	turn   routine
+	onward routine
+)
+
+func (a *alarm) do() { (*routine)(a).wake() }
+func (t *turn) do()  { t.p.run((*onward)(t)) }
+func (o *onward) do() {
+	o.poked = false
+	(*routine)(o).resume()
 }
 
 // waitUntil parks until ready, ctx ends, or d has passed (0: no limit).
@@ -194,7 +169,7 @@ func (r *routine) waitUntil(ctx context.Context, ready func() bool, d time.Durat
 	var until time.Duration
 	if d > 0 {
 		until = r.w.now + d
-		r.w.after(d, r.poke)
+		r.w.after(d, (*alarm)(r))
 	}
 	for !ready() {
 		if ctx.Err() != nil || d > 0 && r.w.now >= until {
@@ -207,18 +182,33 @@ func (r *routine) waitUntil(ctx context.Context, ready func() bool, d time.Durat
 
 // bound is a context in virtual time that belongs to one routine.
 type bound struct {
-	r        *routine
+	r *routine
+	// done is made when somebody asks for it.
 	done     chan struct{}
 	err      error
 	children []*bound
+	// at is when it ends by itself.
+	at time.Duration
 }
-
-func newBound(r *routine) *bound { return &bound{r: r, done: make(chan struct{})} }
 
 // Deadline is never known: the product does not ask.
 func (b *bound) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (b *bound) Done() <-chan struct{}       { return b.done }
-func (b *bound) Err() error                  { return b.err }
+
+// Done is closed when the context ends.
+func (b *bound) Done() <-chan struct{} {
+	if b.done == nil {
+		b.done = make(chan struct{})
+		if b.err != nil {
+			if b.done != nil {
+				close(b.done)
+			}
+		}
+	}
+	return b.done
+}
+
+// Err is why it has ended.
+func (b *bound) Err() error { return b.err }
 
 // Value has nothing; wrappers of this context add their own.
 func (b *bound) Value(any) any { return nil }
@@ -228,7 +218,9 @@ func (b *bound) cancel(err error) {
 		return
 	}
 	b.err = err
-	close(b.done)
+	if b.done != nil {
+		close(b.done)
+	}
 	for _, c := range b.children {
 		c.cancel(err)
 	}
@@ -238,11 +230,16 @@ func (b *bound) cancel(err error) {
 // limit ends the context after d.
 func (b *bound) limit(d time.Duration) {
 	if d > 0 {
-		b.r.w.after(d, func() {
-			if !b.r.ended && b.err == nil {
-				b.cancel(context.DeadlineExceeded)
-			}
-		})
+		b.r.w.deadlines.add(b.r.w, b.r.w.now+d, (*expiry)(b))
+	}
+}
+
+// expiry ends a context whose time has passed.
+type expiry bound
+
+func (x *expiry) do() {
+	if !x.r.ended && x.err == nil {
+		(*bound)(x).cancel(context.DeadlineExceeded)
 	}
 }
 
@@ -278,7 +275,7 @@ func isClosed(c <-chan struct{}) bool {
 
 // WithTimeout implements agent.Clock.
 func (c nodeClock) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	child := newBound(c.n.w.current)
+	child := &bound{r: c.n.w.current}
 	if parent, ok := ctx.(*bound); ok {
 		if parent.err != nil {
 			child.cancel(parent.err)
@@ -291,5 +288,10 @@ func (c nodeClock) WithTimeout(ctx context.Context, d time.Duration) (context.Co
 
 // sleep waits as an effect of the node does; false when ctx ended first.
 func (n *Node) sleep(ctx context.Context, d time.Duration) bool {
-	return nodeClock{n}.Sleep(ctx.Done(), d)
+	if d > 0 {
+		n.w.current.waitUntil(ctx, notYet, d)
+	}
+	return ctx.Err() == nil
 }
+
+func notYet() bool { return false }

@@ -3,41 +3,29 @@ package sim
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
-	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/postgres"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
-// server is agent.Server over a node's model: what package postgres does with
-// files, SQL and programs.
+// server is agent.Server over a node's model: the time that package postgres takes
+// with files, SQL and programs, and its errors. What they do is pgfake's.
 type server struct{ n *Node }
 
-var (
-	errNoServer    = errors.New("could not connect to the server")
-	errUnreachable = errors.New("the source cannot be reached")
-)
+var errNoServer = errors.New("could not connect to the server")
 
 // answer waits as long as a query takes; a server that hangs never answers.
 func (s server) answer(ctx context.Context, d time.Duration) error {
-	p := s.n.pg
 	if d > 0 {
 		s.n.sleep(ctx, d)
 	}
-	for p.frozen {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		s.n.sleep(ctx, 50*time.Millisecond)
+	if s.n.pg.Frozen() {
+		s.n.w.current.waitUntil(ctx, func() bool { return !s.n.pg.Frozen() }, 0)
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return nil
+	return ctx.Err()
 }
 
 // Look implements agent.Server.
@@ -45,33 +33,25 @@ func (s server) Look(ctx context.Context, _ bool, _ int) (cluster.NodeState, err
 	if err := s.answer(ctx, 2*time.Millisecond); err != nil {
 		return cluster.NodeState{}, err
 	}
-	if s.n.pg.phase == absent {
-		return cluster.NodeState{}, errNoServer
-	}
-	s.n.pg.stream()
-	return s.n.pg.node(), nil
+	return s.n.pg.Look(s.n.w.serverNow())
 }
+
+// startingAnswer is how long a server that starts lets a query wait for its refusal.
+const startingAnswer = 50 * time.Millisecond
 
 // LookFast implements agent.Server.
 func (s server) LookFast(ctx context.Context) (postgres.Fast, error) {
-	p := s.n.pg
+	if !s.n.pg.Frozen() && !s.n.pg.Mode().Running() { // refused
+		if s.n.pg.Mode() == cluster.ModeStarting { // not at once, to be asked less often
+			s.n.sleep(ctx, startingAnswer)
+		}
+		return postgres.Fast{}, errNoServer
+	}
 	if err := s.answer(ctx, 300*time.Microsecond); err != nil {
 		return postgres.Fast{}, err
 	}
-	if !p.running() {
-		return postgres.Fast{}, errNoServer
-	}
-	p.stream()
-	f := postgres.Fast{InRecovery: p.phase == standby, Timeline: p.branch.timeline}
-	if p.phase == primary {
-		f.Flush = p.end
-		return f, nil
-	}
-	f.Receive, f.Replay, f.Receiver = p.received, p.end, p.source != nil
-	if !f.Receiver {
-		f.Timeline = 0
-	}
-	return f, nil
+	f, err := s.n.pg.LookFast(s.n.w.serverNow())
+	return postgres.Fast{InRecovery: f.InRecovery, Receive: f.Receive, Replay: f.Replay, Flush: f.Flush, Timeline: f.Timeline, Receiver: f.Receiver}, err
 }
 
 // Disk implements agent.Server.
@@ -80,9 +60,7 @@ func (s server) Disk(ctx context.Context) (cluster.NodeState, error) {
 	if ctx.Err() != nil {
 		return cluster.NodeState{}, ctx.Err()
 	}
-	state := s.n.pg.node()
-	state.Mode = cluster.ModeStopped
-	return state, nil
+	return s.n.pg.Disk(), nil
 }
 
 // Close implements agent.Server.
@@ -96,29 +74,25 @@ func (s server) GateLogin() postgres.Login { return postgres.Login{} }
 
 // StartSpec implements agent.Server.
 func (s server) StartSpec(bool, cluster.Settings) (postgres.Start, error) {
-	p := s.n.pg
 	s.n.disk()
-	highest := cluster.Timeline(0) // dropOrphans: placeholders above the newest real file
-	if p.branch != nil {
-		highest = p.branch.timeline
-	}
-	for t := range p.history {
-		if t > highest {
-			delete(p.history, t)
-		}
-	}
-	return postgres.Start{Argv: []string{"postgres"}, DataDir: s.n.dataDir()}, nil
+	s.n.pg.DropOrphans()
+	return postgres.Start{Argv: s.n.argv[:], DataDir: s.n.dataDir}, nil
 }
 
 // SetStandbySignal implements agent.Server.
 func (s server) SetStandbySignal(on bool) error {
 	s.n.disk()
-	s.n.pg.control.StandbySignal = on
+	s.n.pg.SetStandbySignal(on)
 	return nil
 }
 
 // StartFailure implements agent.Server.
-func (s server) StartFailure(postgres.Start) error { return nil }
+func (s server) StartFailure(postgres.Start) error {
+	if why := s.n.pg.StartFailure(); why != "" {
+		return errors.New(why)
+	}
+	return nil
+}
 
 // CheckPort implements agent.Server.
 func (s server) CheckPort(context.Context) error { return nil }
@@ -126,134 +100,16 @@ func (s server) CheckPort(context.Context) error { return nil }
 // HistoryFiles implements agent.Server.
 func (s server) HistoryFiles(current, wanted cluster.Timeline) (map[string]string, error) {
 	s.n.disk()
-	if wanted <= current || s.n.pg.history[wanted] {
-		return nil, fmt.Errorf("%w: %d", postgres.ErrTimelineTaken, wanted)
-	}
-	files := map[string]string{}
-	for t := cluster.Timeline(2); t < wanted; t++ {
-		if t != current && !s.n.pg.history[t] {
-			files[fmt.Sprintf("%08X.history", uint32(t))] = "# skipped"
-		}
-	}
-	return files, nil
+	files, err := s.n.pg.HistoryFiles(current, wanted)
+	return files, named(err)
 }
 
 // TerminateStuckWalsenders implements agent.Server.
-func (s server) TerminateStuckWalsenders(context.Context, func(string) time.Duration) ([]string, error) {
-	return nil, nil
-}
-
-// InitDB implements agent.Server.
-func (s server) InitDB(ctx context.Context, _ postgres.InitSpec) (string, error) {
-	p := s.n.pg
-	s.n.w.destroys(s.n, "initdb")
-	p.data = cluster.DataTombstone
-	s.n.disk()
-	if !s.n.sleep(ctx, 200*time.Millisecond) {
-		p.directory = directory{data: cluster.DataEmpty}
-		return "", ctx.Err()
+func (s server) TerminateStuckWalsenders(ctx context.Context, patience func(member string) time.Duration) ([]string, error) {
+	if err := s.answer(ctx, time.Millisecond); err != nil {
+		return nil, err
 	}
-	s.n.w.systems++
-	id := fmt.Sprint(7000000000000000000 + s.n.w.systems)
-	p.initdb(id)
-	s.n.w.tell(s.n, "initdb made system %s", id)
-	return id, nil
-}
-
-// source is the server at a source, when it answers.
-func (s server) source(ctx context.Context, src postgres.Source) (*model, error) {
-	s.n.sleep(ctx, 3*time.Millisecond)
-	up := s.n.w.byName(src.Host)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if up == nil || !up.up || !up.pg.running() || up.pg.frozen || !s.n.w.reach(s.n, up) {
-		s.n.sleep(ctx, time.Second)
-		return nil, fmt.Errorf("%s: %w", src.Host, errUnreachable)
-	}
-	return up.pg, nil
-}
-
-// SourceInfo implements agent.Server.
-func (s server) SourceInfo(ctx context.Context, src postgres.Source) (postgres.SourceInfo, error) {
-	up, err := s.source(ctx, src)
-	if err != nil {
-		return postgres.SourceInfo{}, err
-	}
-	return postgres.SourceInfo{SystemID: up.systemID, Timeline: up.branch.timeline, LSN: up.end,
-		InRecovery: up.phase == standby, History: up.branch.history}, nil
-}
-
-// Rewind implements agent.Server: WAL that the source's history does not have goes.
-func (s server) Rewind(ctx context.Context, src postgres.Source) (bool, error) {
-	p := s.n.pg
-	up, err := s.source(ctx, src)
-	if err != nil {
-		return false, err
-	}
-	if up.branch.timeline == p.branch.timeline {
-		return false, nil // "no rewind required", whatever the content
-	}
-	s.n.w.replaces(s.n, up.n, "rewind")
-	p.data = cluster.DataTombstone
-	s.n.disk()
-	slept := s.n.sleep(ctx, 300*time.Millisecond+s.n.w.jitter(time.Second))
-	if !slept || !up.running() || !s.n.w.reach(s.n, up.n) {
-		return false, fmt.Errorf("pg_rewind was interrupted: %w", errUnreachable)
-	}
-	p.copyOf(up)
-	s.n.w.tell(s.n, "rewound from %s", up.n.name)
-	return true, nil
-}
-
-// copyOf makes the directory a standby's at where the source is now.
-func (p *model) copyOf(up *model) {
-	d := up.directory.clone()
-	d.data, d.slots, d.upstream, d.slot = cluster.DataValid, nil, "", ""
-	d.control.StandbySignal, d.control.State = true, cluster.ControlInArchiveRecovery
-	d.minRecovery = d.end
-	d.control.Timeline = d.branch.timeline
-	p.directory = d
-}
-
-// Clone implements agent.Server.
-func (s server) Clone(ctx context.Context, src postgres.Source, progress func(done, total int64)) error {
-	p := s.n.pg
-	up, err := s.source(ctx, src)
-	if err != nil {
-		return err
-	}
-	s.n.w.replaces(s.n, up.n, "clone")
-	p.directory = directory{data: cluster.DataTombstone}
-	s.n.disk()
-	progress(0, 100)
-	length := 300*time.Millisecond + s.n.w.jitter(1500*time.Millisecond)
-	for range 4 {
-		slept := s.n.sleep(ctx, length/4)
-		if !slept || !up.running() || up.frozen || !s.n.w.reach(s.n, up.n) {
-			p.directory = directory{data: cluster.DataEmpty}
-			return fmt.Errorf("pg_basebackup failed: %w", errUnreachable)
-		}
-	}
-	p.copyOf(up)
-	s.n.w.tell(s.n, "cloned from %s", up.n.name)
-	return nil
-}
-
-// MoveAside implements agent.Server.
-func (s server) MoveAside(_ context.Context, _ int) (string, error) {
-	p := s.n.pg
-	s.n.disk()
-	if p.phase != absent {
-		return "", errors.New("a server runs in the data directory")
-	}
-	if p.data == cluster.DataValid {
-		old := p.directory
-		p.aside = &old
-	}
-	p.directory = directory{data: cluster.DataEmpty}
-	s.n.w.tell(s.n, "the data directory was moved aside")
-	return "aside", nil
+	return s.n.pg.TerminateStuck(s.n.w.serverNow(), patience), nil
 }
 
 // WriteConfig implements agent.Server.
@@ -267,8 +123,12 @@ func (s server) WriteConfig(_ context.Context, spec postgres.ConfigSpec) (postgr
 
 // WriteUpstream implements agent.Server.
 func (s server) WriteUpstream(up postgres.Upstream) error {
-	s.n.pg.upstream, s.n.pg.slot = up.Host, up.SlotName
+	s.n.pg.WriteUpstream(upstream(up))
 	return nil
+}
+
+func upstream(up postgres.Upstream) pgfake.Upstream {
+	return pgfake.Upstream{Host: up.Host, Port: up.Port, Slot: up.SlotName}
 }
 
 // Follow implements agent.Server.
@@ -276,30 +136,32 @@ func (s server) Follow(ctx context.Context, up postgres.Upstream) error {
 	if err := s.answer(ctx, 5*time.Millisecond); err != nil {
 		return err
 	}
-	return s.WriteUpstream(up)
+	until, err := s.n.pg.Follow(s.n.w.serverNow(), upstream(up))
+	if err != nil {
+		return err
+	}
+	s.n.sleep(ctx, until.Sub(s.n.w.serverNow()))
+	return ctx.Err()
 }
 
 // Reload implements agent.Server.
-func (s server) Reload(ctx context.Context) error { return s.answer(ctx, 2*time.Millisecond) }
+func (s server) Reload(ctx context.Context) error {
+	if err := s.answer(ctx, 2*time.Millisecond); err != nil {
+		return err
+	}
+	return s.n.pg.Reload(s.n.w.serverNow())
+}
 
 // Checkpoint implements agent.Server.
 func (s server) Checkpoint(ctx context.Context) error {
-	p := s.n.pg
-	turn := p.turn
-	s.n.disk()
-	if err := s.answer(ctx, 30*time.Millisecond); err != nil {
+	if err := s.answer(ctx, 0); err != nil {
 		return err
 	}
-	if p.turn != turn || !p.running() {
-		return errNoServer
+	work, err := s.n.pg.Checkpoint(s.n.w.serverNow())
+	if err != nil {
+		return err
 	}
-	if p.phase == primary {
-		p.write(checkpoint)
-		p.checkpointHere()
-	} else {
-		p.minRecovery, p.control.Timeline = p.end, p.branch.timeline
-	}
-	return nil
+	return s.n.await(ctx, work)
 }
 
 // ArchiveHistory implements agent.Server.
@@ -310,103 +172,25 @@ func (s server) EnsureSlots(ctx context.Context, want []string, policy postgres.
 	if err := s.answer(ctx, 2*time.Millisecond); err != nil {
 		return postgres.SlotChanges{}, err
 	}
-	p := s.n.pg
-	for _, name := range want {
-		if !slices.Contains(p.slots, name) {
-			p.slots = append(p.slots, name)
-		}
-	}
-	for _, row := range p.slotRows() {
-		if !row.Active && !slices.Contains(want, row.Name) && policy.Drop != nil && policy.Drop(row) {
-			p.slots = slices.DeleteFunc(p.slots, func(name string) bool { return name == row.Name })
-		}
-	}
-	slices.Sort(p.slots)
-	return postgres.SlotChanges{}, nil
+	_, _, err := s.n.pg.EnsureSlots(s.n.w.serverNow(), want, policy.Drop)
+	return postgres.SlotChanges{}, err
 }
 
-// scan lists the processes in the data directory.
-func (n *Node) scan() []int {
-	if n.pg.phase == absent {
-		return nil
-	}
-	return []int{n.pg.pid}
+// thawServer has the server's processes go on, and whoever asked it have answers.
+func (n *Node) thawServer() {
+	n.pg.Freeze(n.w.serverNow(), false)
+	n.rouse()
 }
 
-func (n *Node) dataDir() string { return "/data/" + n.name }
-
-func (n *Node) standbySignal() bool { return n.pg.control.StandbySignal }
-
-func (n *Node) killServer() { n.pg.kill() }
-
-func (n *Node) quitServer() { n.pg.quit() }
-
-// Spawn implements guard.Machine.
-func (m machine) Spawn(bool) (int, error) {
-	n := m.g.n
-	if n.pg.data != cluster.DataValid {
-		return 0, errors.New("no data directory")
-	}
-	pid := n.pg.start()
-	n.w.tell(n, "the server is starting %s", map[bool]string{true: "to write", false: "as a standby"}[n.pg.writable])
-	return pid, nil
+// killServer sends SIGKILL to every process of the server: it reaches frozen ones.
+func (n *Node) killServer() {
+	n.pg.KillAll(n.w.serverNow())
+	n.rouse()
 }
 
-// Signal implements guard.Machine.
-func (m machine) Signal(pid int, sig syscall.Signal) error {
-	p := m.g.n.pg
-	if p.phase == absent || p.pid != pid {
-		return syscall.ESRCH
+// quitServer is the parent-death signal.
+func (n *Node) quitServer() {
+	if pid := n.pg.Postmaster(); pid != 0 {
+		_ = n.pg.Signal(n.w.serverNow(), pid, syscall.SIGQUIT) // it is there: the model has just said so
 	}
-	switch sig {
-	case syscall.SIGKILL:
-		p.kill()
-	case syscall.SIGQUIT:
-		p.quit()
-	case syscall.SIGINT, syscall.SIGTERM:
-		p.stopFast()
-	case syscall.SIGUSR1:
-		p.promote = true
-		if p.phase == standby {
-			p.promotion()
-		}
-	}
-	return nil
-}
-
-// Kill implements guard.Machine.
-func (m machine) Kill([]int) { m.g.n.pg.kill() }
-
-// Reap implements guard.Machine.
-func (m machine) Reap() []int {
-	gone := m.g.n.pg.gone
-	m.g.n.pg.gone = nil
-	return gone
-}
-
-// Promote implements guard.Machine.
-func (m machine) Promote(history map[string]string, allowed func() bool) (bool, error) {
-	p := m.g.n.pg
-	if p.phase == absent {
-		return false, errNoServer
-	}
-	for name := range history {
-		var t cluster.Timeline
-		if _, err := fmt.Sscanf(name, "%08X.history", &t); err == nil {
-			p.history[t] = true
-		}
-	}
-	if !allowed() {
-		return false, errors.New("the deadline has passed")
-	}
-	return true, nil
-}
-
-// local is a member's own configuration.
-func (w *World) local(n *Node) *config.Config {
-	c := &config.Config{Scope: scope, Namespace: "service", Name: n.name}
-	c.Bootstrap.DCS = w.bootstrap
-	c.PostgreSQL.DataDir = n.dataDir()
-	c.PostgreSQL.PgCtlTimeout = time.Minute
-	return c
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/dcs/memory"
@@ -37,31 +38,57 @@ type kv struct{ n *Node }
 
 func (k kv) do(ctx context.Context, call memory.Call) memory.Answer {
 	w := k.n.w
-	r := w.current
 	if ctx.Err() != nil {
 		return memory.Answer{Err: fmt.Errorf("%s: %w", call.Kind, dcs.ErrUnavailable)}
 	}
-	answered, answer := false, memory.Answer{}
-	w.request(k.n, call, func(a memory.Answer) {
-		if !answered {
-			answered, answer = true, a
-			r.poke()
-		}
-	})
-	if !r.waitUntil(ctx, func() bool { return answered }, 0) {
+	q := &request{n: k.n, call: call, r: w.current}
+	w.request(q)
+	if !q.r.waitUntil(ctx, q.isAnswered, 0) {
 		return memory.Lost(call)
 	}
-	return answer
+	return q.answer
 }
 
-// request sends one call over the node's wire. answer is called at most once for
-// each time the call takes effect, when the answer arrives.
-func (w *World) request(n *Node, call memory.Call, answer func(memory.Answer)) {
-	l := &n.wire
+// request is one call on its way to the store and back.
+type request struct {
+	n    *Node
+	r    *routine // waits for the answer
+	call memory.Call
+	// first is what a repeated request repeats: they share who waits.
+	first    *request
+	answer   memory.Answer
+	answered bool
+}
+
+func (q *request) isAnswered() bool { return q.answered }
+
+// arrival is a request at the store, reply one at its sender again.
+type (
+	arrival request
+	reply   request
+)
+
+func (a *arrival) do() { a.n.w.apply((*request)(a)) }
+
+// The first reply counts.
+func (p *reply) do() {
+	q := (*request)(p)
+	if q.first != nil {
+		q = q.first
+	}
+	if !q.answered {
+		q.answered, q.answer = true, p.answer
+		q.r.wake()
+	}
+}
+
+// request sends one call over the node's wire.
+func (w *World) request(q *request) {
+	l := &q.n.wire
 	there := w.etcdDelay(l)
 	if l.stale {
-		if call.Kind == memory.CallKeepAlive {
-			w.after(there, func() { answer(memory.Answer{}) })
+		if q.call.Kind == memory.CallKeepAlive {
+			w.after(there, (*reply)(q))
 		}
 		return
 	}
@@ -69,29 +96,35 @@ func (w *World) request(n *Node, call memory.Call, answer func(memory.Answer)) {
 	case l.cut || l.lostRequests || w.chance(l.loseRequest):
 		return
 	case w.chance(l.refuse):
-		w.after(there, func() { answer(memory.Answer{Err: fmt.Errorf("%s: refused: %w", call.Kind, dcs.ErrUnavailable)}) })
+		q.answer.Err = fmt.Errorf("%s: refused: %w", q.call.Kind, dcs.ErrUnavailable)
+		w.after(there, (*reply)(q))
 		return
 	case w.chance(l.late):
 		there += time.Duration(1+w.rng.IntN(15000)) * time.Millisecond
-		w.tell(n, "a %s is held back for %s", call.Kind, there.Round(time.Millisecond))
+		w.tell(q.n, "a %s is held back for %s", q.call.Kind, there.Round(time.Millisecond))
 	case w.chance(l.twice):
-		w.after(there+time.Duration(w.rng.IntN(3000))*time.Millisecond, func() { w.apply(n, call, answer) })
+		again := &request{n: q.n, r: q.r, call: q.call, first: q}
+		w.after(there+time.Duration(w.rng.IntN(3000))*time.Millisecond, (*arrival)(again))
 	}
-	w.after(there, func() { w.apply(n, call, answer) })
+	w.after(there, (*arrival)(q))
 }
 
 // apply is what the store does when a request has arrived.
-func (w *World) apply(n *Node, call memory.Call, answer func(memory.Answer)) {
+func (w *World) apply(q *request) {
 	if w.etcdDown {
 		return
 	}
-	a := w.core.Do(call)
+	answer := w.core.Do(q.call)
 	w.changed()
-	l := &n.wire
+	l := &q.n.wire
 	if l.cut || l.lostAnswers || w.chance(l.loseAnswer) {
 		return
 	}
-	w.after(w.etcdDelay(l), func() { answer(a) })
+	if q.answered { // it is late, and nobody waits any more
+		return
+	}
+	q.answer = answer
+	w.after(w.etcdDelay(l), (*reply)(q))
 }
 
 func (w *World) etcdDelay(l *wire) time.Duration {
@@ -142,14 +175,16 @@ func (k kv) Watch(context.Context, string, int64) <-chan dcs.WatchEvent {
 
 // watcher is one worker's watch.
 type watcher struct {
-	n      *Node
-	p      *process
-	from   int64
-	last   time.Duration // when the newest delivery arrives
-	broken bool
-	missed bool
-	see    func(*cluster.View)
-	end    func()
+	n    *Node
+	p    *process
+	from int64
+	// coming: a view is on its way. arrived waits for a process that is frozen.
+	coming  bool
+	arrived agent.Event
+	broken  bool
+	missed  bool
+	see     func(agent.Event)
+	end     func()
 }
 
 // changed delivers what the store has written since the last call to all watchers,
@@ -158,16 +193,17 @@ func (w *World) changed() {
 	if w.etcdDown {
 		return
 	}
-	if rev := w.core.Revision(); rev != w.view.Revision {
-		events, err := w.core.Events(base, w.view.Revision)
+	if v := w.view(); w.core.Revision() != v.Revision {
+		events, err := w.core.Events(base, v.Revision)
 		if err != nil { // the store was set back
 			return
 		}
 		for _, e := range events {
-			v := w.store.Fold(*w.view, e)
-			w.view = &v
+			news, beat, status := v.News, v.Beat, v.Status
+			w.folding.Apply(e)
+			w.shown = nil
 			for _, x := range w.watchers {
-				w.deliver(x, w.view)
+				w.deliver(x, v.News != news || v.Beat != beat || v.Status != status)
 			}
 		}
 	}
@@ -176,12 +212,18 @@ func (w *World) changed() {
 		return
 	}
 	w.expiry = at
-	w.at(w.storeTime(at), func() {
-		if w.expiry == at {
-			w.expiry = 0
-			w.changed()
-		}
-	})
+	w.at(w.storeTime(at), (*leaseEnd)(w))
+}
+
+// leaseEnd is when a lease may run out.
+type leaseEnd World
+
+func (l *leaseEnd) do() {
+	w := (*World)(l)
+	if w.expiry != 0 && w.storeTime(w.expiry) <= w.now {
+		w.expiry = 0
+		w.changed()
+	}
 }
 
 // storeNow is the clock of the store, which stands still while it has no leader.
@@ -191,32 +233,76 @@ func (w *World) storeTime(at cluster.Instant) time.Duration {
 	return time.Duration(at) - 1 + w.etcdLost
 }
 
-func (w *World) deliver(x *watcher, v *cluster.View) {
-	if x.broken || x.n.wire.dead() || w.etcdDown {
-		x.missed = true
-		return
+// lazyWorlds is in how many of a hundred worlds members' positions wait for what comes
+// next, which is a beat at the latest. They are half of what a store of a busy cluster
+// writes, and no loop decides anything when it sees them (agent.Loop): the rest of the
+// worlds shows whether that is so. The primary's position does not wait: what a failover
+// may lose is reckoned from it.
+const lazyWorlds = 75
+
+// view is what the store has by now; nobody keeps it.
+func (w *World) view() *cluster.View { return w.folding.Peek() }
+
+// show is what a watcher is shown of it.
+func (w *World) show() agent.Event {
+	if w.shown == nil {
+		w.shown = agent.ViewSeen{View: w.folding.View()}
 	}
-	x.last = max(x.last, w.now+w.etcdDelay(&x.n.wire))
-	w.at(x.last, func() {
-		switch {
-		case x.broken:
-		case x.n.wire.dead():
-			x.missed = true
-		case v.Revision > x.from:
-			x.p.run(func() {
-				if !x.broken {
-					x.see(v)
-				}
-			})
-		}
-	})
+	return w.shown
+}
+
+// idle: positions that move may wait: somebody leads, and nothing is wished for that
+// rests on them.
+func (w *World) idle() bool {
+	v := w.view()
+	return w.lazy && v.Leader != nil && v.Switchover == nil && v.Failover.Empty()
+}
+
+// deliver brings the view to a watcher: as it is when it arrives, since etcd's client
+// gives all events of a batch at once.
+func (w *World) deliver(x *watcher, prompt bool) {
+	switch {
+	case x.broken || x.n.wire.dead() || w.etcdDown:
+		x.missed = true
+	case !x.coming && (prompt || !w.idle()):
+		x.coming = true
+		w.after(w.etcdDelay(&x.n.wire), (*delivery)(x))
+	}
+}
+
+// delivery is a view at its watcher, sight what the watcher makes of it.
+type (
+	delivery watcher
+	sight    watcher
+)
+
+func (d *delivery) do() {
+	x := (*watcher)(d)
+	w := x.n.w
+	x.coming = false
+	switch {
+	case x.broken || x.missed: // it ends with an error
+	case x.n.wire.dead():
+		x.missed = true
+	case w.view().Revision > x.from:
+		x.arrived = w.show()
+		x.p.run((*sight)(x))
+	}
+}
+
+func (s *sight) do() {
+	if !s.broken && s.arrived != nil {
+		v := s.arrived
+		s.arrived = nil
+		s.see(v)
+	}
 }
 
 // breakWatch ends a watch with an error, as a client does that has lost its member.
 func (w *World) breakWatch(x *watcher) {
 	if !x.broken {
 		x.broken = true
-		x.p.run(x.end)
+		x.p.run(doing(x.end))
 	}
 }
 
@@ -246,10 +332,10 @@ func (w *World) rewire(n *Node) {
 			}
 			delay = w.jitter(50 * time.Millisecond)
 		}
-		w.after(delay, func() {
+		w.after(delay, doing(func() {
 			if n.wire.dead() || w.etcdDown || x.missed {
 				w.breakWatch(x)
 			}
-		})
+		}))
 	}
 }

@@ -24,7 +24,9 @@ type stage struct {
 func newStage(t *testing.T, traps pgfake.Traps) *stage {
 	t.Helper()
 	g := &stage{t: t, Site: pgfake.NewSite(traps), now: cluster.Instant(time.Second), cuts: map[[2]string]bool{}}
-	g.Reach = func(a, b string) bool { return !g.cuts[[2]string{a, b}] && !g.cuts[[2]string{b, a}] }
+	g.Reach = func(a, b *pgfake.Server) bool {
+		return !g.cuts[[2]string{a.Name(), b.Name()}] && !g.cuts[[2]string{b.Name(), a.Name()}]
+	}
 	g.Notify = func(h pgfake.Happening) {
 		switch h.Kind {
 		case pgfake.Exited:

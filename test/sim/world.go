@@ -8,21 +8,28 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/dcs/memory"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
 // World is one cluster in virtual time. Nothing in it runs in parallel, reads a
 // clock or depends on anything but its seed.
 type World struct {
 	queue
-	now   time.Duration
-	rng   *rand.Rand
-	core  *memory.Core
-	store *dcs.Store // for operators: answers at once
-	view  *cluster.View
+	deadlines deadlines
+	now       time.Duration
+	rng       *rand.Rand
+	core      *memory.Core
+	store     *dcs.Store // for operators: answers at once
+	memo      dcs.Memo   // what the values written in this world mean
+	folding   *dcs.Folding
+	shown     agent.Event // the view as it is now, when a worker was shown it
+	// lazy: what only moves positions comes to a watcher with what comes next.
+	lazy  bool
 	nodes []*Node
 
 	pool     *pool
@@ -34,16 +41,17 @@ type World struct {
 	etcdFrom time.Duration
 	restored bool
 
+	site       *pgfake.Site
 	blocked    [8][8]bool // servers: from, to
 	bootstrap  json.RawMessage
 	instances  int
-	pids       int
-	systems    uint64
-	branches   int
 	steps      int
 	operations int
-	moment     time.Duration // of the last event; atOnce counts those of it
-	atOnce     int
+	// stirred: a process was frozen or goes on, or a node changed otherwise than by
+	// a step of its loop.
+	stirred bool
+	moment  time.Duration // of the last event; atOnce counts those of it
+	atOnce  int
 
 	text []byte // the transcript; nil when nobody reads it
 	told bool
@@ -56,20 +64,31 @@ func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *Wo
 	if told {
 		w.text = []byte{}
 	}
+	w.site = pgfake.NewSite(pgfake.Traps{})
+	w.site.Traffic = pgfake.Traffic{Size: recordBytes, Every: writeEvery}
+	w.site.Reach, w.site.Jitter, w.site.Notify = w.reach, w.jitter, w.happened
 	w.core = memory.NewCore(w.storeNow)
-	w.store = dcs.NewStore(direct{w}, "service", scope)
+	w.store = dcs.NewStore(direct{w}, "service", scope).Remember(&w.memo)
+	w.lazy = w.chance(lazyWorlds)
 	w.reload()
 	for i := range n {
-		node := &Node{w: w, i: i, name: fmt.Sprintf("pg%d", i+1)}
-		node.pg = &model{n: node, directory: directory{data: cluster.DataEmpty}}
+		node := &Node{w: w, i: i, name: fmt.Sprintf("pg%d", i+1), argv: [1]string{"postgres"}}
+		node.dataDir = "/data/" + node.name
+		node.pg = w.site.Server(node.name)
+		node.pg.PowerOff(w.serverNow())
 		w.nodes = append(w.nodes, node)
 	}
 	return w
 }
 
-func (w *World) at(when time.Duration, do func()) { w.add(max(when, w.now), do) }
+// serverNow is the time of the servers' model, whose 0 means never.
+func (w *World) serverNow() cluster.Instant { return cluster.Instant(w.now + serverEpoch) }
 
-func (w *World) after(d time.Duration, do func()) { w.add(w.now+d, do) }
+const serverEpoch = time.Hour
+
+func (w *World) at(when time.Duration, what task) { w.add(max(when, w.now), what) }
+
+func (w *World) after(d time.Duration, what task) { w.add(w.now+d, what) }
 
 // jitter is a random duration below d.
 func (w *World) jitter(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
@@ -80,14 +99,26 @@ func (w *World) chance(percent int) bool { return percent > 0 && w.rng.IntN(100)
 // runUntil lets the world go on until a time, or the first violation.
 func (w *World) runUntil(until time.Duration) {
 	for w.violation == "" && !w.astray {
-		e, ok := w.next(until)
-		if !ok {
+		at, any := w.earliest()
+		due := time.Duration(w.site.Due()) - serverEpoch
+		servers := due > -serverEpoch && (!any || due <= at)
+		if servers {
+			at = due
+		} else if !any {
 			break
 		}
-		w.now = e.at
-		e.do()
+		if at > until {
+			break
+		}
+		w.now = max(at, w.now)
+		w.serve()
+		if servers {
+			w.site.Advance(w.serverNow())
+		} else {
+			w.next().do()
+		}
 		w.look()
-		w.stuck(e.at)
+		w.stuck(w.now)
 	}
 	w.now = max(w.now, until)
 }
@@ -118,49 +149,10 @@ func (w *World) close() {
 	}
 }
 
-// reach reports whether a server reaches another's port.
-func (w *World) reach(from, to *Node) bool { return from.up && to.up && !w.blocked[from.i][to.i] }
-
-func (w *World) byName(name string) *Node {
-	for _, n := range w.nodes {
-		if n.name == name {
-			return n
-		}
-	}
-	return nil
-}
-
-func (w *World) branchID() int {
-	w.branches++
-	return w.branches
-}
-
-// ship is what walsenders send before a server that stops has ended.
-func (w *World) ship(p *model) {
-	for _, n := range w.nodes {
-		if n.pg.source == p {
-			n.pg.stream()
-		}
-	}
-}
-
-func (w *World) walsenders(p *model) []cluster.Walsender {
-	var rows []cluster.Walsender
-	for _, n := range w.nodes {
-		if q := n.pg; q.source == p && q.phase == standby {
-			rows = append(rows, cluster.Walsender{Name: n.name, State: "streaming", SyncState: "async", Sent: p.end, Write: q.end, Flush: q.end, Replay: q.end})
-		}
-	}
-	return rows
-}
-
-func (w *World) slotActive(p *model, slot string) bool {
-	for _, n := range w.nodes {
-		if n.pg.source == p && n.pg.slot == slot {
-			return true
-		}
-	}
-	return false
+// reach reports whether two servers can talk: a connection needs both ways.
+func (w *World) reach(from, to *pgfake.Server) bool {
+	a, b := from.Number(), to.Number()
+	return !w.blocked[a][b] && !w.blocked[b][a]
 }
 
 // reload reads the store anew, after it began or was set back.
@@ -169,7 +161,7 @@ func (w *World) reload() {
 	if err != nil {
 		panic(err) //nolint:forbidigo // a model of a store that cannot be read is broken
 	}
-	w.view, w.expiry = &v, 0
+	w.folding, w.shown, w.expiry = w.store.Folding(v), nil, 0
 	w.changed()
 }
 
@@ -228,21 +220,9 @@ func parseConfig(raw json.RawMessage) (cluster.Settings, string) {
 	return m.settings, m.why
 }
 
-// writeEvery is between two commits of the clients at each server that takes them.
-const writeEvery = 20 * time.Millisecond
-
-// clients write to whatever server accepts, wherever it is.
-func (w *World) clients() {
-	for _, n := range w.nodes {
-		if n.pg.phase == standby {
-			n.pg.stream()
-		}
-	}
-	for _, n := range w.nodes {
-		if n.pg.accepts() {
-			n.pg.write(recordBytes)
-			w.acknowledged(n)
-		}
-	}
-	w.after(writeEvery, w.clients)
-}
+// Clients write to whatever server accepts, wherever it is: recordBytes at each
+// multiple of writeEvery.
+const (
+	writeEvery  = 20 * time.Millisecond
+	recordBytes = 120
+)

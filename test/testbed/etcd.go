@@ -116,15 +116,20 @@ func (e *Etcd) Leader(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer c.Close()
+	leader, term := -1, uint64(0)
 	for i, endpoint := range e.client {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		status, err := c.Status(ctx, endpoint)
 		cancel()
-		if err == nil && status.Header.MemberId == status.Leader {
-			return i, nil
+		// One that hangs goes on believing that it leads: the newest term tells.
+		if err == nil && status.Header.MemberId == status.Leader && status.RaftTerm > term {
+			leader, term = i, status.RaftTerm
 		}
 	}
-	return 0, errors.New("no etcd member leads")
+	if leader < 0 {
+		return 0, errors.New("no etcd member leads")
+	}
+	return leader, nil
 }
 
 func etcdName(i int) string { return "etcd" + strconv.Itoa(i+1) }

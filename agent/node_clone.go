@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// clone builds the data directory anew. What was there is put aside first and
+// dropped only with the next one (S5), and what of it the source does not have is
+// counted.
+func (n *Node) clone(ctx context.Context, do OnJob, up election.Upstream) error {
+	src := n.source(up, do.Settings)
+	if _, err := n.mayReplace(ctx, do, up, src); err != nil {
+		return err
+	}
+	if err := n.stop(ctx, guard.Fast); err != nil {
+		return err
+	}
+	// The stop may have taken long, and the source may not be what it was.
+	info, err := n.mayReplace(ctx, do, up, src)
+	if err != nil {
+		return err
+	}
+	if do.Node.Data != cluster.DataEmpty {
+		if err := n.makeRoom(ctx, do, up, info); err != nil {
+			return err
+		}
+	}
+	n.configured.Store(false)
+	if err := n.copyFrom(ctx, do, up, src); err != nil {
+		return err
+	}
+	return n.start(ctx, do, false, &up)
+}
+
+// makeRoom frees the place of the data directory.
+func (n *Node) makeRoom(ctx context.Context, do OnJob, up election.Upstream, info postgres.SourceInfo) error {
+	id := ""
+	if relation := election.Relate(do.Node, sourceOf(info)); do.Node.Data == cluster.DataValid &&
+		(relation == election.RelationDiverged || relation == election.RelationUnrelated) {
+		var err error
+		if id, err = n.keepLost(ctx, do, up, info, "clone"); err != nil {
+			return err
+		}
+	}
+	room, err := n.pg.MakeRoom(ctx, postgres.Making{Source: n.source(up, do.Settings), Keep: n.keepAside(), Lost: id})
+	if room.Removed {
+		n.log.Warn("data directory removed: no room to move it aside", "member", n.name(), "source", up.Member)
+	}
+	n.loadLost()
+	return err
+}
+
+// copyFrom copies a standby that its operator lends for it, or the leader, which is
+// also what remains when the standby fails.
+func (n *Node) copyFrom(ctx context.Context, do OnJob, up election.Upstream, primary postgres.Source) error {
+	source, member := n.copySource(ctx, do, up, primary)
+	err := n.copyOne(ctx, source, member)
+	if err == nil || ctx.Err() != nil || source.Keeper == nil {
+		return err
+	}
+	n.log.Warn("clone from a standby failed, cloning from the leader", "member", member, "error", err.Error())
+	return n.copyOne(ctx, primary, up.Member)
+}
+
+func (n *Node) copyOne(ctx context.Context, source postgres.Source, member string) error {
+	copying := &copyProgress{doing: "cloning from " + member, now: n.clock.Now}
+	return n.pg.Clone(ctx, source, func(done, total int64) { n.post(JobProgress{copying.say(done, total)}) })
+}
+
+// mayReplace asks the source for the proof that S5 wants before a clone.
+func (n *Node) mayReplace(ctx context.Context, do OnJob, up election.Upstream, src postgres.Source) (postgres.SourceInfo, error) {
+	info, err := n.pg.SourceInfo(ctx, src)
+	if err != nil {
+		return info, err
+	}
+	if why := election.MayReplace(do.Node, sourceOf(info)); why != "" {
+		return info, fmt.Errorf("not cloned from %s: %s; nothing was touched", up.Member, why)
+	}
+	return info, nil
+}
+
+// keepAside is how many old data directories are kept beside the new one.
+func (n *Node) keepAside() int { return max(n.local.Load().Keeper.KeepAside, 1) }

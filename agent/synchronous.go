@@ -1,0 +1,56 @@
+package agent
+
+import (
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// foldSync notes the rule that was proved to be in force, of the server it was proved
+// of.
+func (l *Loop) foldSync(e ServerDone, a election.SetSync) {
+	if e.Instance != l.instance() {
+		return
+	}
+	s := &l.obs.Sync
+	s.Instance, s.Names, s.From = e.Instance, a.Names, e.From
+}
+
+// promise keeps what this member has just made true: its receiver of the old primary is
+// gone. It counts only once it is on disk; a memory that is being written does not have
+// it yet.
+func (l *Loop) promise(term cluster.Term) []Effect {
+	l.seen.Promised = max(l.seen.Promised, term)
+	return l.persist()
+}
+
+// persist writes the memory, unless one is being written: its end writes what is new.
+func (l *Loop) persist() []Effect {
+	if l.busy[LanePersist] {
+		return nil
+	}
+	l.busy[LanePersist] = true
+	return []Effect{{Lane: LanePersist, Limit: l.obs.Settings.RetryTimeout, Do: Persist(l.seen)}}
+}
+
+// foldPersisted takes what is on disk now. A promise is looked at once more before it
+// is told: the position that is reported with it must have been read after.
+func (l *Loop) foldPersisted(e persisted) []Effect {
+	l.busy[LanePersist] = false
+	if e.Err == "" && e.Memory.Promised > l.obs.Self.Promised {
+		l.obs.Self.Promised = e.Memory.Promised // guard: promise_is_durable — SAFETY 3
+		l.log.Info("promise kept", "member", l.id.Name, "term", int64(e.Memory.Promised))
+		l.stale("a promise was just made")
+	}
+	if e.Err == "" && (l.seen.Promised > e.Memory.Promised || l.seen.Paused != e.Memory.Paused) {
+		return l.persist()
+	}
+	return nil
+}
+
+// deriveSync latches that what a recovered primary shows is on its standbys.
+func (l *Loop) deriveSync() {
+	o := &l.obs
+	if o.Sync.Recovered && !o.Sync.Confirmed && election.ConfirmedByRule(o) {
+		o.Sync.Confirmed = true
+	}
+}

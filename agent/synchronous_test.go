@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"testing"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+// TestAPromiseIsToldOnceItIsOnDisk: a reboot must not forget what others have counted
+// on, and a memory that is just being written does not have it yet.
+func TestAPromiseIsToldOnceItIsOnDisk(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	promise := ServerDone{Action: election.Promise{Term: 70}, Instance: "i1"}
+	r.loop.busy[LanePersist] = true // another memory, written since before
+	if e := find[Persist](r.step(promise)); len(e) != 0 || r.loop.obs.Self.Promised != 0 {
+		t.Fatalf("%v, promised %d; want to wait for the memory that is being written", e, r.loop.obs.Self.Promised)
+	}
+	e := find[Persist](r.step(persisted{Memory: Memory{Revision: 60}}))
+	if len(e) != 1 || e[0].Promised != 70 || r.loop.obs.Self.Promised != 0 {
+		t.Fatalf("%v, promised %d; want the promise written and not told yet", e, r.loop.obs.Self.Promised)
+	}
+	r.step(persisted{Memory: Memory(e[0]), Err: "no space left on device"})
+	if r.loop.obs.Self.Promised != 0 {
+		t.Error("a promise that is not on disk was told")
+	}
+	r.step(persisted{Memory: Memory(e[0])})
+	if r.loop.obs.Self.Promised != 70 || r.loop.obs.Node.Good() {
+		t.Errorf("promised %d, and the look before it still counts: %t", r.loop.obs.Self.Promised, r.loop.obs.Node.Good())
+	}
+	r.view.Leader = &cluster.Leader{Name: "pg2", Term: 90}
+	r.view.Revision = 700 // which has the memory written again
+	if e := find[Persist](r.see()); len(e) != 1 || e[0].Promised != 70 {
+		t.Errorf("%v: the promise is forgotten", e)
+	}
+}
+
+// TestARuleIsProvedOfOneServer: what was found out about a server that is gone says
+// nothing about the next, and one that recovered shows nothing before its standbys have
+// it.
+func TestARuleIsProvedOfOneServer(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	done := ServerDone{Action: election.SetSync{Names: `ANY 1 ("pg2")`}, Instance: "i1", From: 900}
+	r.step(done)
+	if got := r.loop.obs.Sync; got.Instance != "i1" || got.Names != `ANY 1 ("pg2")` || got.From != 900 {
+		t.Fatalf("%+v", got)
+	}
+	r.step(ServerStarted{Server: guard.Server{Instance: "i2", Writable: true, PID: 10}})
+	if got := r.loop.obs.Sync; got.Instance != "" || !got.Recovered {
+		t.Errorf("of a new server it is known already: %+v", got)
+	}
+	r.step(done)
+	if got := r.loop.obs.Sync; got.Instance != "" {
+		t.Errorf("an answer about the last server is believed of this one: %+v", got)
+	}
+}

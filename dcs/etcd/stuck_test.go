@@ -1,0 +1,263 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/dcs/embedded"
+	"github.com/pgkeeper/pgkeeper/dcs/etcd"
+)
+
+// fake is a member of etcd as far as leases and reads go. A stuck one is a leader
+// whose disk hangs: it answers keepalives from memory, under the term it once had,
+// and nothing else.
+type fake struct {
+	pb.UnimplementedKVServer
+	pb.UnimplementedLeaseServer
+	term   atomic.Uint64
+	stuck  atomic.Bool
+	silent atomic.Bool  // answers no keepalive either
+	kept   atomic.Int64 // keepalives answered
+	addr   string
+}
+
+func newFake(t *testing.T, term uint64) *fake {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{addr: listener.Addr().String()}
+	f.term.Store(term)
+	server := grpc.NewServer()
+	pb.RegisterKVServer(server, f)
+	pb.RegisterLeaseServer(server, f)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return f
+}
+
+func (f *fake) header() *pb.ResponseHeader {
+	return &pb.ResponseHeader{ClusterId: 1, Revision: 1, RaftTerm: f.term.Load()}
+}
+
+func (f *fake) Range(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
+	if f.stuck.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return &pb.RangeResponse{Header: f.header()}, nil
+}
+
+func (f *fake) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
+	for {
+		ask, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if f.silent.Load() {
+			continue
+		}
+		if err := stream.Send(&pb.LeaseKeepAliveResponse{Header: f.header(), ID: ask.ID, TTL: 5}); err != nil {
+			return err
+		}
+		f.kept.Add(1)
+	}
+}
+
+// overtake has all members but one elect another leader.
+func overtake(t *testing.T, members []*fake, stuck *fake) {
+	for _, m := range members {
+		if m != stuck {
+			m.term.Add(1)
+		}
+	}
+	stuck.stuck.Store(true)
+}
+
+func trio(t *testing.T) (members []*fake, kv *etcd.KV) {
+	var endpoints []string
+	for range 3 {
+		m := newFake(t, 7)
+		members, endpoints = append(members, m), append(endpoints, m.addr)
+	}
+	return members, open(t, etcd.Options{Endpoints: endpoints, ResendAfter: 50 * time.Millisecond})
+}
+
+func TestTheKeepaliveOfAMemberThatMissedAnElectionIsNotBelieved(t *testing.T) {
+	members, kv := trio(t)
+	ctx := within(t, 20*time.Second)
+	if err := kv.KeepAlive(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	overtake(t, members, members[0])
+	if _, err := kv.Range(ctx, "/"); err != nil { // another member's answer tells of the election
+		t.Fatal(err)
+	}
+	members[1].silent.Store(true)
+	members[2].silent.Store(true)
+	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	if err := kv.KeepAlive(short, 1); !errors.Is(err, dcs.ErrUnknownOutcome) {
+		t.Errorf("error is %v, and only the stuck member has answered", err)
+	}
+	members[2].silent.Store(false)
+	before := members[2].kept.Load()
+	if err := kv.KeepAlive(ctx, 1); err != nil || members[2].kept.Load() == before {
+		t.Errorf("error %v, %d answers of the member in the newer term", err, members[2].kept.Load()-before)
+	}
+}
+
+// A leader whose disk hangs revokes, when it comes back, the leases it has not heard of.
+func TestEveryMemberIsToldOfAKeepalive(t *testing.T) {
+	members, kv := trio(t)
+	ctx := within(t, 20*time.Second)
+	overtake(t, members, members[0])
+	if _, err := kv.Range(ctx, "/"); err != nil {
+		t.Fatal(err)
+	}
+	const times = 5
+	for range times {
+		if err := kv.KeepAlive(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range members {
+		for m.kept.Load() < times {
+			if ctx.Err() != nil {
+				t.Fatalf("a member heard of %d keepalives of %d", m.kept.Load(), times)
+			}
+			pass(time.Millisecond)
+		}
+	}
+}
+
+func TestAKeepaliveGoesOnWhenNobodyKnowsTheNewerTerm(t *testing.T) {
+	m := newFake(t, 7)
+	kv := open(t, etcd.Options{Endpoints: []string{m.addr}})
+	ctx := within(t, 20*time.Second)
+	if _, err := kv.Range(ctx, "/"); err != nil {
+		t.Fatal(err)
+	}
+	m.term.Store(1) // as of an etcd that was set back
+	for range 5 {
+		if err := kv.KeepAlive(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked := m.kept.Load(); asked > 6 {
+		t.Errorf("5 keepalives took %d requests", asked)
+	}
+}
+
+func TestAHungMemberDoesNotHoldUpAKeepalive(t *testing.T) {
+	members, kv := trio(t)
+	ctx := within(t, 20*time.Second)
+	members[0].silent.Store(true)
+	members[1].silent.Store(true)
+	began := time.Now()
+	for range 10 {
+		if err := kv.KeepAlive(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("10 keepalives took %s", took)
+	}
+}
+
+func TestAMemberThatComesBackIsToldAgain(t *testing.T) {
+	members, kv := trio(t)
+	ctx := within(t, 20*time.Second)
+	keep := func() {
+		t.Helper()
+		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+		if err := kv.KeepAlive(short, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	members[0].silent.Store(true)
+	keep()
+	members[0].silent.Store(false)
+	for members[0].kept.Load() == 0 {
+		if ctx.Err() != nil {
+			t.Fatal("it was not told")
+		}
+		keep()
+		pass(10 * time.Millisecond)
+	}
+}
+
+func TestAWatchLeavesAMemberThatKeepsAChangeToItself(t *testing.T) {
+	m := single(t, embedded.Options{UnsafeNoFsync: true})
+	paths := []*link{newLink(t, hostPort(m.ClientURL())), newLink(t, hostPort(m.ClientURL()))}
+	kv := open(t, etcd.Options{
+		Endpoints:   []string{paths[0].addr(), paths[1].addr()},
+		ResendAfter: 100 * time.Millisecond, SilentAfter: 200 * time.Millisecond,
+	})
+	ctx := within(t, 30*time.Second)
+	beside := rawClient(t, m.ClientURL())
+	put := func() int64 {
+		t.Helper()
+		resp, err := beside.Put(ctx, "/x/k", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Header.Revision
+	}
+	first := put()
+	events := kv.Watch(ctx, "/x/", first)
+	other := kv.Watch(ctx, "/x/", first) // the stream of another watch is no way out
+	expect := func(revision int64, limit time.Duration) {
+		t.Helper()
+		for _, watch := range []<-chan dcs.WatchEvent{events, other} {
+			select {
+			case e := <-watch:
+				if e.Err != nil || e.Revision != revision {
+					t.Fatalf("event is %+v, want revision %d", e, revision)
+				}
+			case <-time.After(limit):
+				t.Fatalf("nothing within %s, want revision %d", limit, revision)
+			}
+		}
+	}
+	expect(put(), 5*time.Second)
+	// Gone silent without a broken connection, which takes 11.5 s to be noticed.
+	for _, path := range paths {
+		path.freeze()
+		expect(put(), 5*time.Second)
+		path.melt()
+		expect(put(), 5*time.Second)
+	}
+}
+
+func TestASilentWatchInAQuietClusterStaysWhereItIs(t *testing.T) {
+	m := single(t, embedded.Options{UnsafeNoFsync: true})
+	path := newLink(t, hostPort(m.ClientURL()))
+	kv := open(t, etcd.Options{Endpoints: []string{path.addr()}, SilentAfter: 50 * time.Millisecond})
+	ctx := within(t, 20*time.Second)
+	beside := rawClient(t, m.ClientURL())
+	resp, err := beside.Put(ctx, "/x/k", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := kv.Watch(ctx, "/x/", resp.Header.Revision)
+	if _, err := beside.Put(ctx, "/elsewhere", ""); err != nil { // no news of ours
+		t.Fatal(err)
+	}
+	pass(500 * time.Millisecond) // ten times silent
+	if resp, err = beside.Put(ctx, "/x/k", ""); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-events; e.Err != nil || e.Revision != resp.Header.Revision {
+		t.Errorf("event is %+v", e)
+	}
+}

@@ -1,0 +1,162 @@
+package election
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Revoke before elect (SAFETY 3): while a standby takes WAL from the old primary it can
+// confirm a commit after its position was read, and a candidate that compared positions
+// would miss it. So every voter first stops taking WAL and promises, durably, never to
+// take any of that term again; only then does its position count. A promise is never
+// withdrawn: the old holder, if it lives and nobody wins, goes on under a new term.
+
+// revoked is the newest term that a vacancy leaves behind. A holder's term is never
+// newer than its last beat, which its own transactions wrote, and every later term is.
+func revoked(o *Observation) cluster.Term {
+	v := &o.View.Value
+	var newest cluster.Term
+	if v.Leader != nil {
+		newest = v.Leader.Term
+	}
+	if v.Beat != nil {
+		newest = max(newest, cluster.Term(v.Beat.ModRevision))
+	}
+	return newest
+}
+
+// revoke has this standby promise, before it reports in a race that synchronous
+// commits hang on.
+func revoke(o *Observation) (Decision, bool) {
+	if len(o.View.Value.Durability.Asking()) == 0 || promised(o) {
+		return Decision{}, false
+	}
+	d := do(ReasonRevoking, Promise{Term: revoked(o)})
+	d.Detail = "no WAL of the last primary is taken any more"
+	return d, true
+}
+
+// promised: this standby takes nothing from the revoked term, and was looked at since.
+func promised(o *Observation) bool {
+	return o.Self.Promised >= revoked(o) && takesNothing(o) // guard: promise_before_report — SAFETY 3
+}
+
+// takesNothing: no WAL of the revoked term can come: this standby streams from nobody,
+// or from another that has promised the same.
+func takesNothing(o *Observation) bool {
+	node := &o.Node.Value
+	host, port := conninfoTarget(node.PrimaryConninfo)
+	if host == "" {
+		return node.Receiver == nil
+	}
+	for _, m := range o.View.Value.Members {
+		if h, p, ok := m.Address(); ok && h == host && p == port {
+			return m.Keeper != nil && m.Keeper.Promised >= revoked(o)
+		}
+	}
+	return false
+}
+
+// promisedAway: the leader is of a term this member will take no WAL from.
+func promisedAway(o *Observation) bool {
+	leader := o.View.Value.Leader
+	return leader != nil && leader.Name != o.Self.Name && o.Self.Promised != 0 && leader.Term <= o.Self.Promised // guard: promise_kept — SAFETY 3
+}
+
+// promisedAgainst names members that take no WAL of the term held: it must be a new one.
+func promisedAgainst(o *Observation) []string {
+	var names []string
+	for name, m := range o.View.Value.Members {
+		if name != o.Self.Name && m.Keeper != nil && m.Keeper.Promised >= o.Lease.Term {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// promisedReports are the positions that count in an election of a synchronous cluster: of
+// those who promised, this member among them, and of a primary that was proved stopped
+// before it gave the lease up. Members that may not be promoted are copies too.
+func promisedReports(o *Observation, mine report) []report {
+	all := []report{mine}
+	v := &o.View.Value
+	for name, m := range v.Members {
+		if name == o.Self.Name || !reported(o, &m) || m.Keeper.Promised < revoked(o) { // guard: only_promised_count — SAFETY 3
+			continue
+		}
+		r := report{name, *m.Keeper.Position, m.Tags.FailoverPriority()}
+		if m.Tags.NoFailover() {
+			r.priority = 0
+		}
+		all = append(all, r)
+	}
+	if r := v.Release; r != nil && r.Clean && v.Leader == nil && v.Beat != nil && r.BeatRevision == v.Beat.ModRevision && // guard: released_copy_is_fenced — SAFETY 3
+		!slices.ContainsFunc(all, func(other report) bool { return strings.EqualFold(other.name, r.By) }) {
+		all = append(all, report{name: r.By, position: r.Position})
+	}
+	return all
+}
+
+// elect is a race under rules that must not lose a commit: this member may take the
+// lease once enough copies of every rule have reported and none of them has more.
+func elect(o *Observation, mine report) Decision {
+	all := promisedReports(o, mine)
+	for _, rule := range o.View.Value.Durability.Asking() {
+		have, absent := counted(rule, all)
+		if have < rule.Reports() { // guard: enough_reports — SAFETY 3
+			d := wait(ReasonTooFewReports, fmt.Sprintf("%d of %d copies that commits of %s may rest on have promised, %d are needed; absent: %s",
+				have, len(rule.Copies()), rule.Primary, rule.Reports(), strings.Join(absent, ", ")))
+			return d
+		}
+	}
+	best := mine
+	for _, r := range all {
+		if r.position.Compare(best.position) > 0 || r.position.Compare(best.position) == 0 && r.priority > 0 && r.better(best) {
+			best = r
+		}
+	}
+	switch behind := best.position.Compare(mine.position) > 0; {
+	case behind && best.priority <= 0: // it has more, and may not be promoted: take it from there first
+		return catchUp(o, best)
+	case behind: // guard: most_wins — SAFETY 3
+		return wait(ReasonBetterCandidate, fmt.Sprintf("%s is at %s, this member at %s", best.name, best.position, mine.position))
+	case best.name != mine.name && o.Now < raceBegan(o).Add(reportGrace+candidatePatience):
+		d := wait(ReasonBetterCandidate, fmt.Sprintf("%s is as far and goes first", best.name))
+		d.wakeAt(raceBegan(o).Add(reportGrace + candidatePatience))
+		return d
+	}
+	return acquire(o, ReasonAcquiring)
+}
+
+// counted is how many copies of a rule are among the reports, and who is not.
+func counted(rule cluster.Rule, all []report) (have int, absent []string) {
+	for _, name := range rule.Copies() {
+		if slices.ContainsFunc(all, func(r report) bool { return strings.EqualFold(r.name, name) }) {
+			have++
+		} else {
+			absent = append(absent, name)
+		}
+	}
+	return have, absent
+}
+
+// raceBegan is when candidates could act first.
+func raceBegan(o *Observation) cluster.Instant { return max(waitUntil(o), o.Vacancy) }
+
+// catchUp streams from the member that has more and may not be promoted.
+func catchUp(o *Observation, from report) Decision {
+	m, known := memberNamed(&o.View.Value, from.name)
+	up, addressed := upstreamOf(m)
+	d := wait(ReasonBetterCandidate, fmt.Sprintf("%s is at %s and may not be promoted, this member at %s", from.name, from.position, o.Node.Value.Position()))
+	if known && addressed && m.State == cluster.StateRunning {
+		d.Detail += ": streaming from it first"
+		if host, port := conninfoTarget(o.Node.Value.PrimaryConninfo); host != up.Host || port != up.Port {
+			d.Actions = []Action{Follow{Upstream: up}}
+		}
+	}
+	return d
+}

@@ -1,0 +1,257 @@
+package election
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// The rules of synchronous replication in this file (SAFETY 3): whom commits wait for,
+// in which order that is changed, and what an election must know so that it loses none
+// of them.
+//
+// A commit is acknowledged once the server's rule is met, Need of Voters, and the
+// record in the store lists every rule that may be in force at the server. So whoever
+// satisfies all rules of the record has every commit. To change the rule, (1) the new
+// one is added to the record, (2) the server gets it, and every walsender is proved to
+// go by it, (3) every commit up to the position read after that is flushed under it,
+// (4) the old one is taken out. Between (1) and (4) an election must satisfy both.
+//
+// Under one rule, N voters of which k confirm, a commit is on k voters and on the
+// primary: on k+1 of N+1 copies. Any N-k+1 copies therefore hold one that has it, if
+// none of them can confirm anything after it was looked at: each has promised to take
+// no WAL of that term any more, or is a server proved stopped.
+
+// synchronous reports whether acknowledged commits are to wait for standbys.
+func synchronous(o *Observation) bool {
+	return o.Settings.SynchronousMode == cluster.SyncOn || o.Settings.SynchronousMode == cluster.SyncQuorum
+}
+
+// keepRule is what a primary does next about the rule its commits wait for.
+func keepRule(o *Observation) (Action, bool) {
+	record := o.View.Value.Durability
+	if !synchronous(o) && record == nil {
+		return nil, false
+	}
+	want := wantedRule(o)
+	mode := o.Settings.SynchronousMode
+	last := record.Last()
+	differs := record == nil || len(record.Rules) == 0 || !last.Equal(want) || record.Mode != mode && synchronous(o)
+	if differs && record != nil && len(record.Rules) >= mostRules && begun(o, last) {
+		want, differs = last, false // one change after the other: this one is finished first
+	}
+	switch {
+	case differs: // guard: rule_recorded_first — SAFETY 3
+		return PutDurability{withRule(o, want)}, true
+	case !inForce(o, want):
+		return SetSync{Names: want.Names(mode == cluster.SyncQuorum)}, true
+	case len(record.Rules) > 1 && flushedUnder(o, want): // guard: old_rule_until_flushed — SAFETY 3
+		return PutDurability{cluster.Durability{Mode: mode, Rules: []cluster.Rule{want}}}, true
+	case !synchronous(o) && len(record.Rules) == 1: // commits are asynchronous, and proved to be
+		return PutDurability{}, true
+	}
+	return nil, false
+}
+
+// mostRules bounds the record while standbys come and go faster than rules can be
+// proved.
+const mostRules = 6
+
+// begun: the server may go by the rule, as far as this process knows.
+func begun(o *Observation, r cluster.Rule) bool {
+	s, names := o.Sync, r.Names(o.Settings.SynchronousMode == cluster.SyncQuorum)
+	return s.Instance == "" || s.Instance != o.Guard.Instance || s.Names == names || s.Begun == names // guard: rule_in_force_is_kept — SAFETY 3
+}
+
+// withRule is the record with one more rule, each once. The newest gives way when the
+// server was never told of it.
+func withRule(o *Observation, r cluster.Rule) cluster.Durability {
+	next := cluster.Durability{Mode: o.Settings.SynchronousMode, Rules: []cluster.Rule{{Primary: o.Self.Name}}} // what was asynchronous until now
+	if record := o.View.Value.Durability; record != nil && len(record.Rules) > 0 {
+		next.Rules = slices.Clone(record.Rules)
+		if n := len(next.Rules); n > 1 && record.Mode == next.Mode && !begun(o, next.Rules[n-1]) {
+			next.Rules = next.Rules[:n-1]
+		}
+		next.Rules = slices.DeleteFunc(next.Rules, r.Equal)
+	}
+	next.Rules = append(next.Rules, r)
+	return next
+}
+
+// inForce: the server goes by the rule, every walsender of it, as was proved since it
+// started.
+func inForce(o *Observation, r cluster.Rule) bool {
+	s := o.Sync
+	return s.Instance != "" && s.Instance == o.Guard.Instance && s.Names == r.Names(o.Settings.SynchronousMode == cluster.SyncQuorum)
+}
+
+// ConfirmedByRule reports whether as many standbys as the newest rule asks for have what
+// was written before it was proved to be in force.
+func ConfirmedByRule(o *Observation) bool {
+	last := o.View.Value.Durability.Last()
+	return inForce(o, last) && flushedUnder(o, last)
+}
+
+// flushedUnder: everything that was written before the rule was proved to be in force is
+// flushed under it.
+func flushedUnder(o *Observation, r cluster.Rule) bool {
+	if !r.Asks() {
+		return true
+	}
+	have := 0
+	for _, w := range o.Node.Value.Walsenders {
+		if r.Lists(w.Name) && w.State == "streaming" && w.Flush >= o.Sync.From {
+			have++
+		}
+	}
+	return have >= r.Need
+}
+
+// Unconfirmed reports whether a primary that recovered from a crash has yet to hear
+// that its standbys have what recovery made visible: commits nobody was told of, which
+// a failover could still take back (SAFETY 3, trap 8).
+func Unconfirmed(o *Observation) bool {
+	record := o.View.Value.Durability
+	return record.Last().Asks() && o.Node.Value.Mode == cluster.ModePrimary && !o.Sync.Confirmed && o.Sync.Recovered
+}
+
+// wantedRule is whom this primary's commits should wait for, given who streams.
+func wantedRule(o *Observation) cluster.Rule {
+	if !synchronous(o) {
+		return cluster.Rule{Primary: o.Self.Name}
+	}
+	last := o.View.Value.Durability.Last()
+	mine := strings.EqualFold(last.Primary, o.Self.Name)
+	fit := candidatesForSync(o, last)
+	need := max(1, o.Settings.SynchronousNodes)
+	if len(fit) == 0 {
+		switch {
+		case !o.Settings.SynchronousStrict:
+			return cluster.Rule{Primary: o.Self.Name}
+		case mine && last.Asks(): // guard: strict_keeps_waiting — SAFETY 3
+			return last // nobody is let off by dying
+		}
+		return cluster.Rule{Primary: o.Self.Name, Need: 1}
+	}
+	need = min(need, len(fit))
+	if o.Settings.SynchronousMode == cluster.SyncOn {
+		fit = fit[:need]
+	} else {
+		fit = withoutSpare(fit, need)
+	}
+	rule := cluster.Rule{Primary: o.Self.Name, Need: need}
+	for _, c := range fit {
+		rule.Voters = append(rule.Voters, c.name)
+	}
+	slices.Sort(rule.Voters)
+	return rule
+}
+
+// syncCandidate is a standby that commits could wait for.
+type syncCandidate struct {
+	name     string
+	priority int
+	voter    bool // of the rule in force
+	spare    bool // may not be promoted
+	flush    cluster.LSN
+}
+
+// candidatesForSync are the standbys whose servers stream from this one, best first:
+// by sync_priority; those in the rule before others, so that it does not change for
+// nothing; then by how far they are. A member that may never be promoted comes last.
+func candidatesForSync(o *Observation, last cluster.Rule) []syncCandidate {
+	var fit []syncCandidate
+	var newest cluster.LSN
+	seen := map[string]bool{}
+	for _, w := range o.Node.Value.Walsenders {
+		m, known := memberNamed(&o.View.Value, w.Name)
+		lower := strings.ToLower(w.Name)
+		if !known || seen[lower] || w.State != "streaming" || !mayConfirm(&m) { // guard: only_servers_count — trap 21
+			continue
+		}
+		seen[lower] = true
+		newest = max(newest, w.Flush)
+		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover(), w.Flush})
+	}
+	if limit := o.Settings.MaximumLagOnSyncnode; limit > 0 {
+		fit = slices.DeleteFunc(fit, func(c syncCandidate) bool { return c.flush.Behind(newest) > uint64(limit) })
+	}
+	slices.SortFunc(fit, func(a, b syncCandidate) int {
+		return cmp.Or(yes(a.spare)-yes(b.spare), b.priority-a.priority, yes(b.voter)-yes(a.voter), cmp.Compare(b.flush, a.flush), cmp.Compare(a.name, b.name))
+	})
+	return fit
+}
+
+// withoutSpare leaves out members that may not be promoted, as far as the others meet
+// the need.
+func withoutSpare(fit []syncCandidate, need int) []syncCandidate {
+	able := slices.IndexFunc(fit, func(c syncCandidate) bool { return c.spare })
+	if able < 0 {
+		return fit
+	}
+	return fit[:max(able, need)]
+}
+
+// mayConfirm: the member runs a standby and its tags let commits wait for it.
+func mayConfirm(m *cluster.Member) bool {
+	return m.State == cluster.StateRunning && m.Role == cluster.RoleReplica && !m.Tags.Bool("nosync") && m.Tags.Number("sync_priority", 1) > 0
+}
+
+// memberNamed finds a member as PostgreSQL compares names: without regard to case.
+func memberNamed(v *cluster.View, name string) (cluster.Member, bool) {
+	if m, ok := v.Members[name]; ok {
+		return m, true
+	}
+	for _, m := range v.Members {
+		if strings.EqualFold(m.Name, name) {
+			return m, true
+		}
+	}
+	return cluster.Member{}, false
+}
+
+func yes(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// firstRule is the rule a standby is promoted with: in the strict mode the copies of
+// the rule before it, who will follow it or have failed for good; otherwise nobody, until somebody
+// streams.
+func firstRule(o *Observation) cluster.Rule {
+	last := o.View.Value.Durability.Last()
+	rule := cluster.Rule{Primary: o.Self.Name}
+	if !synchronous(o) || !o.Settings.SynchronousStrict {
+		return rule
+	}
+	rule.Need = 1
+	for _, name := range last.Copies() {
+		if !strings.EqualFold(name, o.Self.Name) {
+			rule.Voters = append(rule.Voters, name)
+		}
+	}
+	if o.Settings.SynchronousMode == cluster.SyncOn {
+		rule.Need = max(1, len(rule.Voters))
+	} else if len(rule.Voters) > 0 {
+		rule.Need = min(max(1, o.Settings.SynchronousNodes), len(rule.Voters))
+	}
+	return rule
+}
+
+// ruleBeforePromotion has the record say what the promoted server will go by, before
+// it is promoted.
+func ruleBeforePromotion(o *Observation) (names string, first Action) {
+	record := o.View.Value.Durability
+	if !synchronous(o) && len(record.Asking()) == 0 {
+		return "", nil
+	}
+	last := record.Last()
+	if record == nil || !strings.EqualFold(last.Primary, o.Self.Name) || record.Mode != o.Settings.SynchronousMode && synchronous(o) { // guard: rule_before_promotion — SAFETY 3
+		return "", PutDurability{withRule(o, firstRule(o))}
+	}
+	return last.Names(o.Settings.SynchronousMode == cluster.SyncQuorum), nil
+}

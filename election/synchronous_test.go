@@ -1,0 +1,222 @@
+package election
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// quorum and both are what most cases are about: commits wait for one of b and c, or
+// for each of the two, and strictly.
+var (
+	quorum = func(o *Observation) {
+		o.Settings.SynchronousMode, o.Settings.SynchronousStrict = cluster.SyncQuorum, true
+	}
+	anyOfTwo = cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}
+	none     = cluster.Rule{Primary: "a"}
+	onlyB    = cluster.Rule{Primary: "a", Voters: []string{"b"}, Need: 1}
+	onlyC    = cluster.Rule{Primary: "a", Voters: []string{"c"}, Need: 1}
+)
+
+// ruled has the store list rules.
+func ruled(mode string, rules ...cluster.Rule) change {
+	return view(func(v *cluster.View) { v.Durability = &cluster.Durability{Mode: mode, Rules: rules, ModRevision: 450} })
+}
+
+// inForceSince has a rule proved to be in force at this server, up to a position.
+func inForceSince(r cluster.Rule, any bool, from cluster.LSN) change {
+	return func(o *Observation) { o.Sync = Sync{Instance: "i1", Names: r.Names(any), From: from} }
+}
+
+// told: the server was told of the rule, and nothing is proved of it.
+func told(r cluster.Rule) change { return func(o *Observation) { o.Sync.Begun = r.Names(true) } }
+
+func senders(w ...cluster.Walsender) change {
+	return node(func(n *cluster.NodeState) { n.Walsenders = w })
+}
+
+func sender(name string, flush cluster.LSN) cluster.Walsender {
+	return cluster.Walsender{Name: name, State: "streaming", Flush: flush}
+}
+
+// promisedBy has a member say that it takes no WAL of the last term any more, and how
+// far it is.
+func promisedBy(name string, at cluster.LSN) change {
+	return func(o *Observation) {
+		reports(name, at)(o)
+		who(name, func(m *cluster.Member) { m.Keeper.Promised = cluster.Term(beat) })(o)
+	}
+}
+
+// quiet: this standby has promised, and takes nothing.
+func quiet(o *Observation) {
+	o.Self.Promised = cluster.Term(beat)
+	o.Node.Value.Receiver, o.Node.Value.PrimaryConninfo = nil, ""
+}
+
+// TestKeepRule: what a primary does about the rule its commits wait for, one step after
+// the other.
+func TestKeepRule(t *testing.T) {
+	at := lsn
+	put := func(mode string, rules ...cluster.Rule) Action {
+		return PutDurability{cluster.Durability{Mode: mode, Rules: rules}}
+	}
+	old := cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}
+	for _, c := range []struct {
+		name  string
+		given Observation
+		want  Action
+	}{
+		{"an asynchronous cluster has no rule", primary(), nil},
+		{"the first rule is recorded before the server gets it, beside that there was none", primary(quorum), put("quorum", none, anyOfTwo)},
+		{"then the server gets it", primary(quorum, ruled("quorum", anyOfTwo)), SetSync{Names: `ANY 1 ("b","c")`}},
+		{"and then there is nothing to do", primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, at)), nil},
+		{"what was proved of another server proves nothing", primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, at), func(o *Observation) { o.Sync.Instance = "i0" }),
+			SetSync{Names: `ANY 1 ("b","c")`}},
+		{"a standby that is lost changes the record first: it lists both rules", primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, at), senders(sender("c", at))),
+			put("quorum", anyOfTwo, onlyC)},
+		{"then the server", primary(quorum, ruled("quorum", anyOfTwo, onlyC), inForceSince(anyOfTwo, true, at), senders(sender("c", at))), SetSync{Names: `ANY 1 ("c")`}},
+		{"the old rule stands until everything before the change is flushed under the new one",
+			primary(quorum, ruled("quorum", anyOfTwo, onlyC), inForceSince(onlyC, true, at+8), senders(sender("c", at))), nil},
+		{"then it is taken out", primary(quorum, ruled("quorum", anyOfTwo, onlyC), inForceSince(onlyC, true, at), senders(sender("c", at))), put("quorum", onlyC)},
+		{"a rule that the server was never told of gives way to the next one",
+			primary(quorum, ruled("quorum", anyOfTwo, onlyB), inForceSince(anyOfTwo, true, at), senders(sender("c", at))), put("quorum", anyOfTwo, onlyC)},
+		{"one that it was told of stays, whether or not it is in force by now",
+			primary(quorum, ruled("quorum", anyOfTwo, onlyB), inForceSince(anyOfTwo, true, at), told(onlyB), senders(sender("c", at))), put("quorum", anyOfTwo, onlyB, onlyC)},
+		{"and so does one of which a worker before this one may have told it",
+			primary(quorum, ruled("quorum", anyOfTwo, onlyB), senders(sender("c", at))), put("quorum", anyOfTwo, onlyB, onlyC)},
+		{"when changes come faster than they can be proved, the newest that was begun is finished first",
+			primary(quorum, ruled("quorum", old, anyOfTwo, old, anyOfTwo, old, onlyB), inForceSince(anyOfTwo, true, at), told(onlyB), senders(sender("c", at))), SetSync{Names: `ANY 1 ("b")`}},
+		{"who is no voter flushes nothing under the rule",
+			primary(quorum, ruled("quorum", old, onlyC), inForceSince(onlyC, true, at), senders(sender("c", at-8), cluster.Walsender{Name: "pgkeeper_clone_b", State: "streaming", Flush: at})), nil},
+		{"the strict mode lets nobody off when the last standby is lost", primary(quorum, ruled("quorum", onlyC), inForceSince(onlyC, true, at), senders()), nil},
+		{"otherwise commits go on alone, once that is recorded",
+			primary(quorum, func(o *Observation) { o.Settings.SynchronousStrict = false }, ruled("quorum", onlyC), inForceSince(onlyC, true, at), senders()),
+			put("quorum", onlyC, cluster.Rule{Primary: "a"})},
+		{"a strict primary that never had a standby lets no commit through", primary(quorum, senders()), put("quorum", none, cluster.Rule{Primary: "a", Need: 1})},
+		{"a clone counts for nothing, under whatever name", primary(quorum, senders(sender("pgkeeper_clone_b", at), sender("c", at))), put("quorum", none, onlyC)},
+		{"nor a receiver under the name of a member whose server does not run", primary(quorum, who("b", func(m *cluster.Member) { m.State = cluster.StateCreating })), put("quorum", none, onlyC)},
+		{"a member tagged nosync is not waited for", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nosync": true} })), put("quorum", none, onlyC)},
+		{"nor one too far behind the others",
+			primary(quorum, func(o *Observation) { o.Settings.MaximumLagOnSyncnode = 100 }, senders(sender("b", at-101), sender("c", at))), put("quorum", none, onlyC)},
+		{"one that may not be promoted is waited for only where the others do not suffice", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })), put("quorum", none, onlyC)},
+		{"mode on names as many as are asked for, the best first", primary(func(o *Observation) { o.Settings.SynchronousMode = "on" }, who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"sync_priority": 2} })),
+			put("on", none, onlyC)},
+		{"and stays with those it has", primary(func(o *Observation) { o.Settings.SynchronousMode = "on" }, ruled("on", onlyC), inForceSince(onlyC, false, at), senders(sender("b", at), sender("c", at-8))), nil},
+		{"another mode is recorded with the same voters", primary(quorum, ruled("on", anyOfTwo), inForceSince(anyOfTwo, false, at)), put("quorum", anyOfTwo)},
+		{"names compare without regard to case", primary(quorum, ruled("quorum", cluster.Rule{Primary: "A", Voters: []string{"B", "c"}, Need: 1}), inForceSince(anyOfTwo, true, at)), nil},
+		{"switched off, it is recorded that nobody is waited for", primary(ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, at)), put("off", anyOfTwo, cluster.Rule{Primary: "a"})},
+		{"then the server stops to wait", primary(ruled("off", anyOfTwo, cluster.Rule{Primary: "a"}), inForceSince(anyOfTwo, true, at)), SetSync{}},
+		{"then the old rule goes", primary(ruled("off", anyOfTwo, cluster.Rule{Primary: "a"}), inForceSince(cluster.Rule{}, true, at)), put("off", cluster.Rule{Primary: "a"})},
+		{"and with the last rule the record", primary(ruled("off", cluster.Rule{Primary: "a"}), inForceSince(cluster.Rule{}, true, at)), PutDurability{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, _ := keepRule(&c.given)
+			if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func synchronousRules() []rule {
+	take := acts(Acquire{BeatRevision: beat})
+	two := ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})
+	forced := func(o *Observation) {
+		wish("", "a")(o)
+		edit(o, func(v *cluster.View) { v.Failover.Force = true })
+	}
+	released := func(clean bool, at cluster.LSN) change {
+		return view(func(v *cluster.View) {
+			v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat, Clean: clean, Position: cluster.Position{Timeline: 3, LSN: at}}
+		})
+	}
+	return []rule{
+		{name: "before it reports, a standby stops taking WAL and promises to take none of that term again",
+			given: vacant(lsn, two), reason: ReasonRevoking, do: acts(Promise{Term: cluster.Term(beat)})},
+		{name: "a promise while WAL still comes is none",
+			given: vacant(lsn, two, quiet, node(func(n *cluster.NodeState) { n.Receiver = &cluster.Receiver{Status: "streaming"} })), reason: ReasonRevoking, do: acts(Promise{Term: cluster.Term(beat)})},
+		{name: "nor one for a term before",
+			given: vacant(lsn, two, quiet, func(o *Observation) { o.Self.Promised-- }), reason: ReasonRevoking, do: acts(Promise{Term: cluster.Term(beat)})},
+		{name: "one copy of three may miss what one of two voters has confirmed: a second must report",
+			given: vacant(lsn, two, quiet), reason: ReasonTooFewReports},
+		{name: "a report without a promise does not count",
+			given: vacant(lsn, two, quiet, reports("c", lsn)), reason: ReasonTooFewReports},
+		{name: "with enough of them the one with the most takes the lease",
+			given: vacant(lsn, two, quiet, promisedBy("c", lsn-8)), reason: ReasonAcquiring, do: take},
+		{name: "and nobody else, however long that one sleeps",
+			given: vacant(lsn, two, quiet, promisedBy("c", lsn+8), func(o *Observation) { o.Vacancy = ago(time.Minute); o.Beat.At = ago(2 * time.Minute) }), reason: ReasonBetterCandidate},
+		{name: "how far it is behind the published position does not matter then: what is proved is proved",
+			given:  vacant(lsn, two, quiet, promisedBy("c", lsn-8), view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn + 64<<20, Timeline: 3} })),
+			reason: ReasonAcquiring, do: take},
+		{name: "while commits may still have waited for nobody, the bound of asynchronous loss holds as well",
+			given: vacant(lsn, quiet, promisedBy("c", lsn-8), ruled("quorum", cluster.Rule{Primary: "b"}, cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}),
+				view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn + 64<<20, Timeline: 3} })),
+			reason: ReasonTooFarBehind},
+		{name: "every rule of the record must be satisfied",
+			given:  vacant(lsn, quiet, promisedBy("c", lsn), ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}, cluster.Rule{Primary: "b", Voters: []string{"d"}, Need: 1})),
+			reason: ReasonTooFewReports},
+		{name: "where all voters confirm each commit, any one of them has everything",
+			given: vacant(lsn, quiet, ruled("on", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 2})), reason: ReasonAcquiring, do: take},
+		{name: "a primary that shut down cleanly before it gave the lease up is a copy too",
+			given: vacant(lsn, two, quiet, released(true, lsn)), reason: ReasonAcquiring, do: take},
+		{name: "and what it had must be had",
+			given: vacant(lsn, two, quiet, released(true, lsn+8)), reason: ReasonBetterCandidate},
+		{name: "one that crashed does not know how far it had written",
+			given: vacant(lsn, two, quiet, released(false, lsn-64)), reason: ReasonTooFewReports},
+		{name: "a member that may not be promoted promises and reports all the same",
+			given:  vacant(lsn, two, quiet, func(o *Observation) { o.Self.Tags = cluster.Tags{"nofailover": true} }),
+			reason: ReasonNoFailover, also: says(Say{Vacancy: beat, Position: &cluster.Position{Timeline: 3, LSN: lsn}})},
+		{name: "what it alone has is streamed from it first",
+			given:  vacant(lsn, two, quiet, promisedBy("c", lsn+8), who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })),
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+		{name: "a member named by an operator keeps the commits as well",
+			given: vacant(lsn, two, quiet, wish("", "a")), reason: ReasonTooFewReports},
+		{name: "unless the operator forces it",
+			given: vacant(lsn, two, quiet, forced), reason: ReasonAcquiring, do: take},
+		{name: "nobody acts before the last holder has been silent for T, promised or not",
+			given: vacant(lsn, two, quiet, promisedBy("c", lsn), func(o *Observation) { o.Beat.At = ago(time.Second) }), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
+		{name: "a leader under a revoked term is not followed",
+			given: standby(lsn, func(o *Observation) { o.Self.Promised = term }), reason: ReasonPromisedAway},
+		{name: "under a newer one it is",
+			given: standby(lsn, func(o *Observation) { o.Self.Promised = term - 1 }), reason: ReasonFollowing},
+		{name: "a primary whose term was revoked while it was silent goes on under a new one",
+			given: primary(who("c", func(m *cluster.Member) { m.Keeper.Promised = term })), reason: ReasonNewTerm, do: acts(Settle{})},
+		{name: "the rule that a promoted server will go by is recorded first",
+			given: standby(lsn, leased, reservedAt(4), quorum, ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})), reason: ReasonRecordingRule,
+			do: acts(PutDurability{cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{{Primary: "b", Voters: []string{"a", "c"}, Need: 1}, {Primary: "a", Voters: []string{"c", "b"}, Need: 1}}}})},
+		{name: "and is in force before the server may write",
+			given: standby(lsn, leased, reservedAt(4), quorum, ruled("quorum", anyOfTwo)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4, Names: `ANY 1 ("b","c")`})},
+	}
+}
+
+func TestSynchronous(t *testing.T) { check(t, synchronousRules()) }
+
+// TestUnconfirmed: what the recovery of a crashed primary makes visible is shown to
+// nobody before its standbys have it.
+func TestUnconfirmed(t *testing.T) {
+	recovered := func(o *Observation) { o.Sync.Recovered = true }
+	for name, c := range map[string]struct {
+		given Observation
+		want  bool
+	}{
+		"a primary that never crashed":              {primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn)), false},
+		"one that recovered":                        {primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn+8), recovered), true},
+		"one that recovered, whose standbys follow": {primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn), recovered, func(o *Observation) { o.Sync.Confirmed = true }), false},
+		"one that waits for nobody":                 {primary(recovered), false},
+	} {
+		if got := Unconfirmed(&c.given); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if o := primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn+8)); ConfirmedByRule(&o) {
+		t.Error("confirmed, and nobody has what was written before")
+	}
+	if o := primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn)); !ConfirmedByRule(&o) {
+		t.Error("both have it, and it is not confirmed")
+	}
+}

@@ -1,0 +1,75 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// everything is the greatest wal_keep_size there is: no WAL file is recycled.
+const everything = "2147483647MB"
+
+// rewindConf begins what stands at the end of the generated configuration while a
+// rewind is prepared. The next start writes the file anew, without it.
+const rewindConf = "\n# for a rewind\n"
+
+// KeepWAL has the running server recycle no WAL any more. Its shutdown writes a
+// checkpoint, and that would remove what a rewind has to read: WAL back to the last
+// checkpoint that it has in common with its source.
+func (s *Server) KeepWAL(ctx context.Context) error {
+	if err := s.confForRewind(""); err != nil {
+		return err
+	}
+	return s.Reload(ctx)
+}
+
+// confForRewind adds to the generated configuration what a rewind needs.
+func (s *Server) confForRewind(restoreCommand string) error {
+	return s.owner.do(func() error {
+		content, _, err := readOptional(s.conf(confName))
+		if err != nil {
+			return err
+		}
+		text := string(content)
+		if !strings.HasPrefix(text, confHeader) {
+			return fmt.Errorf("%w: %s", ErrNotGenerated, s.conf(confName))
+		}
+		text, _, _ = strings.Cut(text, rewindConf)
+		var b strings.Builder
+		b.WriteString(text + rewindConf)
+		writeParameter(&b, "wal_keep_size", everything)
+		if restoreCommand != "" {
+			writeParameter(&b, "restore_command", restoreCommand)
+		}
+		_, err = writeChanged(s.conf(confName), b.String())
+		return err
+	})
+}
+
+// readyForRewind recovers a server that was not shut down, as pg_rewind wants it.
+// pg_rewind would do so itself, but the checkpoint at the end of a recovery removes
+// WAL, and part of what it removes is what pg_rewind then looks for.
+func (s *Server) readyForRewind(ctx context.Context, lock *os.File, state cluster.ControlState, how Rewinding) error {
+	if how.RestoreCommand != "" {
+		if err := s.confForRewind(how.RestoreCommand); err != nil {
+			return err
+		}
+	}
+	if state.Clean() {
+		return nil
+	}
+	// A stand-alone backend refuses standby.signal. The file comes back at the end, and
+	// no start is possible between: the tombstone stands.
+	err := s.owner.do(func() error { return os.Remove(s.data("standby.signal")) })
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	_, err = s.standAlone(ctx, lock, "template1", "")
+	if err != nil {
+		return fmt.Errorf("recover the server before the rewind: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,322 @@
+//go:build integration
+
+package postgres
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// diverge makes an old primary a, which wrote lost after b was promoted, and died.
+func diverge(t *testing.T, lost string, change ...func(*Options)) (a, b *node) {
+	t.Helper()
+	a = primary(t, "a", change...)
+	a.sql("create table kept as select generate_series(1, 1000) i; create table gone (i int)")
+	b = standby(t, "b", a)
+	b.promoteTo(3)
+	b.must(b.Checkpoint(b.ctx()))
+	a.sql(lost)
+	a.stop(syscall.SIGKILL)
+	_, err := b.EnsureSlots(b.ctx(), []string{"a"}, SlotPolicy{})
+	b.must(err)
+	return a, b
+}
+
+func (n *node) losing(from *node, by string) Losing {
+	n.t.Helper()
+	info, err := n.SourceInfo(n.ctx(), n.source(from))
+	n.must(err)
+	return Losing{Node: n.look(), Info: info, Source: n.source(from), Member: from.o.Name, By: by, Limit: 1 << 30}
+}
+
+func TestAbandonedWALIsKeptAndCountedBeforeARewind(t *testing.T) {
+	a, b := diverge(t, `
+		begin; insert into gone select generate_series(1, 20); commit;
+		begin; update kept set i = -i where i <= 5; savepoint x; delete from kept where i = 10; commit;
+		begin; insert into kept values (77); rollback;
+		create table fresh as select 1 i, repeat(md5('x'), 1000) x`)
+	began := time.Now()
+	lost, found, err := a.KeepLost(a.ctx(), a.losing(b, "rewind"))
+	a.must(err)
+	t.Logf("measured: abandoned WAL kept and counted in %s: %+v", time.Since(began).Round(time.Millisecond), lost)
+	if !found || lost.Transactions != 3 || lost.Note != "" || lost.Timeline != 1 || lost.To <= lost.From {
+		t.Errorf("lost %+v", lost)
+	}
+	tables := map[string]cluster.LostTable{}
+	for _, table := range lost.Tables {
+		tables[table.String()] = table
+	}
+	if got := tables["postgres:public.gone"]; got.Inserted != 20 {
+		t.Errorf("tables are %v", lost.Tables)
+	}
+	if got := tables["postgres:public.kept"]; got.Updated != 5 || got.Deleted != 1 || got.Inserted != 0 {
+		t.Errorf("tables are %v", lost.Tables)
+	}
+	for name := range tables {
+		if strings.Contains(name, "pg_") {
+			t.Errorf("the catalog %s is no table of a user's", name)
+		}
+	}
+	if at, err := time.Parse(time.RFC3339Nano, lost.FirstCommit); err != nil || time.Since(at) > time.Hour {
+		t.Errorf("first commit at %q, %v", lost.FirstCommit, err)
+	}
+	// What was kept is WAL: pg_waldump reads the same from it.
+	if len(lost.Files) == 0 {
+		t.Fatal("no WAL was kept")
+	}
+	kept := a.lostDir(lost.ID)
+	a.must(os.Chmod(filepath.Dir(kept), 0o755)) //nolint:gosec // the server's user must read it here
+	a.must(os.Chmod(kept, 0o755))               //nolint:gosec // likewise
+	for _, name := range lost.Files {
+		a.must(os.Chmod(filepath.Join(kept, name), 0o644)) //nolint:gosec // likewise
+	}
+	out, err := a.run(a.ctx(), job{program: "pg_waldump", args: []string{"-p", kept, "-t", "1", "-s", cluster.LSN(lost.From).String(), "-r", "Transaction"}})
+	if count := strings.Count(out, "COMMIT"); count != 3 {
+		t.Errorf("the copy has %d commits: %v", count, err)
+	}
+	// Another try of the same rejoin finds it, and one whose WAL is gone loses nothing.
+	again, found, err := a.KeepLost(a.ctx(), a.losing(b, "rewind"))
+	if err != nil || !found || again.Transactions != 3 {
+		t.Errorf("again: %+v, %t, %v", again, found, err)
+	}
+	began = time.Now()
+	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{Lost: lost.ID})
+	if err != nil || !rewound {
+		t.Fatalf("rewind: %t, %v", rewound, err)
+	}
+	t.Logf("measured: rewind that names new tables took %s", time.Since(began).Round(time.Millisecond))
+	all, err := ReadLost(a.o.StateDir)
+	if err != nil || len(all) != 1 || len(all[0].Tables) != 3 || all[0].Tables[2].String() != "postgres:public.fresh (new)" {
+		t.Errorf("after the rewind: %+v, %v", all, err)
+	}
+	if err != nil || len(all) != 1 || all[0].Transactions != 3 {
+		t.Errorf("after the rewind: %+v, %v", all, err)
+	}
+	a.config(a.upstream(b))
+	a.start(false)
+	a.waitStreaming(b)
+}
+
+func TestAnOldPrimaryWithoutLostTransactionsLeavesNoRecord(t *testing.T) {
+	a, b := diverge(t, "checkpoint; begin; insert into gone values (1); rollback")
+	lost, found, err := a.KeepLost(a.ctx(), a.losing(b, "rewind"))
+	if err != nil || found {
+		t.Errorf("lost %+v, %v", lost, err)
+	}
+	if all, err := ReadLost(a.o.StateDir); err != nil || len(all) != 0 {
+		t.Errorf("recorded %+v, %v", all, err)
+	}
+}
+
+func TestTheWALThatIsKeptIsBounded(t *testing.T) {
+	a, b := diverge(t, "begin; insert into gone select generate_series(1, 100); commit; select pg_switch_wal(); begin; insert into gone values (1); commit; select pg_switch_wal(); begin; insert into gone values (2); commit")
+	losing := a.losing(b, "clone")
+	losing.Limit = 20 << 20 // one file and a bit
+	lost, found, err := a.KeepLost(a.ctx(), losing)
+	a.must(err)
+	if !found || lost.Transactions != 3 || len(lost.Files) != 1 || lost.Bytes != 16<<20 || !strings.Contains(lost.Note, "1 of 3 WAL files") {
+		t.Errorf("lost %+v", lost)
+	}
+	// The next one takes its place, and its summary stays.
+	next := cluster.Lost{Member: "a", ID: "00000009-0000000000000001", Found: time.Now().Add(time.Hour).Format(time.RFC3339), Bytes: 16 << 20}
+	a.must(a.writeLost(next, losing.Limit))
+	all, err := ReadLost(a.o.StateDir)
+	a.must(err)
+	if len(all) != 2 || all[0].ID != next.ID || all[1].Transactions != 3 || len(all[1].Files) != 0 || !strings.Contains(all[1].Note, "make room") {
+		t.Errorf("kept %+v", all)
+	}
+	if left, _ := filepath.Glob(filepath.Join(a.lostDir(lost.ID), "0*")); len(left) != 0 {
+		t.Errorf("WAL left: %v", left)
+	}
+}
+
+// TestTheRecoveryBeforeARewindKeepsTheWALItNeeds: without slots and wal_keep_size,
+// the checkpoint at the end of pg_rewind's own recovery removes the WAL back to the
+// last common checkpoint, and the rewind fails for want of it.
+func TestTheRecoveryBeforeARewindKeepsTheWALItNeeds(t *testing.T) {
+	a := newNode(t, "a")
+	a.settings.PostgreSQL.Parameters = map[string]string{"wal_keep_size": "0", "checkpoint_timeout": "1h"}
+	a.initDB()
+	a.config(nil)
+	a.start(true)
+	a.sql("create table kept as select generate_series(1, 1000) i")
+	b := standby(t, "b", a)
+	b.promoteTo(3)
+	b.must(b.Checkpoint(b.ctx()))
+	_, err := b.EnsureSlots(b.ctx(), []string{"a"}, SlotPolicy{})
+	b.must(err)
+	wait(t, "the walsender to go", func() (bool, string) { return len(a.look().Walsenders) == 0, "" })
+	a.must(a.DropSlot(a.ctx(), "b"))
+	first := a.sql("select pg_walfile_name(redo_lsn) from pg_control_checkpoint()")
+	// Files that a checkpoint would recycle, and no checkpoint yet.
+	for range 2 {
+		a.sql("insert into kept values (1); select pg_switch_wal()")
+	}
+	a.stop(syscall.SIGKILL)
+	if _, err := os.Stat(a.data("pg_wal", first)); err != nil {
+		t.Fatalf("setup: %v", err)
+	}
+	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{})
+	if err != nil || !rewound {
+		t.Fatalf("rewind: %t, %v", rewound, err)
+	}
+	a.config(a.upstream(b))
+	a.start(false)
+	a.waitStreaming(b)
+}
+
+func TestARunningServerThatKeepsItsWALShutsDownWithoutRemovingAny(t *testing.T) {
+	a := newNode(t, "a")
+	a.settings.PostgreSQL.Parameters = map[string]string{"wal_keep_size": "0"}
+	a.initDB()
+	a.config(nil)
+	a.start(true)
+	first := a.sql("select pg_walfile_name(redo_lsn) from pg_control_checkpoint()")
+	a.sql("create table t as select 1 i; select pg_switch_wal(); insert into t values (1); select pg_switch_wal(); insert into t values (2)")
+	a.must(a.KeepWAL(a.ctx()))
+	a.stop(syscall.SIGINT)
+	a.must(a.owner.do(func() error { _, err := os.Stat(a.data("pg_wal", first)); return err }))
+	// The next start is an ordinary one again.
+	a.config(nil)
+	a.start(true)
+	if got := a.sql("show wal_keep_size"); got != "0" {
+		t.Errorf("wal_keep_size is %s", got)
+	}
+}
+
+func TestARewindWhoseWALIsGoneFetchesItFromTheArchiveOrAsksForAClone(t *testing.T) {
+	a, b := diverge(t, "insert into gone values (1); select pg_switch_wal(); checkpoint; insert into gone values (2)")
+	archive := a.o.DataDir + ".archive"
+	// The checkpoint that the two have in common is where a crash recovery begins,
+	// so it can be gone only after that.
+	control := a.look().Control
+	common := segmentName(1, control.Redo, 16<<20)
+	lock, err := a.lockJob()
+	a.must(err)
+	a.must(a.readyForRewind(a.ctx(), lock, control.State, Rewinding{}))
+	a.must(lock.Close())
+	a.must(a.owner.do(func() error {
+		return errors.Join(os.Mkdir(archive, 0o700), os.Rename(a.data("pg_wal", common), filepath.Join(archive, common)))
+	}))
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); !errors.Is(err, ErrNeedClone) {
+		t.Fatalf("without the WAL: %v", err)
+	}
+	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{RestoreCommand: "cp " + archive + "/%f %p"})
+	if err != nil || !rewound {
+		t.Fatalf("with an archive: %t, %v", rewound, err)
+	}
+	a.config(a.upstream(b))
+	a.start(false)
+	a.waitStreaming(b)
+}
+
+func TestAServerThatCannotBeRecoveredIsLeftAsItWas(t *testing.T) {
+	a, b := diverge(t, "insert into gone values (1)")
+	control := a.look().Control
+	a.must(a.owner.do(func() error { return os.Remove(a.data("pg_wal", segmentName(1, control.Redo, 16<<20))) }))
+	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "recover the server") {
+		t.Errorf("error is %v", err)
+	}
+	if grave, err := a.Tombstone(); grave != nil || err != nil {
+		t.Errorf("nothing was changed, and there is a tombstone: %+v, %v", grave, err)
+	}
+}
+
+func TestAStandbyIsCopiedInPlaceOfItsPrimary(t *testing.T) {
+	a := primary(t, "a")
+	a.sql("create table t as select generate_series(1, 1000) i")
+	b := standby(t, "b", a)
+	c := newNode(t, "c")
+	from, keeper := c.source(b), c.source(a)
+	from.Keeper = &keeper
+	standing, err := c.SourceInfo(c.ctx(), from)
+	c.must(err)
+	proof, err := c.SourceInfo(c.ctx(), keeper)
+	c.must(err)
+	if why := Standing(proof, standing); why != "" {
+		t.Fatalf("the standby is refused: %s", why)
+	}
+	began := time.Now()
+	c.must(c.Clone(c.ctx(), from, nil))
+	t.Logf("measured: clone from a standby took %s", time.Since(began).Round(time.Millisecond))
+	if slots := b.sql("select count(*) from pg_replication_slots"); slots != "0" {
+		t.Errorf("the standby that was copied keeps %s slots", slots)
+	}
+	if slots := a.sql("select string_agg(slot_name, ' ' order by slot_name) from pg_replication_slots"); slots != "b c" {
+		t.Errorf("slots of the primary: %s", slots)
+	}
+	c.config(c.upstream(a))
+	c.start(false)
+	c.waitStreaming(a)
+	if why := Standing(proof, proof); why == "" {
+		t.Error("a primary passes for a standby")
+	}
+}
+
+func TestADirectoryIsMovedAsideWhereThereIsRoom(t *testing.T) {
+	a := primary(t, "a")
+	a.sql("create table t as select generate_series(1, 1000) i")
+	b := standby(t, "b", a)
+	b.stop(syscall.SIGINT)
+	need, err := b.sourceSize(b.ctx(), b.source(a))
+	b.must(err)
+	have, err := b.spaces(1 << 62)
+	b.must(err)
+	t.Logf("measured: a clone is taken for %d MB, the directory has %d MB", need>>20, have.old>>20)
+	if need < have.old/3 || need > 3*have.old+2*walAllowance {
+		t.Errorf("a clone is taken for %d bytes, the directory has %d", need, have.old)
+	}
+	room, err := b.MakeRoom(b.ctx(), Making{Source: b.source(a), Keep: 1})
+	if err != nil || room.Removed || room.Aside == "" {
+		t.Fatalf("room %+v, %v", room, err)
+	}
+	b.must(b.Clone(b.ctx(), b.source(a), nil))
+	// And given up where there is none.
+	b.must(b.removeOld(b.source(a)))
+	if state := b.look(); state.Data != cluster.DataEmpty {
+		t.Errorf("directory is %s", state.Data)
+	}
+	b.must(b.Clone(b.ctx(), b.source(a), nil))
+	b.config(b.upstream(a))
+	b.start(false)
+	b.waitStreaming(a)
+}
+
+// TestADirectoryThatIsSharedBeforeARewindIsStillThatServer needs a file system that
+// shares blocks (TMPDIR on XFS or Btrfs); elsewhere it shows that nothing is copied.
+func TestADirectoryThatIsSharedBeforeARewindIsStillThatServer(t *testing.T) {
+	a, b := diverge(t, "insert into gone select generate_series(1, 20)")
+	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{Share: true, Retain: 1})
+	if err != nil || !rewound {
+		t.Fatalf("rewind: %t, %v", rewound, err)
+	}
+	a.config(a.upstream(b))
+	a.start(false)
+	a.waitStreaming(b)
+	if got := a.sql("select count(*) from gone"); got != "0" {
+		t.Errorf("%s rows of the abandoned timeline survived", got)
+	}
+	left, err := a.dirs()
+	a.must(err)
+	if len(left) == 0 {
+		t.Log("this file system shares no blocks: no copy was made")
+		return
+	}
+	if len(left) != 1 || strings.HasSuffix(left[0], asideIncomplete) {
+		t.Fatalf("copies: %v", left)
+	}
+	// The copy is the server as it died: it recovers, and has the rows.
+	old := newNode(t, "old", func(o *Options) { o.DataDir = left[0] })
+	old.config(nil)
+	old.start(true)
+	if got := old.sql("select count(*) from gone"); got != "20" {
+		t.Errorf("the copy has %s rows, want 20", got)
+	}
+}

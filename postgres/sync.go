@@ -1,0 +1,158 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// syncName is the file with synchronous_standby_names alone. It is included last, so
+// that it wins; empty, whatever the user configured stands.
+const syncName = "pgkeeper.sync.conf"
+
+// How long SetSync waits for the walsenders.
+const (
+	syncEvery = 2 * time.Millisecond
+	// syncPatience is given to a walsender to confirm a few bytes. One that does not is
+	// ended: what it would release it might release by the old names.
+	syncPatience = time.Second
+)
+
+// writeSync writes which standbys commits wait for, durably, for the next start or
+// reload; empty is what the user configured.
+func (s *Server) writeSync(names string) (changed bool, err error) {
+	content := ""
+	if names != "" {
+		var b strings.Builder
+		b.WriteString(confHeader)
+		writeParameter(&b, "synchronous_standby_names", names)
+		content = b.String()
+	}
+	err = s.owner.do(func() error {
+		old, found, err := readOptional(s.conf(syncName))
+		if err != nil || found && string(old) == content || !found && content == "" {
+			return err
+		}
+		changed = true
+		return writeFile(s.conf(syncName), []byte(content), 0o600)
+	})
+	if err != nil {
+		return false, fmt.Errorf("write the synchronous standbys: %w", err)
+	}
+	return changed, nil
+}
+
+// SetSync has the running server wait for these standbys, and returns when that is
+// proved (SAFETY 3): a new connection sees the names, and every walsender, each of
+// which goes by a copy of its own, has answered twice since. From is a flush position
+// read after that; 0 on a standby, which acknowledges nothing. A walsender that
+// confirms nothing meanwhile is ended.
+func (s *Server) SetSync(ctx context.Context, names string) (from cluster.LSN, err error) {
+	changed, err := s.writeSync(names)
+	if err != nil || names == "" && !changed { // an asynchronous cluster, which promotes without a detour
+		return 0, err
+	}
+	if err := s.Reload(ctx); err != nil {
+		return 0, err
+	}
+	conn, err := s.seesSync(ctx, names)
+	if err != nil {
+		return 0, fmt.Errorf("have the synchronous standbys in force: %w", err)
+	}
+	defer closeConn(ctx, conn)
+	for range 2 { // one answer may have been read before the names were
+		at, err := nudge(ctx, conn)
+		if err != nil || at == 0 {
+			return 0, err
+		}
+		if err := s.sendersReach(ctx, conn, at); err != nil {
+			return 0, fmt.Errorf("have every walsender go by the synchronous standbys: %w", err)
+		}
+	}
+	rows, err := ask(ctx, conn, "select pg_current_wal_flush_lsn()::text")
+	if err != nil {
+		return 0, err
+	}
+	return cluster.ParseLSN(rows[0][0])
+}
+
+// seesSync opens connections until one shows the names: then the postmaster has read
+// them, and has told all its children to.
+func (s *Server) seesSync(ctx context.Context, names string) (*pgconn.PgConn, error) {
+	const sql = "select setting, coalesce(sourcefile, '') like '%/" + syncName + "' from pg_settings where name = 'synchronous_standby_names'"
+	for ctx.Err() == nil {
+		conn, err := s.connectLocal(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := ask(ctx, conn, sql)
+		if err == nil && (rows[0][0] == names && names != "" || names == "" && rows[0][1] == "f") {
+			return conn, nil
+		}
+		closeConn(ctx, conn)
+		if err != nil {
+			return nil, err
+		}
+		pause(ctx, syncEvery)
+	}
+	return nil, context.Cause(ctx)
+}
+
+// nudge writes a few bytes of WAL, so that every standby has something to answer, and
+// returns where they end; 0 on a standby.
+func nudge(ctx context.Context, conn *pgconn.PgConn) (cluster.LSN, error) {
+	rows, err := ask(ctx, conn, "select pg_is_in_recovery()::text, case when not pg_is_in_recovery() then pg_logical_emit_message(true, 'pgkeeper', '')::text else '' end")
+	if err != nil || rows[0][0] == "true" {
+		return 0, err
+	}
+	return cluster.ParseLSN(rows[0][1])
+}
+
+// sendersReach waits until every walsender that was streaming has a confirmation of at.
+func (s *Server) sendersReach(ctx context.Context, conn *pgconn.PgConn, at cluster.LSN) error {
+	patience, cancel := context.WithTimeout(ctx, syncPatience)
+	defer cancel()
+	behind := fmt.Sprintf("from pg_stat_replication where state = 'streaming' and coalesce(flush_lsn, '0/0') < '%s'", at)
+	for {
+		rows, err := ask(ctx, conn, "select count(*)::text "+behind)
+		if err != nil || rows[0][0] == "0" {
+			return err
+		}
+		if patience.Err() != nil {
+			break
+		}
+		pause(patience, syncEvery)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	rows, err := ask(ctx, conn, "select application_name, pg_terminate_backend(pid)::text "+behind)
+	for _, row := range rows {
+		s.o.Log.Warn("walsender ended: it confirms nothing", "member", row[0])
+	}
+	return err
+}
+
+// ask runs one statement and returns its rows, nulls as empty texts.
+func ask(ctx context.Context, conn *pgconn.PgConn, sql string) ([][]string, error) {
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 {
+		return nil, errors.New("no answer")
+	}
+	rows := make([][]string, len(results[0].Rows))
+	for i, row := range results[0].Rows {
+		for _, value := range row {
+			rows[i] = append(rows[i], string(value))
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,135 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
+)
+
+// quorumBed is a cluster in which a commit waits for one of two standbys, strictly.
+func quorumBed(t *testing.T) *bedtest.Bed {
+	t.Helper()
+	return bedtest.New(t, testbed.Options{TTL: shortTTL, Dynamic: map[string]any{"synchronous_mode": "quorum", "synchronous_mode_strict": true}})
+}
+
+// names waits until a server goes by these synchronous standbys.
+func names(b *bedtest.Bed, n *testbed.Node, limit time.Duration, want string) {
+	b.T().Helper()
+	b.Wait(limit, n.Name+" to wait for "+want, func(ctx context.Context) string {
+		got, err := n.Text(ctx, "show synchronous_standby_names")
+		if err == nil && got == want {
+			return ""
+		}
+		return got
+	})
+}
+
+func TestAQuorumLosesNoRowWithItsPrimary(t *testing.T) {
+	t.Parallel()
+	b := quorumBed(t)
+	old := b.Healthy(10 * time.Second)
+	rest := b.Others(old)
+	both := `ANY 1 ("` + rest[0].Name + `","` + rest[1].Name + `")`
+	names(b, old, 10*time.Second, both)
+	o := b.Observe()
+
+	o.Fault()
+	b.Must(old.KillAll())
+	next := b.Primary(20*time.Second, old)
+	o.Interrupted(20 * time.Second)
+	o.GapAtMost(12 * time.Second)
+
+	b.Must(old.Start())
+	b.Healthy(40 * time.Second)
+	o.Resumed(10 * time.Second)
+	o.End(next, 0) // every row that was acknowledged, with no exception
+}
+
+func TestCommitsGoOnWhenASynchronousStandbyDies(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Dynamic: map[string]any{"synchronous_mode": "on", "synchronous_mode_strict": true}})
+	primary := b.Healthy(10 * time.Second)
+	var waitedFor *testbed.Node
+	b.Wait(10*time.Second, "a synchronous standby", func(ctx context.Context) string {
+		name, err := primary.Text(ctx, "select coalesce(max(application_name), '') from pg_stat_replication where sync_state = 'sync'")
+		for _, n := range b.Nodes {
+			if err == nil && n.Name == name {
+				waitedFor = n
+				return ""
+			}
+		}
+		return "none"
+	})
+	o := b.Observe()
+
+	o.Fault()
+	b.Must(waitedFor.KillAll())
+	o.Resumed(10 * time.Second)
+	o.GapAtMost(5 * time.Second)
+	if again := b.Primary(5 * time.Second); again != primary {
+		t.Errorf("the primary is %s, want %s still", again.Name, primary.Name)
+	}
+	b.Must(waitedFor.Start())
+	b.Healthy(40 * time.Second)
+	o.End(primary, 0)
+}
+
+// TestAFrozenNodeOfAQuorumAcknowledgesNothing is what no deadline covers: every process
+// of the agent is frozen, and the server goes on.
+func TestAFrozenNodeOfAQuorumAcknowledgesNothing(t *testing.T) {
+	t.Parallel()
+	b := quorumBed(t)
+	old := b.Healthy(10 * time.Second)
+	o := b.Observe()
+
+	o.Fault()
+	for _, p := range []testbed.Process{testbed.Supervisor, testbed.Guard, testbed.Worker} {
+		b.Must(old.Freeze(p))
+	}
+	next := b.Primary(20*time.Second, old)
+	b.Must(next.Exec(t.Context(), "create table elsewhere (n int); insert into elsewhere values (1)")) // acknowledged by the new primary
+	before := o.Writer.Acknowledged()
+	b.Wait(10*time.Second, "a commit that waits on the frozen node", func(context.Context) string {
+		if b.Text(old, "select count(*) from pg_stat_activity where wait_event = 'SyncRep'") == "0" {
+			return "none does" // the writer's session is still there: the server takes it for a primary
+		}
+		return ""
+	})
+	if now := o.Writer.Acknowledged(); now != before {
+		t.Errorf("%d rows were acknowledged beside the new primary", now-before)
+	}
+	for _, p := range []testbed.Process{testbed.Worker, testbed.Guard, testbed.Supervisor} {
+		if err := old.Thaw(p); err != nil {
+			t.Logf("%v: %v", p, err)
+		}
+	}
+	b.Healthy(40 * time.Second)
+	o.Resumed(10 * time.Second)
+	o.End(next, 0)
+}
+
+func TestASwitchoverInAQuorumAndBackToAsynchronous(t *testing.T) {
+	t.Parallel()
+	b := quorumBed(t)
+	old := b.Healthy(10 * time.Second)
+	o := b.Observe()
+	o.Fault()
+	b.Ctl("switchover", "--force")
+	next := b.Primary(10*time.Second, old)
+	o.Resumed(10 * time.Second)
+	rest := b.Others(next)
+	names(b, next, 15*time.Second, `ANY 1 ("`+rest[0].Name+`","`+rest[1].Name+`")`)
+	if got := b.Key("sync"); got == "" {
+		t.Error("the key sync is not there")
+	}
+	b.Ctl("edit-config", "--force", "-s", "synchronous_mode=off")
+	names(b, next, 15*time.Second, "")
+	b.Wait(10*time.Second, "the record of rules to go", func(context.Context) string { return b.Key("pgkeeper/durability") })
+	b.Healthy(20 * time.Second)
+	o.End(next, 0)
+}

@@ -1,0 +1,89 @@
+package sim
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
+)
+
+// Faults of a server and of what it stands on.
+
+// onServer makes a fault of what can be wrong with one server.
+func onServer(set func(s *pgfake.Server, now cluster.Instant, on bool)) deed {
+	return func(w *World, n *Node, _ fault) func() {
+		set(n.pg, w.serverNow(), true)
+		return func() { set(n.pg, w.serverNow(), false) }
+	}
+}
+
+// slowDisk has everything take longer that waits for the disk.
+func slowDisk(_ *World, n *Node, f fault) func() {
+	n.slowDisk(time.Duration(f.n) * 100 * time.Millisecond)
+	return func() { n.slowDisk(0) }
+}
+
+func (n *Node) slowDisk(by time.Duration) {
+	n.diskDelay, n.pg.DiskDelay = by, by
+	n.rouse()
+}
+
+// hangDisk lets nothing reach the disk, neither of the server nor of the agent.
+func hangDisk(_ *World, n *Node, _ fault) func() {
+	n.hangDisk(true)
+	return func() { n.hangDisk(false) }
+}
+
+func (n *Node) hangDisk(on bool) {
+	n.pg.StallDisk(n.w.serverNow(), on)
+	n.diskHangs = on
+	if on {
+		return
+	}
+	n.rouse()
+	waiting := n.atDisk
+	n.atDisk = nil
+	for _, what := range waiting {
+		n.w.after(0, what)
+	}
+}
+
+// crashBackend is a backend that dies of a signal.
+func crashBackend(w *World, n *Node, _ fault) func() {
+	n.pg.CrashBackend(w.serverNow())
+	return nil
+}
+
+// killPostmaster is SIGKILL to the postmaster while a backend is busy in a query,
+// which outlives it and goes on to acknowledge what it commits.
+func killPostmaster(w *World, n *Node, _ fault) func() {
+	n.pg.Busy(w.serverNow(), true)
+	_ = n.pg.Signal(w.serverNow(), n.pg.Postmaster(), syscall.SIGKILL) // there may be none
+	return func() { n.pg.Busy(w.serverNow(), false) }
+}
+
+// hangArchiver has an archive_command that never returns.
+func hangArchiver(w *World, n *Node, _ fault) func() {
+	n.pg.Archive(w.serverNow(), true, true)
+	return func() { n.pg.Archive(w.serverNow(), false, false) }
+}
+
+// delayReplay has a standby's replay be behind.
+func delayReplay(w *World, n *Node, f fault) func() {
+	n.pg.DelayReplay(w.serverNow(), time.Duration(f.n)*200*time.Millisecond)
+	return func() { n.pg.DelayReplay(w.serverNow(), 0) }
+}
+
+// mend takes away whatever is wrong with the server and below it.
+func (n *Node) mend() {
+	now := n.w.serverNow()
+	n.slowDisk(0)
+	n.hangDisk(false)
+	for _, set := range []func(cluster.Instant, bool){n.pg.Starve, n.pg.FillDisk, n.pg.Exhaust, n.pg.Stick, n.pg.Busy, n.pg.PauseReplay} {
+		set(now, false)
+	}
+	n.pg.Archive(now, false, false)
+	n.pg.DelayReplay(now, 0)
+	n.thawServer()
+}

@@ -1,0 +1,39 @@
+package main
+
+// mistake is what was wrong once, by the story of test/sim that shows it.
+type mistake struct {
+	story   string
+	changes []change
+}
+
+// change puts back what a file was.
+type change struct{ file, is, was string }
+
+var mistakes = []mistake{
+	{"found_346_fence_again_and_again", []change{
+		{"agent/fold.go", "g.Fencing, g.FencedAt = false, false, l.obs.Now\n", "g.Fencing, g.FencedAt = false, false, 0\n"}}},
+	{"found_1613_member_key_on_a_lease_nobody_keeps", []change{
+		{"agent/act.go", "l.session.lease == 0 || l.session.opening {", "l.session.lease == 0 {"},
+		{"agent/fold.go", "if e.Lease != l.session.lease {", "if false {"},
+		{"agent/member.go", "if l.overwritten() {", "if false && l.overwritten() {"}}},
+	{"found_2376_guard_frozen_just_before_its_deadline", []change{
+		{"election/fence.go", "\td.fence(o) // guard: overdue_guard — S1\n", ""}}},
+	{"found_4476_start_that_nobody_ends", []change{
+		{"test/sim/link.go", "\tl.exits.Only(instance)\n", "\t_ = instance\n"}}},
+	{"found_19044_two_sessions_at_once", []change{
+		{"agent/keep.go", "case l.session.lease == 0 || l.session.ttl != want && l.obs.Lease.Term == 0:",
+			"case l.session.lease == 0 || l.session.ttl != want && l.obs.Lease.Busy == \"\" && l.obs.Lease.Term == 0:"},
+		{"agent/keep.go", "if l.busy[LaneLease] || l.obs.Now < l.session.tried.Add(lookPause) {", "if l.obs.Now < l.session.tried.Add(lookPause) {"}}},
+	{"found_547_late_store_hides_the_overdue_guard", []change{
+		{"election/decide.go", "\td := paced(o, withoutOldMark(o, decide(o)))\n\td.forgetPast(o.Now)\n", "\td := paced(o, withoutOldMark(o, decide(o)))\n"},
+		{"election/fence.go", "\t\td.forgetPast(o.Now)\n\t\td.wakeAt(overdueAt(o))\n", "\t\td.wakeAt(overdueAt(o))\n"}}},
+	{"found_44635320338865_shorter_lease_that_the_guard_never_heard_of", []change{
+		{"agent/node_lease.go", "if err := n.shorten(ctx, do, at); err != nil {", "if err := error(nil); err != nil {"},
+		{"agent/loop.go", "t := min(l.session.ttl, want)", "t := l.session.ttl"},
+		{"agent/loop.go", "if l.session.shortest != 0 {", "if false {"}}},
+	{"found_165572181523580_new_worker_of_a_frozen_guard", []change{
+		{"test/sim/link.go", "if !g.frozen {", "if g != nil {"}}},
+	{"found_243821392875696_lease_given_away_while_the_guard_starts_a_server", []change{
+		{"agent/node_lease.go", "has, err := n.askServer(ctx)\n\tif err != nil { // nothing has left", "has, err := false, error(nil)\n\tif err != nil { // nothing has left"},
+		{"agent/node_job.go", "if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, guard.ErrServerRunning) { // it may", "if false { // it may"}}},
+}
