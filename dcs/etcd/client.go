@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,8 +33,8 @@ type Options struct {
 	// ResendAfter is how long a member of etcd may take before a request that
 	// may be repeated is sent to another one as well; 0 means 300 ms.
 	ResendAfter time.Duration
-	// SilentAfter is how long a watch may say nothing before another member is
-	// asked whether there was anything to say; 0 means 2 s.
+	// SilentAfter is how long a watch may say nothing, where that is not usual, before
+	// another member is asked whether there was anything to say; 0 means 2 s.
 	SilentAfter time.Duration
 	// Now and Observe, when both are set, report every request with its
 	// duration: range, txn, grant, keepalive or revoke.
@@ -60,6 +61,9 @@ type KV struct {
 	client  *clientv3.Client
 	keepers []*keeper // one for each endpoint
 	terms   terms
+	told    told
+	// lastKept is the place of the keeper that answered last.
+	lastKept atomic.Int64
 	// watches counts the watches that were begun.
 	watches atomic.Int64
 }
@@ -98,6 +102,7 @@ func New(o Options) (*KV, error) {
 	for _, endpoint := range k.config.Endpoints {
 		k.keepers = append(k.keepers, &keeper{endpoint: endpoint, turn: make(chan struct{}, 1)})
 	}
+	k.lastKept.Store(rand.Int64N(int64(len(k.keepers)))) // not all clients at the same member
 	if o.TLS != nil {
 		k.config.TLS = o.TLS()
 		k.config.DialOptions = append(k.config.DialOptions, grpc.WithTransportCredentials(fresh{k.config.TLS, o.TLS}))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,28 +23,88 @@ const keepalivePatience = 2 * time.Second
 // of its own memory, while etcd's present leader lets the real one run out.
 var errOvertaken = fmt.Errorf("the member has missed an election: %w", dcs.ErrUnavailable)
 
-// KeepAlive implements dcs.KV. The keepalive goes to every member at once, and the
-// first answer from the newest term counts. So a member that hangs costs nothing; and
-// a leader whose disk hangs, which may take itself for the leader as long as that
-// lasts, hears of the renewal too. It must: etcd before 3.4.29 and 3.5.11 has it
-// revoke, when its disk comes back, all leases that it has not heard of
-// (etcd-io/etcd#15247).
+// KeepAlive implements dcs.KV. The member that answered last is asked, and when it has
+// no answer within ResendAfter, or none from the newest term, all others at once: then
+// the first good answer counts.
+//
+// All are asked at once also when half of the lease has passed since they were: a
+// leader whose disk hangs takes itself for the leader as long as that lasts, and etcd
+// before 3.4.31 and 3.5.13 has it revoke, when its disk comes back, every lease whose
+// renewals it has not heard of (etcd-io/etcd#15247).
 func (k *KV) KeepAlive(ctx context.Context, lease int64) (err error) {
 	defer k.observe("keepalive", &err)()
 	client, err := k.with(ctx)
 	if err != nil {
 		return err
 	}
-	answers := make(chan error, len(k.keepers))
-	for _, keeper := range k.keepers {
-		// Also when another member has answered first, each is told.
-		own, cancel := outlast(ctx, k.closed)
+	r := &round{k: k, client: client, lease: lease, answers: make(chan keptAlive, len(k.keepers))}
+	r.rest = k.order()
+	r.ask(ctx, 1)
+	if k.told.due(lease) {
+		r.ask(ctx, len(r.rest))
+	}
+	return r.first(ctx)
+}
+
+// order is the members with the one first that answered last.
+func (k *KV) order() []*keeper {
+	first := int(k.lastKept.Load()) % len(k.keepers)
+	return slices.Concat(k.keepers[first:], k.keepers[:first])
+}
+
+// told remembers that every member was told of a lease, for half of its length.
+type told struct {
+	mu    sync.Mutex
+	lease int64
+	fresh context.Context
+	end   context.CancelFunc
+}
+
+func (t *told) due(lease int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lease != lease || t.fresh.Err() != nil
+}
+
+func (t *told) all(closed context.Context, lease int64, ttl time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.end != nil {
+		t.end()
+	}
+	t.lease = lease
+	t.fresh, t.end = context.WithTimeout(closed, ttl/2)
+}
+
+// round is one keepalive, sent to one member or more.
+type round struct {
+	k       *KV
+	client  *clientv3.Client
+	lease   int64
+	rest    []*keeper // not asked yet
+	open    int       // asked, and without an answer
+	answers chan keptAlive
+}
+
+// keptAlive is the answer of one member.
+type keptAlive struct {
+	from *keeper
+	ttl  time.Duration
+	err  error
+}
+
+// ask sends the keepalive to the next n members. Also when another one has answered
+// first, each is told.
+func (r *round) ask(ctx context.Context, n int) {
+	for _, keeper := range r.rest[:n] {
+		own, cancel := outlast(ctx, r.k.closed)
 		go func() {
 			defer cancel()
-			answers <- k.keepAt(own, client, keeper, lease)
+			ttl, err := r.k.keepAt(own, r.client, keeper, r.lease)
+			r.answers <- keptAlive{keeper, ttl, err}
 		}()
 	}
-	return k.firstKept(ctx, answers)
+	r.rest, r.open = r.rest[n:], r.open+n
 }
 
 // outlast is a context with the deadline of ctx that does not end before.
@@ -54,66 +115,83 @@ func outlast(ctx, closed context.Context) (context.Context, context.CancelFunc) 
 	return context.WithTimeout(closed, keepalivePatience)
 }
 
-// firstKept takes the first answer that counts; when none came, an unknown outcome is
-// what is reported. A term that most members do not know is forgotten: etcd was set
-// back. A keepalive proves nothing either way.
-func (k *KV) firstKept(ctx context.Context, answers <-chan error) error {
+// first takes the first answer that counts; when none came, an unknown outcome is what
+// is reported. A term that most members do not know is forgotten: etcd was set back. A
+// keepalive proves nothing either way.
+func (r *round) first(ctx context.Context) error {
 	var worst error
 	overtaken := 0
-	for range k.keepers {
-		var err error
-		select {
-		case err = <-answers:
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return k.write("keepalive", ctx.Err())
-			}
-			err = <-answers // all end at that deadline
-		}
+	for r.open > 0 {
+		a, came := next(ctx, r.answers, r.k.options.ResendAfter, len(r.rest) == 0)
 		switch {
-		case settles(err):
-			return err
-		case errors.Is(err, errOvertaken):
+		case !came && errors.Is(ctx.Err(), context.Canceled):
+			return r.k.write("keepalive", ctx.Err())
+		case !came && ctx.Err() != nil:
+			a = <-r.answers // all end at that deadline
+		case !came:
+			r.ask(ctx, len(r.rest))
+			continue
+		}
+		r.open--
+		if settles(a.err) {
+			r.good(a)
+			return a.err
+		}
+		if errors.Is(a.err, errOvertaken) {
 			overtaken++
 		}
-		if worst == nil || errors.Is(err, dcs.ErrUnknownOutcome) {
-			worst = err
+		if worst == nil || errors.Is(a.err, dcs.ErrUnknownOutcome) {
+			worst = a.err
+		}
+		if ctx.Err() == nil {
+			r.ask(ctx, len(r.rest))
 		}
 	}
-	if overtaken > len(k.keepers)/2 {
-		k.terms.forget()
+	if overtaken > len(r.k.keepers)/2 {
+		r.k.terms.forget()
 	}
-	if overtaken == len(k.keepers) {
+	if overtaken == len(r.k.keepers) {
 		return nil
 	}
 	return worst
 }
 
+// good notes who answered, and that all were told if they were.
+func (r *round) good(a keptAlive) {
+	if a.err != nil {
+		return
+	}
+	r.k.lastKept.Store(int64(slices.Index(r.k.keepers, a.from)))
+	if len(r.rest) == 0 {
+		r.k.told.all(r.k.closed, r.lease, a.ttl)
+	}
+}
+
 // keepAt asks one member. A stream that broke since it was last used is opened anew.
-func (k *KV) keepAt(ctx context.Context, client *clientv3.Client, keeper *keeper, lease int64) (err error) {
+func (k *KV) keepAt(ctx context.Context, client *clientv3.Client, keeper *keeper, lease int64) (ttl time.Duration, err error) {
 	select {
 	case keeper.turn <- struct{}{}:
 		defer func() { <-keeper.turn }()
 	case <-ctx.Done():
-		return k.read("keepalive", ctx.Err()) // not sent: an earlier one hangs
+		return 0, k.read("keepalive", ctx.Err()) // not sent: an earlier one hangs
 	}
 	for range mostAttempts {
 		var resp *pb.LeaseKeepAliveResponse
 		resp, err = keeper.ask(ctx, k.closed, client, lease)
 		switch {
 		case err == nil && k.terms.overtaken(resp.Header):
-			return errOvertaken
+			return 0, errOvertaken
 		case err == nil && resp.TTL <= 0:
-			return fmt.Errorf("etcd keepalive of lease %x: %w", lease, dcs.ErrLeaseGone)
+			return 0, fmt.Errorf("etcd keepalive of lease %x: %w", lease, dcs.ErrLeaseGone)
 		case err == nil:
-			return nil
+			return time.Duration(resp.TTL) * time.Second, nil
 		}
 		keeper.drop()
 		if err = k.write("keepalive", err); ctx.Err() != nil || settles(err) {
 			break
 		}
 	}
-	return err
+	return 0, err
 }
 
 // keeper holds a connection to one member and one stream for keepalives on it, on

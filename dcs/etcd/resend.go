@@ -56,17 +56,17 @@ func resend[T any](ctx context.Context, after time.Duration, try func(context.Co
 }
 
 // next waits for an answer, for at most after unless all attempts are out.
-func next[T any](ctx context.Context, answers <-chan outcome[T], after time.Duration, last bool) (outcome[T], bool) {
+func next[A any](ctx context.Context, answers <-chan A, after time.Duration, last bool) (answer A, came bool) {
 	timer, cancel := ctx, context.CancelFunc(func() {})
 	if !last {
 		timer, cancel = context.WithTimeout(ctx, after)
 	}
 	defer cancel()
 	select {
-	case answer := <-answers:
+	case answer = <-answers:
 		return answer, true
 	case <-timer.Done():
-		return outcome[T]{}, false
+		return answer, false
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 
+	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/dcs/embedded"
 	"github.com/pgkeeper/pgkeeper/dcs/etcd"
@@ -26,6 +27,7 @@ type fake struct {
 	stuck  atomic.Bool
 	silent atomic.Bool  // answers no keepalive either
 	kept   atomic.Int64 // keepalives answered
+	ttl    atomic.Int64 // the lease's
 	addr   string
 }
 
@@ -36,6 +38,7 @@ func newFake(t *testing.T, term uint64) *fake {
 	}
 	f := &fake{addr: listener.Addr().String()}
 	f.term.Store(term)
+	f.ttl.Store(5)
 	server := grpc.NewServer()
 	pb.RegisterKVServer(server, f)
 	pb.RegisterLeaseServer(server, f)
@@ -65,7 +68,7 @@ func (f *fake) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
 		if f.silent.Load() {
 			continue
 		}
-		if err := stream.Send(&pb.LeaseKeepAliveResponse{Header: f.header(), ID: ask.ID, TTL: 5}); err != nil {
+		if err := stream.Send(&pb.LeaseKeepAliveResponse{Header: f.header(), ID: ask.ID, TTL: f.ttl.Load()}); err != nil {
 			return err
 		}
 		f.kept.Add(1)
@@ -116,26 +119,45 @@ func TestTheKeepaliveOfAMemberThatMissedAnElectionIsNotBelieved(t *testing.T) {
 }
 
 // A leader whose disk hangs revokes, when it comes back, the leases it has not heard of.
-func TestEveryMemberIsToldOfAKeepalive(t *testing.T) {
+func TestEveryMemberIsToldOfKeepalivesWithinTheLease(t *testing.T) {
 	members, kv := trio(t)
 	ctx := within(t, 20*time.Second)
 	overtake(t, members, members[0])
 	if _, err := kv.Range(ctx, "/"); err != nil {
 		t.Fatal(err)
 	}
-	const times = 5
+	for _, m := range members {
+		m.ttl.Store(1) // half a second between
+	}
+	const times = 3
+	for _, m := range members {
+		for m.kept.Load() < times {
+			if err := kv.KeepAlive(ctx, 1); err != nil {
+				t.Fatalf("a member heard of %d keepalives: %v", m.kept.Load(), err)
+			}
+			pass(20 * time.Millisecond)
+		}
+	}
+}
+
+func TestOneMemberIsAskedForMostKeepalives(t *testing.T) {
+	members, kv := trio(t)
+	ctx := within(t, 20*time.Second)
+	for _, m := range members {
+		m.ttl.Store(60)
+	}
+	const times = 20
 	for range times {
 		if err := kv.KeepAlive(ctx, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
+	var all int64
 	for _, m := range members {
-		for m.kept.Load() < times {
-			if ctx.Err() != nil {
-				t.Fatalf("a member heard of %d keepalives of %d", m.kept.Load(), times)
-			}
-			pass(time.Millisecond)
-		}
+		all += m.kept.Load()
+	}
+	if most := int64(times + len(members) - 1); all < times || all > most {
+		t.Errorf("%d requests for %d keepalives, want %d at most", all, times, most)
 	}
 }
 
@@ -259,5 +281,44 @@ func TestASilentWatchInAQuietClusterStaysWhereItIs(t *testing.T) {
 	}
 	if e := <-events; e.Err != nil || e.Revision != resp.Header.Revision {
 		t.Errorf("event is %+v", e)
+	}
+}
+
+func TestAWatchThatIsUsuallySilentIsSeldomAskedAbout(t *testing.T) {
+	m := single(t, embedded.Options{UnsafeNoFsync: true})
+	var asked atomic.Int64
+	kv := open(t, etcd.Options{
+		Endpoints: []string{m.ClientURL()}, SilentAfter: 100 * time.Millisecond,
+		Now: func() cluster.Instant { return 1 },
+		Observe: func(op string, _ time.Duration, _ error) {
+			if op == "range" {
+				asked.Add(1)
+			}
+		},
+	})
+	ctx := within(t, 20*time.Second)
+	beside := rawClient(t, m.ClientURL())
+	resp, err := beside.Put(ctx, "/x/k", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := kv.Watch(ctx, "/x/", resp.Header.Revision)
+	beat := func() {
+		t.Helper()
+		if _, err := beside.Put(ctx, "/x/k", ""); err != nil {
+			t.Fatal(err)
+		}
+		<-events
+		pass(300 * time.Millisecond) // three times silent between beats
+	}
+	for range 3 {
+		beat()
+	}
+	learnt := asked.Load()
+	for range 10 {
+		beat()
+	}
+	if more := asked.Load() - learnt; more > 3 { // of 20 to 30
+		t.Errorf("asked %d times in 10 intervals that had become usual", more)
 	}
 }

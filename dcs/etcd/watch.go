@@ -145,29 +145,37 @@ func address(stream grpc.ClientStream) string {
 	return ""
 }
 
+// mostUsual bounds what silence is taken for usual: five times SilentAfter.
+const mostUsual = 10
+
 // silence returns true when the member keeps a change to itself: a leader whose disk
 // hangs keeps its watches open and has nothing to tell. A read that any other member
-// can answer tells it from a cluster in which nothing happens.
+// can answer tells it from a cluster in which nothing happens. What has turned out to
+// be usual is not asked about again: beats may be many seconds apart.
 func (w *watcher) silence(ctx context.Context) bool {
-	for {
-		heard := w.heard.Load()
-		if !passed(ctx, w.k.options.SilentAfter) {
-			return false
+	quiet, usual := 0, 0 // in halves of SilentAfter
+	for heard := w.heard.Load(); passed(ctx, w.k.options.SilentAfter/2); {
+		if now := w.heard.Load(); now != heard {
+			heard, usual, quiet = now, max(quiet, usual-1), 0
+			continue
 		}
-		if w.heard.Load() != heard {
+		if quiet++; quiet < usual+2 {
 			continue
 		}
 		newest, err := w.k.newest(ctx, w.client, w.prefix, w.seen.Load())
-		if err != nil || newest == 0 {
-			continue // nobody can tell, or nothing happened
-		}
-		if !passed(ctx, w.k.options.ResendAfter) { // it may be on its way
+		switch {
+		case err != nil: // nobody can tell
+		case newest == 0: // nothing happened
+			if usual = min(quiet, mostUsual); usual == mostUsual {
+				quiet = 0
+			}
+		case !passed(ctx, w.k.options.ResendAfter): // it may be on its way
 			return false
-		}
-		if w.heard.Load() == heard {
+		case w.heard.Load() == heard:
 			return true
 		}
 	}
+	return false
 }
 
 // newest is the greatest revision under prefix that is greater than seen, or 0.
