@@ -55,8 +55,8 @@ type reportWords struct {
 // GateReport is what a gate says of itself.
 type GateReport struct {
 	Beat      time.Duration `json:"beat_boottime_ns"` // when it last looked around
-	Streaming bool          `json:"streaming"`
-	Position  uint64        `json:"position"` // newest WAL position it confirmed
+	Streaming bool          `json:"streaming"`        // set before the first confirmation of a connection
+	Position  uint64        `json:"position"`         // newest WAL position it confirmed
 	Confirmed uint64        `json:"confirmed"`
 	// Withheld counts what it did not confirm because its lease was over, or because
 	// the clocks had jumped.

@@ -143,13 +143,14 @@ func (s *stream) command(text string) error {
 }
 
 // follow confirms until the server ends the copy. What waits for a confirmation already
-// is confirmed at once: nothing else would come for it until the next WAL.
+// is confirmed at once: nothing else would come for it until the next WAL. The page says
+// so before: whoever has an acknowledgement finds there who gave it.
 func (s *stream) follow() error {
 	s.wait = firstIdle
+	s.page.Stream(true)
 	if err := s.confirm(); err != nil {
 		return err
 	}
-	s.page.Stream(true)
 	for !s.ended {
 		err := s.read(s.wait)
 		quiet := errors.Is(err, errTimeout)
