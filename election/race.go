@@ -70,7 +70,7 @@ func race(o *Observation) Decision {
 		return wait(ReasonWaitingForData, "no leader to clone from")
 	case node.Mode != cluster.ModeStandby:
 		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
-	case o.Self.Tags.NoFailover() && len(v.Durability.Asking()) == 0: // guard: nofailover
+	case o.Self.Tags.NoFailover() && len(v.Durability.Asking()) == 0: // nobody wants to know its position: compete has the guard
 		return wait(ReasonNoFailover, "tagged nofailover")
 	case o.Node.At < o.Vacancy:
 		d := wait(ReasonLooking, "")
@@ -94,7 +94,7 @@ func compete(o *Observation) Decision {
 	mine := ownReport(o)
 	say := Say{Vacancy: vacancy(o), Position: &mine.position}
 	d := standing(o, mine)
-	if o.Self.Tags.NoFailover() { // a copy that others must know of, and no candidate
+	if o.Self.Tags.NoFailover() { // guard: nofailover — a copy that others must know of, and no candidate
 		d = wait(ReasonNoFailover, "tagged nofailover; its position is reported")
 	}
 	d.Say = say
