@@ -99,7 +99,7 @@ func (s *Server) renderConf(spec ConfigSpec) string {
 	for _, name := range sortedKeys(recovery) {
 		writeParameter(&b, name, recovery[name])
 	}
-	fmt.Fprintf(&b, "include_if_exists %s\n", quoteConf(syncName))
+	b.WriteString(includeSync)
 	return withGate(b.String(), spec.Gate)
 }
 

@@ -22,8 +22,9 @@ func (s *Server) GateLogin() Login {
 		UID: s.owner.uid, GID: s.owner.gid, Groups: s.owner.groups}
 }
 
-// gateParameter is the one line that names the gate. It stands last, above everything
-// that is included or configured.
+// gateParameter is the one line that names the gate. It stands below everything else
+// that is configured; only the standbys of a synchronous mode, in the file included after
+// it, win over it: while a cluster changes between the two, one of them is in force.
 const gateParameter = "synchronous_standby_names"
 
 // gateHead introduces it.
@@ -32,15 +33,19 @@ const gateHead = "\n# commit gate\n"
 // withGate exchanges the name commits wait for in a generated configuration; empty
 // takes it out.
 func withGate(text, gate string) string {
+	text, included := strings.CutSuffix(text, includeSync)
 	if at := strings.LastIndex(text, gateHead); at >= 0 {
 		text = text[:at]
 	}
-	if gate == "" {
-		return text
-	}
 	var b strings.Builder
-	b.WriteString(text + gateHead)
-	writeParameter(&b, gateParameter, gate)
+	b.WriteString(text)
+	if gate != "" {
+		b.WriteString(gateHead)
+		writeParameter(&b, gateParameter, gate)
+	}
+	if included {
+		b.WriteString(includeSync)
+	}
 	return b.String()
 }
 

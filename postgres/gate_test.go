@@ -33,7 +33,7 @@ func TestTheNameOfTheGateIsExchangedAndNothingElse(t *testing.T) {
 		if want := s.renderConf(spec); string(got) != want {
 			t.Errorf("with gate %q the file is\n%s\nwant\n%s", gate, got, want)
 		}
-		last := "synchronous_standby_names = '" + gate + "'\n"
+		last := "synchronous_standby_names = '" + gate + "'\n" + includeSync // a synchronous mode wins
 		if gate == "" && string(got) != plain || gate != "" && !strings.HasSuffix(string(got), last) {
 			t.Errorf("with gate %q the file ends with %q", gate, string(got[max(0, len(got)-80):]))
 		}

@@ -149,3 +149,37 @@ func TestFastLooksAreFast(t *testing.T) {
 		t.Logf("measured: %s takes %s", name, (time.Since(began) / rounds).Round(time.Microsecond))
 	}
 }
+
+// While a cluster changes from lease-gated commits to a synchronous mode and back, one of
+// the two is in force at every moment.
+func TestTheGateGivesWayToSynchronousStandbysAndTakesTheirPlaceAgain(t *testing.T) {
+	const gate, standbys = "pgkeeper_gate_1", `ANY 1 ("b")`
+	n := primary(t, "a")
+	configure := func(gate string) {
+		t.Helper()
+		_, err := n.WriteConfig(n.ctx(), ConfigSpec{Settings: n.settings, Gate: gate})
+		n.must(err)
+		n.must(n.Reload(n.ctx()))
+	}
+	sync := func(names, want string) {
+		t.Helper()
+		_, err := n.SetSync(n.ctx(), names)
+		n.must(err)
+		if got := n.sql("show synchronous_standby_names"); got != want {
+			t.Errorf("with %q set commits wait for %q, want %q", names, got, want)
+		}
+	}
+	configure(gate)
+	wait(t, "the gate", func() (bool, string) {
+		got := n.sql("show synchronous_standby_names")
+		return got == gate, got
+	})
+	sync("", gate)
+	sync(standbys, standbys)
+	configure("")
+	sync(standbys, standbys)
+	configure(gate)
+	sync(standbys, standbys)
+	n.must(n.WriteGate("pgkeeper_gate_2"))
+	sync("", "pgkeeper_gate_2")
+}

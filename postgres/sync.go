@@ -16,6 +16,9 @@ import (
 // that it wins; empty, whatever the user configured stands.
 const syncName = "pgkeeper.sync.conf"
 
+// includeSync is the last line of the generated postgresql.conf.
+const includeSync = "include_if_exists '" + syncName + "'\n"
+
 // How long SetSync waits for the walsenders.
 const (
 	syncEvery = 2 * time.Millisecond
