@@ -42,15 +42,7 @@ With --cluster: one line for each member, why there is or is no primary.`,
 }
 
 func (a *app) runExplain(ctx context.Context, member string, whole bool) error {
-	s, err := a.source()
-	if err != nil {
-		return err
-	}
-	console, err := a.console(ctl.FormatPretty)
-	if err != nil {
-		return err
-	}
-	here, err := a.agentHere(s)
+	s, console, here, err := a.fromHere()
 	if err != nil {
 		return err
 	}
@@ -62,6 +54,20 @@ func (a *app) runExplain(ctx context.Context, member string, whole bool) error {
 		return a.explainHere(ctx, s, here, console)
 	}
 	return a.explainOthers(ctx, s, here, console, member)
+}
+
+// fromHere is what a command needs that asks the agent here before others.
+func (a *app) fromHere() (*source, *ctl.Console, *ctl.API, error) {
+	s, err := a.source()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	console, err := a.console(ctl.FormatPretty)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	here, err := a.agentHere(s)
+	return s, console, here, err
 }
 
 // agentHere is the agent that is asked first: the one at --api, else that of the

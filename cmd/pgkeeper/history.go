@@ -43,15 +43,7 @@ it rejoined; the one of the configuration is read from its state directory when 
 // runLost asks every member. Without a store or an agent to tell who they are, what
 // this machine's member has kept is shown, and the error with it.
 func (a *app) runLost(ctx context.Context, name string) error {
-	s, err := a.source()
-	if err != nil {
-		return err
-	}
-	console, err := a.console(ctl.FormatPretty)
-	if err != nil {
-		return err
-	}
-	api, err := a.agentHere(s)
+	s, console, api, err := a.fromHere()
 	if err != nil {
 		return err
 	}
