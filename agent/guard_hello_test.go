@@ -1,29 +1,25 @@
 package agent
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/guard"
 )
 
 // TestAGuardThatWasFrozenBeforeItsWorkerCameIsMissed: it accepts the connection, which
 // the kernel does, and never answers. What runs under it is nobody's until then.
 func TestAGuardThatWasFrozenBeforeItsWorkerCameIsMissed(t *testing.T) {
-	dir, err := os.MkdirTemp("", "pgk") //nolint:usetesting // t.TempDir is too long for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	listener, err := net.Listen("unix", filepath.Join(dir, guard.SocketName)) //nolint:noctx // a socket of a test
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, listener := guardSocket(t)
 	defer listener.Close()
 	said := make(chan Event, 8)
 	link := newGuardLink(dir, filepath.Join(dir, "data"), "test", func(e Event) { said <- e }, func() time.Duration { return 2 * time.Second }, slog.New(slog.DiscardHandler))
@@ -49,4 +45,87 @@ func TestAGuardThatWasFrozenBeforeItsWorkerCameIsMissed(t *testing.T) {
 	if !known {
 		t.Error("the process to kill is not known")
 	}
+}
+
+// guardSocket listens where a worker looks for its guard.
+func guardSocket(t *testing.T) (dir string, listener net.Listener) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgk") //nolint:usetesting // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	listener, err = net.Listen("unix", filepath.Join(dir, guard.SocketName)) //nolint:noctx // a socket of a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, listener
+}
+
+// TestAFenceWithNothingLeftWaitsForABusyGuard: a worker that thaws past the deadline
+// finds no process of the server. It kills no guard for being slow to say that it has
+// stopped it, and waits no longer than until a process of the server shows up after all.
+func TestAFenceWithNothingLeftWaitsForABusyGuard(t *testing.T) {
+	dir, listener := guardSocket(t)
+	defer listener.Close()
+	data := filepath.Join(dir, "data")
+	asked, answer := make(chan struct{}, 2), make(chan struct{}, 2)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			var request struct {
+				ID uint64 `json:"id"`
+			}
+			_ = json.Unmarshal(lines.Bytes(), &request)
+			asked <- struct{}{}
+			<-answer
+			reply, _ := json.Marshal(map[string]any{"id": request.ID, "status": guard.Status{PID: os.Getpid()}})
+			_, _ = conn.Write(append(reply, '\n'))
+		}
+	}()
+	client, err := guard.Connect(t.Context(), filepath.Join(dir, guard.SocketName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	link := newGuardLink(dir, data, "test", func(Event) {}, func() time.Duration { return 2 * time.Second }, slog.New(slog.DiscardHandler))
+	found := make(chan bool, 1)
+	look := func() { found <- link.nothingLeft(client) }
+
+	go look()
+	<-asked
+	busy := time.NewTimer(busyPatience / 4)
+	defer busy.Stop()
+	select {
+	case <-found:
+		t.Error("not waited for a guard that is merely slow")
+	case <-busy.C:
+		answer <- struct{}{}
+		if !<-found {
+			t.Error("the guard has nothing left, as it says")
+		}
+	}
+
+	go look()
+	<-asked
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	late := exec.CommandContext(t.Context(), "sleep", "60")
+	late.Dir = data
+	if err := late.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = late.Process.Kill(); _ = late.Wait() }()
+	began := clock.Now()
+	if <-found {
+		t.Error("a process of the server is left")
+	}
+	if took := clock.Now().Sub(began); took > busyPatience/2 {
+		t.Errorf("found after %s, want at once", took)
+	}
+	answer <- struct{}{}
 }

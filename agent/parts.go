@@ -183,24 +183,31 @@ func (g *guardLink) Kill() (killed int, err error) {
 	return guard.KillAll(g.dataDir, killPatience)
 }
 
-// statusLimit is what a guard may take to say that its work is done, before it is
-// killed as one that hangs.
-const statusLimit = 100 * time.Millisecond
-
 // nothingLeft: the guard answers, and neither it nor we see anything of the server. So
 // it is for a worker that was frozen itself: it reads the clock, which has passed the
 // deadline, before it reads what its guard has told it since.
+//
+// With nothing left there is nothing to hurry for, so the answer may take as long as a
+// busy machine needs. What would end the wait is looked for meanwhile: a process of
+// the server that a guard, frozen in the middle of a start, brings up yet, and a guard
+// that will not answer since it is stopped.
 func (g *guardLink) nothingLeft(client *guard.Client) bool {
-	pids, err := g.leftovers()
-	if err != nil || len(pids) > 0 {
+	nothing := func() bool {
+		pids, err := g.leftovers()
+		return err == nil && len(pids) == 0
+	}
+	if !nothing() {
 		return false // no time is lost with asking
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), statusLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), busyPatience)
 	defer cancel()
+	go func() {
+		for clock.Sleep(ctx.Done(), redialPause) {
+			if stoppedByKernel(client.PeerPID()) || !nothing() {
+				cancel()
+			}
+		}
+	}()
 	status, err := client.Status(ctx)
-	if err != nil || status.Server != nil {
-		return false
-	}
-	pids, err = g.leftovers() // the second look, as the guard's own proof wants it
-	return err == nil && len(pids) == 0
+	return err == nil && status.Server == nil && nothing() // the second look, as the guard's own proof wants it
 }
