@@ -214,12 +214,12 @@ func (s *keeper) ask(ctx, closed context.Context, client *clientv3.Client, lease
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, s.drop)
-	defer stop()
-	stream, err := s.open(closed, client)
+	stream, err := s.open(ctx, closed, client)
 	if err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, s.drop) // not before there is a stream: it would break none
+	defer stop()
 	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: lease}); err != nil {
 		// The reason is what Recv says; Send knows only that the stream ended.
 		if _, reason := stream.Recv(); reason != nil {
@@ -237,7 +237,8 @@ func (s *keeper) ask(ctx, closed context.Context, client *clientv3.Client, lease
 	return resp, ctx.Err()
 }
 
-func (s *keeper) open(closed context.Context, client *clientv3.Client) (pb.Lease_LeaseKeepAliveClient, error) {
+// open waits for a connection as long as call lasts.
+func (s *keeper) open(call, closed context.Context, client *clientv3.Client) (pb.Lease_LeaseKeepAliveClient, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stream != nil {
@@ -253,12 +254,17 @@ func (s *keeper) open(closed context.Context, client *clientv3.Client) (pb.Lease
 	ctx, cancel := context.WithCancel(closed)
 	s.cancel = cancel
 	s.mu.Unlock()
-	// May wait for a connection; drop must be able to cancel it meanwhile.
+	// drop must be able to cancel it meanwhile.
+	stop := context.AfterFunc(call, cancel)
 	stream, err := pb.NewLeaseClient(s.conn).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
+	ended := !stop()
 	s.mu.Lock()
-	if err != nil {
+	switch {
+	case err != nil:
 		cancel()
 		return nil, err
+	case ended:
+		return nil, call.Err()
 	}
 	s.stream = stream
 	return stream, nil
