@@ -121,6 +121,9 @@ func (l *Loop) onKeys(a election.Action) []Effect {
 	if l.busy[LaneKeys] || l.obs.Now < l.keys.retryAt {
 		return nil
 	}
+	if _, again := a.(election.PutDurability); again && l.obs.View.Value.Revision < l.keys.written {
+		return nil // decided on what was there before the last one
+	}
 	l.busy[LaneKeys] = true
 	return []Effect{{Lane: LaneKeys, Limit: l.obs.Settings.RetryTimeout, Do: OnKeys{a, l.holder()}}}
 }

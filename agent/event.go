@@ -78,10 +78,12 @@ type (
 		Outcome   Outcome
 		Err       string
 	}
-	// KeysDone: a guarded key was written, or not.
+	// KeysDone: a guarded key was written, or not. Revision is the record of rules',
+	// for PutDurability.
 	KeysDone struct {
-		Action election.Action
-		Err    string
+		Action   election.Action
+		Revision int64
+		Err      string
 	}
 	// ServerDone: quick SQL ended.
 	ServerDone struct {

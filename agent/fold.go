@@ -286,6 +286,8 @@ func (l *Loop) foldKeys(e KeysDone) {
 		return
 	}
 	switch a := e.Action.(type) {
+	case election.PutDurability:
+		l.keys.written = e.Revision
 	case election.PutStatus:
 		l.keys.statusAt = l.obs.Now
 	case election.PutResult:

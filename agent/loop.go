@@ -105,7 +105,10 @@ type looks struct {
 type keysState struct {
 	statusAt cluster.Instant
 	retryAt  cluster.Instant
-	answers  []election.Answer
+	// written is the revision of the last record of rules that was put. Until the view
+	// has it, it would be decided upon again.
+	written int64
+	answers []election.Answer
 	// screened are request ids that were answered and may still be in the view.
 	screened map[string]bool
 }

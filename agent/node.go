@@ -68,7 +68,7 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 	case OnLease:
 		return n.onLease(ctx, do)
 	case OnKeys:
-		return KeysDone{do.Action, errText(n.onKeys(ctx, do))}
+		return n.keysDone(ctx, do)
 	case OnServer:
 		from, err := n.onServer(ctx, do)
 		return ServerDone{Action: do.Action, Instance: do.Instance, From: from, Err: errText(err)}
@@ -198,6 +198,19 @@ func (n *Node) keepAlive(ctx context.Context) Event {
 }
 
 // onKeys writes a key under the term, or answers an operator on the member lease.
+func (n *Node) keysDone(ctx context.Context, do OnKeys) Event {
+	a, ok := do.Action.(election.PutDurability)
+	if !ok {
+		return KeysDone{Action: do.Action, Err: errText(n.onKeys(ctx, do))}
+	}
+	var rev int64
+	err := n.withLease(func(l *dcs.Lease) (err error) {
+		rev, err = l.PutDurability(ctx, a.Record)
+		return err
+	})
+	return KeysDone{do.Action, rev, errText(err)}
+}
+
 func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 	switch a := do.Action.(type) {
 	case election.PutHolder:
@@ -208,8 +221,6 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History, n.clock.Wall())) })
 	case election.PutConfig:
 		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
-	case election.PutDurability:
-		return n.withLease(func(l *dcs.Lease) error { return l.PutDurability(ctx, a.Record) })
 	case election.PutSwitchover:
 		return n.withLease(func(l *dcs.Lease) error { return l.PutSwitchover(ctx, a.Switchover) })
 	case election.DeleteSwitchover:

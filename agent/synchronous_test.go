@@ -57,3 +57,32 @@ func TestARuleIsProvedOfOneServer(t *testing.T) {
 		t.Errorf("an answer about the last server is believed of this one: %+v", got)
 	}
 }
+
+// TestARecordOfRulesIsPutOnce: until the view shows it, what was decided on the view
+// before would be put a second time.
+func TestARecordOfRulesIsPutOnce(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.config.settings.SynchronousMode = cluster.SyncQuorum
+	puts := func(effects []Effect) (n int) {
+		for _, k := range find[OnKeys](effects) {
+			if _, ok := k.Action.(election.PutDurability); ok {
+				n++
+			}
+		}
+		return n
+	}
+	effects := r.see()
+	if puts(effects) != 1 {
+		t.Fatalf("%+v, want the record put", effects)
+	}
+	r.step(KeysDone{Action: find[OnKeys](effects)[0].Action, Revision: 75})
+	if n := puts(r.look(cluster.ModePrimary)); n != 0 {
+		t.Errorf("put %d times more, before the view could show it", n)
+	}
+	r.settle()
+	r.view.Revision = 74 // and 75 with the next
+	if n := puts(r.see()); n != 1 {
+		t.Errorf("put %d times, want once: the view of that revision shows none", n)
+	}
+}

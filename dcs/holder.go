@@ -84,22 +84,20 @@ func (l *Lease) PutHistory(ctx context.Context, h cluster.History) error {
 // PutDurability records the rules that commits are acknowledged under from now on,
 // and shows them in the key `sync`, in one transaction. Without rules both are
 // removed.
-func (l *Lease) PutDurability(ctx context.Context, d cluster.Durability) error {
+func (l *Lease) PutDurability(ctx context.Context, d cluster.Durability) (rev int64, err error) {
 	record, shown := l.key(keyDurability), l.key(keySync)
 	if len(d.Rules) == 0 {
-		_, err := l.underTerm(ctx, l.Term(), "delete the record of rules", nil, Delete(record), Delete(shown))
-		return err
+		return l.underTerm(ctx, l.Term(), "delete the record of rules", nil, Delete(record), Delete(shown))
 	}
 	value, err := compact(d)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	sync, err := encodeSync(d.Sync(l.session.name))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = l.underTerm(ctx, l.Term(), "put the record of rules", nil, Put(record, value, 0), Put(shown, sync, 0))
-	return err
+	return l.underTerm(ctx, l.Term(), "put the record of rules", nil, Put(record, value, 0), Put(shown, sync, 0))
 }
 
 // PutFailsafe publishes the members' API URLs by name.

@@ -197,11 +197,12 @@ var leaseCases = []testCase{
 func guardedWrites(w *world, l *dcs.Lease, other int64) map[string]error {
 	ctx := w.ctx
 	_, reserve := l.Reserve(ctx, nil, 2)
+	_, durability := l.PutDurability(ctx, cluster.Durability{})
 	return map[string]error{
 		"renew":             l.Renew(ctx, 10*time.Second),
 		"status":            l.PutStatus(ctx, cluster.Positions{Optime: 1}),
 		"history":           l.PutHistory(ctx, nil),
-		"sync":              l.PutDurability(ctx, cluster.Durability{}),
+		"sync":              durability,
 		"failsafe":          l.PutFailsafe(ctx, nil),
 		"holder":            l.PutHolder(ctx, cluster.Holder{}),
 		"switchover":        l.PutSwitchover(ctx, cluster.Switchover{}),

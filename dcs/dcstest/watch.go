@@ -80,11 +80,15 @@ var watchCases = []testCase{
 		w.must(l.PutStatus(w.ctx, cluster.Positions{Optime: 77, Slots: map[string]cluster.LSN{"b": 7}}))
 		w.must(l.PutHistory(w.ctx, cluster.History{{Timeline: 1, Switch: 5, Reason: "no recovery target specified"}}))
 		w.must(l.PutFailsafe(w.ctx, map[string]string{"a": "http://a:8008/patroni"}))
-		w.must(l.PutDurability(w.ctx, cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{{Primary: "a", Voters: []string{"b", "c"}, Need: 1}}}))
+		rev, err := l.PutDurability(w.ctx, cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{{Primary: "a", Voters: []string{"b", "c"}, Need: 1}}})
+		w.must(err)
+		if v := w.view(); v.Durability.ModRevision != rev {
+			w.Errorf("the record of rules was put at revision %d, and is shown of %d", rev, v.Durability.ModRevision)
+		}
 		w.must(l.PutSwitchover(w.ctx, cluster.Switchover{ID: "1", From: "a", To: "b", Phase: cluster.SwitchoverPreparing}))
 		w.must(l.PutPausedPrimary(w.ctx))
 		w.must(l.PutInitialize(w.ctx, "7268616322854375442"))
-		_, err := l.Reserve(w.ctx, nil, 2)
+		_, err = l.Reserve(w.ctx, nil, 2)
 		w.must(err)
 		w.must(s.PutResult(w.ctx, cluster.Result{ID: "1", Member: "a", Done: true}))
 		w.must(w.store.ClearPausedPrimary(w.ctx, w.view().PausedAt.ModRevision))
