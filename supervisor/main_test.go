@@ -93,10 +93,10 @@ func runGuard(dir string) int {
 		note(dir, "guard refused")
 		return 1
 	}
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGTERM) // before anybody is told of this process, and may signal it
 	sid, _ := unix.Getsid(0)
 	note(dir, fmt.Sprintf("guard %d sid %d", os.Getpid(), sid))
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, unix.SIGTERM)
 	<-c
 	return 0
 }
