@@ -312,3 +312,29 @@ func TestALoopWithoutGuardDoesNotSpin(t *testing.T) {
 		t.Errorf("it looks again after %s", wake)
 	}
 }
+
+// TestATickThatOnlyLooksDecidesNothing: what the look shows is decided upon when it
+// ends. A tick that comes while it is under way decides, since it may hang, and so does
+// one at a time that the last decision named.
+func TestATickThatOnlyLooksDecidesNothing(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	decided := 0
+	r.loop.OnDecision(func(clock.Reading, *election.Observation, election.Decision) { decided++ })
+	r.pass(r.loop.nextLook().Sub(r.now))
+	r.loop.decision.Wake = 0
+	if looks := find[Look](r.step(Tick{})); len(looks) != 1 || decided != 0 {
+		t.Fatalf("%d looks and %d decisions, want a look and none", len(looks), decided)
+	}
+	r.pass(time.Second)
+	if r.step(Tick{}); decided != 1 {
+		t.Errorf("%d decisions while the look hangs, want one", decided)
+	}
+	r.look(cluster.ModePrimary)
+	decided = 0
+	r.pass(r.loop.nextLook().Sub(r.now))
+	r.loop.decision.Wake = r.now
+	if r.step(Tick{}); decided != 1 {
+		t.Errorf("%d decisions at the time the last one named, want one", decided)
+	}
+}

@@ -192,7 +192,7 @@ func (l *Loop) nextLook() cluster.Instant {
 		return l.looks.began.Add(lookPause)
 	case l.decision.FastLook:
 		return l.looks.began.Add(fastEvery)
-	case o.Lease.Term != 0 && len(o.View.Value.Durability.Asking()) > 0: // a standby that is lost keeps commits waiting
+	case o.Lease.Term != 0 && o.View.Value.Durability.Asks(): // a standby that is lost keeps commits waiting
 		return l.looks.began.Add(min(syncLook, o.Settings.RenewEvery()))
 	case o.Lease.Term != 0:
 		return l.looks.began.Add(o.Settings.RenewEvery())

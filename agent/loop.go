@@ -160,6 +160,7 @@ func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 	due := r.Boot >= l.NextWake() // as of the last step: what the driver was told
 	settled, kept := !due && l.settled(e), !due && l.kept(e)
 	l.obs.Now = r.Boot
+	kept = kept || l.onlyLooks(e)
 	effects := l.fold(r, e)
 	if settled {
 		return effects
@@ -198,6 +199,16 @@ func (l *Loop) kept(e Event) bool {
 		return !e.Gone && !l.session.opening
 	}
 	return false
+}
+
+// onlyLooks: a tick that was asked for to look again, and nothing else. What is
+// decided is decided when the look has ended; while one is under way, ticks decide.
+func (l *Loop) onlyLooks(e Event) bool {
+	if _, tick := e.(Tick); !tick || l.busy[LaneLook] || !l.obs.Guard.Connected || l.server.scheduled != nil || !l.obs.View.Value.Failover.Empty() {
+		return false
+	}
+	now, wake := l.obs.Now, l.decision.Wake
+	return now >= l.nextLook() && (wake.Never() || wake > now)
 }
 
 // OnDecision has f told every decision and what it rests on, within the step: f

@@ -71,15 +71,26 @@ func (r Rule) Names(quorum bool) string {
 	if len(voters) == 0 {
 		voters = []string{nobody}
 	}
-	var quoted []string
-	for _, name := range slices.Sorted(slices.Values(voters)) {
-		quoted = append(quoted, `"`+strings.ReplaceAll(name, `"`, `""`)+`"`)
+	if !slices.IsSorted(voters) {
+		voters = slices.Sorted(slices.Values(voters))
 	}
 	word := "FIRST "
 	if quorum {
 		word = "ANY "
 	}
-	return word + strconv.Itoa(r.Need) + " (" + strings.Join(quoted, ",") + ")"
+	names := make([]byte, 0, 128) // it is made in every decision of a primary
+	names = append(names, word...)
+	names = strconv.AppendInt(names, int64(r.Need), 10)
+	names = append(names, " ("...)
+	for i, name := range voters {
+		if i > 0 {
+			names = append(names, ',')
+		}
+		names = append(names, '"')
+		names = append(names, strings.ReplaceAll(name, `"`, `""`)...)
+		names = append(names, '"')
+	}
+	return string(append(names, ')'))
 }
 
 // Last is the newest rule; one that asks for nobody when there is none.
@@ -106,6 +117,11 @@ func (d *Durability) Asking() []Rule {
 		}
 	}
 	return asking
+}
+
+// Asks reports whether an election must satisfy any rule: whether Asking has one.
+func (d *Durability) Asks() bool {
+	return d != nil && (d.Unreadable || slices.ContainsFunc(d.Rules, Rule.Asks))
 }
 
 // Lax reports whether commits may have been acknowledged that waited for nobody.

@@ -70,7 +70,7 @@ func race(o *Observation) Decision {
 		return wait(ReasonWaitingForData, "no leader to clone from")
 	case node.Mode != cluster.ModeStandby:
 		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
-	case o.Self.Tags.NoFailover() && len(v.Durability.Asking()) == 0: // nobody wants to know its position: compete has the guard
+	case o.Self.Tags.NoFailover() && !v.Durability.Asks(): // nobody wants to know its position: compete has the guard
 		return wait(ReasonNoFailover, "tagged nofailover")
 	case o.Node.At < o.Vacancy:
 		d := wait(ReasonLooking, "")
@@ -124,7 +124,7 @@ func standing(o *Observation, mine report) Decision {
 		d.wakeAt(until)
 		return d
 	}
-	if len(record.Asking()) > 0 {
+	if record.Asks() {
 		return elect(o, mine)
 	}
 	began := raceBegan(o)
@@ -197,7 +197,7 @@ func named(o *Observation, mine report) (Decision, bool) {
 			d.wakeAt(until)
 			return d, true
 		}
-		if len(o.View.Value.Durability.Asking()) > 0 && !f.Force { // guard: named_keeps_commits — SAFETY 3
+		if o.View.Value.Durability.Asks() && !f.Force { // guard: named_keeps_commits — SAFETY 3
 			return elect(o, mine), true
 		}
 		return acquire(o, ReasonAcquiring), true

@@ -31,7 +31,7 @@ func revoked(o *Observation) cluster.Term {
 // revoke has this standby promise, before it reports in a race that synchronous
 // commits hang on.
 func revoke(o *Observation) (Decision, bool) {
-	if len(o.View.Value.Durability.Asking()) == 0 || promised(o) {
+	if !o.View.Value.Durability.Asks() || promised(o) {
 		return Decision{}, false
 	}
 	d := do(ReasonRevoking, Promise{Term: revoked(o)})

@@ -141,7 +141,7 @@ func wantedRule(o *Observation) cluster.Rule {
 	} else {
 		fit = withoutSpare(fit, need)
 	}
-	rule := cluster.Rule{Primary: o.Self.Name, Need: need}
+	rule := cluster.Rule{Primary: o.Self.Name, Need: need, Voters: make([]string, 0, len(fit))}
 	for _, c := range fit {
 		rule.Voters = append(rule.Voters, c.name)
 	}
@@ -162,16 +162,16 @@ type syncCandidate struct {
 // by sync_priority; those in the rule before others, so that it does not change for
 // nothing; then by how far they are. A member that may never be promoted comes last.
 func candidatesForSync(o *Observation, last cluster.Rule) []syncCandidate {
-	var fit []syncCandidate
+	senders := o.Node.Value.Walsenders
+	fit := make([]syncCandidate, 0, len(senders))
 	var newest cluster.LSN
-	seen := map[string]bool{}
-	for _, w := range o.Node.Value.Walsenders {
+	for i := range senders {
+		w := &senders[i]
 		m, known := memberNamed(&o.View.Value, w.Name)
-		lower := strings.ToLower(w.Name)
-		if !known || seen[lower] || w.State != "streaming" || !mayConfirm(&m) { // guard: only_servers_count — trap 21
+		seen := func(c syncCandidate) bool { return strings.EqualFold(c.name, w.Name) }
+		if !known || slices.ContainsFunc(fit, seen) || w.State != "streaming" || !mayConfirm(&m) { // guard: only_servers_count — trap 21
 			continue
 		}
-		seen[lower] = true
 		newest = max(newest, w.Flush)
 		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover(), w.Flush})
 	}
@@ -246,7 +246,7 @@ func firstRule(o *Observation) cluster.Rule {
 // it is promoted.
 func ruleBeforePromotion(o *Observation) (names string, first Action) {
 	record := o.View.Value.Durability
-	if !synchronous(o) && len(record.Asking()) == 0 {
+	if !synchronous(o) && !record.Asks() {
 		return "", nil
 	}
 	last := record.Last()

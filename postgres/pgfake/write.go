@@ -16,6 +16,8 @@ type syncing struct {
 	// queue are commits that are not durable yet: the disk stalls, or the server
 	// is frozen.
 	queue []queued
+	// counted is the slice that counted makes.
+	counted []cluster.LSN
 }
 
 type wait struct {
@@ -159,9 +161,9 @@ func (s *Server) Diverged(other *Server) bool {
 }
 
 // counted are the positions that standbys of the list confirmed, newest first. A
-// clone under a listed name counts too (trap 21).
+// clone under a listed name counts too (trap 21). The next call takes the slice back.
 func (s *Server) counted(lsn func(*stream) cluster.LSN) []cluster.LSN {
-	var at []cluster.LSN
+	at := s.sync.counted[:0]
 	names := s.sync.names
 	if s.site.traps.NoScatter {
 		names = names[:min(s.sync.need, len(names))]
@@ -173,10 +175,13 @@ func (s *Server) counted(lsn func(*stream) cluster.LSN) []cluster.LSN {
 				best = max(best, lsn(st))
 			}
 		}
-		at = append(at, best)
+		i := len(at)
+		for at = append(at, best); i > 0 && at[i-1] < best; i-- {
+			at[i] = at[i-1]
+		}
+		at[i] = best
 	}
-	slices.Sort(at)
-	slices.Reverse(at)
+	s.sync.counted = at
 	return at
 }
 
