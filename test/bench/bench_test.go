@@ -79,6 +79,10 @@ type group struct {
 	rows  []string
 	// fresh wants a new cluster for every trial.
 	fresh bool
+	// alone: the peer has nothing like it.
+	alone bool
+	// lossless: a row that is acknowledged and missing later fails the run.
+	lossless bool
 }
 
 // quick is the setup of the rows that name none: ttl 5, and what fits under it.
@@ -96,6 +100,9 @@ func groups() []group {
 		{name: "start", setup: empty, rows: []string{"start"}, fresh: true},
 		{name: "idle", setup: quick, rows: []string{"get_closed", "get_offered", "idle_memory", "idle_cpu"}},
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
+		{name: "synchronous", setup: durable("on"), rows: []string{"sync_standby_killed"}, lossless: true},
+		{name: "quorum", setup: durable("quorum"), rows: []string{"agent_frozen_quorum", "switchovers_quorum"}, lossless: true},
+		{name: "gated", setup: gated(), rows: []string{"agent_frozen_gate"}, alone: true, lossless: true},
 		{name: "commit gate", setup: quick, rows: []string{"commit_gate"}},
 		{name: "Patroni's settings", setup: fastest, rows: []string{"etcd_idle"}},
 	}
@@ -124,7 +131,9 @@ func (b *bench) run(ctx context.Context) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.group(ctx, g, names[i], build, start)
+			if i == 0 || !g.alone {
+				b.group(ctx, g, names[i], build, start)
+			}
 		}
 	}
 }
@@ -166,7 +175,13 @@ func (b *bench) group(ctx context.Context, g group, name, build string, start fu
 		}
 		for err == nil && len(work) > 0 {
 			var counts bool
-			if counts, err = s.trial(ctx, work[0], build); err == nil && counts {
+			if counts, err = s.trial(ctx, work[0], build); err != nil {
+				break
+			}
+			if lost := b.results[len(b.results)-1].Detail["lost"]; g.lossless && lost != 0 {
+				b.Errorf("%s, %s: %v acknowledged rows are missing", name, work[0].row.ID, lost)
+			}
+			if counts {
 				work = work[1:]
 			}
 			if g.fresh {
@@ -252,6 +267,10 @@ func (s *session) measure(ctx context.Context, w todo) (report.Trial, error) {
 	switch w.row.ID {
 	case "overlap":
 		return s.overlapTrial(ctx, w.number)
+	case "agent_frozen_quorum", "agent_frozen_gate":
+		return s.frozenTrial(ctx)
+	case "switchovers_quorum":
+		return s.switchoversTrial(ctx)
 	case "haproxy_switchover", "haproxy_postmaster_killed", "haproxy_node_killed":
 		return s.routedTrial(ctx, w.row)
 	case "start":

@@ -43,8 +43,9 @@ func faults() map[string]fault {
 			}
 			return leader.start()
 		}},
-		"etcd_leader_killed": etcdLeaderKilled(),
-		"node_killed":        {hit: func(_ context.Context, _ system, leader member) error { return leader.killAll() }, watch: pastLease, heal: startAgain},
+		"etcd_leader_killed":  etcdLeaderKilled(),
+		"sync_standby_killed": syncStandbyKilled(),
+		"node_killed":         {hit: func(_ context.Context, _ system, leader member) error { return leader.killAll() }, watch: pastLease, heal: startAgain},
 	}
 }
 
@@ -87,6 +88,8 @@ type session struct {
 	lostBefore int
 	routed     *routed
 	fourth     member
+	// filled: pgbench's tables are there.
+	filled bool
 	// pace is what the rows of the gate load the server with, transactions a second.
 	pace float64
 }

@@ -27,7 +27,7 @@ func startKeeper(ctx context.Context, id string, s setup) (system, error) {
 	var err error
 	k.bed, err = testbed.Start(ctx, testbed.Options{
 		EtcdMembers: 3, EtcdBinary: true, Fsync: true, Unstarted: true,
-		TTL: s.ttl, LoopWait: s.loopWait, RetryTimeout: s.retryTimeout, Parameters: serverParameters(),
+		TTL: s.ttl, LoopWait: s.loopWait, RetryTimeout: s.retryTimeout, Parameters: serverParameters(), Dynamic: s.dynamic,
 	})
 	if err != nil {
 		return k, err

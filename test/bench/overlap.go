@@ -20,7 +20,11 @@ func (s *session) overlapTrial(ctx context.Context, number int) (report.Trial, e
 		return report.Trial{}, err
 	}
 	hits := leader.hits()
-	h := hits[(number-1)%len(hits)]
+	return s.hitTrial(ctx, hits[(number-1)%len(hits)], leader)
+}
+
+// hitTrial hits an agent, watches every server meanwhile, and looks for what is lost.
+func (s *session) hitTrial(ctx context.Context, h hit, leader member) (report.Trial, error) {
 	probes, err := s.programs.startWriter(dsn(sqlHosts(s.members())...), true)
 	if err != nil {
 		return report.Trial{}, err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/user"
@@ -25,6 +26,7 @@ import (
 type patroni struct {
 	bed     *testbed.Cluster
 	version string
+	dynamic map[string]any
 	dir     string
 	owner   *syscall.Credential
 	list    []member
@@ -45,7 +47,7 @@ func patroniBuild(ctx context.Context) (string, error) {
 }
 
 func startPatroni(ctx context.Context, version string, s setup) (system, error) {
-	p := &patroni{version: version}
+	p := &patroni{version: version, dynamic: s.dynamic}
 	var err error
 	if p.bed, err = testbed.Start(ctx, testbed.Options{Nodes: -1, EtcdMembers: 3, EtcdBinary: true, Fsync: true}); err != nil {
 		return p, err
@@ -176,16 +178,18 @@ func (n *patroniNode) configure() error {
 	role := func(name string) map[string]any { return map[string]any{"username": name, "password": secret} }
 	parameters := serverParameters()
 	parameters["unix_socket_directories"] = n.dir
+	dynamic := map[string]any{
+		"ttl": fastest.ttl.Seconds(), "loop_wait": fastest.loopWait.Seconds(), "retry_timeout": fastest.retryTimeout.Seconds(),
+		"maximum_lag_on_failover": 1048576,
+		"postgresql":              map[string]any{"use_pg_rewind": true, "use_slots": true, "parameters": serverParameters()},
+	}
+	maps.Copy(dynamic, n.p.dynamic)
 	text, err := json.MarshalIndent(map[string]any{
 		"scope": "bed", "name": n.id,
 		"restapi": map[string]any{"listen": n.apiAddress, "connect_address": n.apiAddress},
 		"etcd3":   map[string]any{"hosts": n.p.bed.Etcd.Endpoints()},
 		"bootstrap": map[string]any{
-			"dcs": map[string]any{
-				"ttl": fastest.ttl.Seconds(), "loop_wait": fastest.loopWait.Seconds(), "retry_timeout": fastest.retryTimeout.Seconds(),
-				"maximum_lag_on_failover": 1048576,
-				"postgresql":              map[string]any{"use_pg_rewind": true, "use_slots": true, "parameters": serverParameters()},
-			},
+			"dcs":    dynamic,
 			"initdb": []any{map[string]any{"encoding": "UTF8"}, map[string]any{"locale": "C.UTF-8"}, "data-checksums"},
 		},
 		"postgresql": map[string]any{

@@ -21,6 +21,8 @@ type setup struct {
 	ttl, loopWait, retryTimeout time.Duration
 	// unstarted leaves the nodes down.
 	unstarted bool
+	// dynamic is merged over the first dynamic configuration, at its top level.
+	dynamic map[string]any
 }
 
 // system is a running cluster of either kind.

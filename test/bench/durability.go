@@ -1,0 +1,158 @@
+//go:build bench
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgkeeper/pgkeeper/test/bench/report"
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+)
+
+// durable is the quick setup in a strict synchronous mode.
+func durable(mode string) setup {
+	s := quick
+	s.dynamic = map[string]any{"synchronous_mode": mode, "synchronous_mode_strict": true}
+	return s
+}
+
+// gated is the quick setup with the commit gate.
+func gated() setup {
+	s := quick
+	s.dynamic = map[string]any{"commit_gate": true}
+	return s
+}
+
+// syncStandbyKilled kills all processes of a node that commits wait for.
+func syncStandbyKilled() fault {
+	var killed member
+	return fault{
+		watch: short,
+		hit: func(ctx context.Context, s system, leader member) error {
+			name, err := syncStandby(ctx, leader)
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(s.members(), func(m member) bool { return strings.EqualFold(m.name(), name) })
+			if i < 0 {
+				return fmt.Errorf("commits wait for %q, which is no member", name)
+			}
+			killed = s.members()[i]
+			return killed.killAll()
+		},
+		heal: func(context.Context, system, member) error { return killed.start() },
+	}
+}
+
+// syncStandby is a standby that commits wait for, once there is one.
+func syncStandby(ctx context.Context, leader member) (name string, err error) {
+	return name, testbed.Wait(ctx, time.Minute, "a synchronous standby", func(ctx context.Context) string {
+		conn, err := pgx.Connect(ctx, adminDSN(leader, "postgres"))
+		if err != nil {
+			return err.Error()
+		}
+		defer conn.Close(ctx)
+		err = conn.QueryRow(ctx, "select application_name from pg_stat_replication where sync_state in ('sync', 'quorum') order by 1 limit 1").Scan(&name)
+		if err != nil {
+			return "none yet: " + err.Error()
+		}
+		return ""
+	})
+}
+
+// frozenTrial freezes every process of the primary's agent, the gate included, with its server running.
+func (s *session) frozenTrial(ctx context.Context) (report.Trial, error) {
+	if err := s.write(); err != nil {
+		return report.Trial{}, err
+	}
+	leader, err := healthy(ctx, s.system, time.Minute)
+	if err != nil {
+		return report.Trial{}, err
+	}
+	pids := leader.agentPIDs()
+	signal := func(sig syscall.Signal) (err error) {
+		for _, pid := range pids {
+			if e := syscall.Kill(pid, sig); e != nil && !errors.Is(e, syscall.ESRCH) {
+				err = errors.Join(err, e)
+			}
+		}
+		return err
+	}
+	return s.hitTrial(ctx, hit{
+		what: fmt.Sprintf("%d processes frozen", len(pids)), frozen: true,
+		do:   func() error { return signal(syscall.SIGSTOP) },
+		undo: func() error { return signal(syscall.SIGCONT) },
+	}, leader)
+}
+
+// manySwitchovers is how many are one trial of switchovers_quorum.
+const manySwitchovers = 100
+
+// switchoversTrial switches over again and again while pgbench writes, and gives the p99 of what the client sees.
+func (s *session) switchoversTrial(ctx context.Context) (report.Trial, error) {
+	if err := s.write(); err != nil {
+		return report.Trial{}, err
+	}
+	leader, err := healthy(ctx, s.system, time.Minute)
+	if err != nil {
+		return report.Trial{}, err
+	}
+	if err := s.fillOnce(ctx, leader); err != nil {
+		return report.Trial{}, err
+	}
+	f, gaps := faults()["switchover"], []float64{}
+	for range manySwitchovers {
+		load, err := s.startLoad(ctx)
+		if err != nil {
+			return report.Trial{}, err
+		}
+		all, _, err := s.gap(ctx, f, s.direct)
+		load()
+		if err != nil {
+			return report.Trial{}, err
+		}
+		gaps = append(gaps, all[0].Gap)
+	}
+	slices.Sort(gaps)
+	t := report.Trial{Value: report.Quantile(gaps, 0.99), Detail: map[string]any{"gaps": gaps, "median": report.Quantile(gaps, 0.5)}}
+	return t, s.lost(ctx, &t)
+}
+
+// fillOnce makes pgbench's tables, once for a cluster.
+func (s *session) fillOnce(ctx context.Context, leader member) error {
+	if s.filled {
+		return nil
+	}
+	said, err := bencher(ctx, leader, "-i", "-q", "-s", "1").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("pgbench -i: %w: %s", err, said)
+	}
+	s.filled = true
+	return nil
+}
+
+// startLoad has pgbench write to the present primary, whose end it does not outlive.
+func (s *session) startLoad(ctx context.Context) (stop func(), err error) {
+	leader, err := healthy(ctx, s.system, time.Minute)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := bencher(ctx, leader, "-c", gateClients, "-j", gateThreads, "-T", "60")
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, err
+	}
+	return func() {
+		cancel()
+		_ = cmd.Wait() // it lost its server, or was told to end
+	}, nil
+}
