@@ -37,9 +37,15 @@ type Options struct {
 	// another member is asked whether there was anything to say; 0 means 2 s.
 	SilentAfter time.Duration
 	// Now and Observe, when both are set, report every request with its
-	// duration: range, txn, grant, keepalive or revoke.
+	// duration: range, txn, grant, keepalive or revoke. Now is also what Health
+	// measures by.
 	Now     func() cluster.Instant
 	Observe func(op string, d time.Duration, err error)
+	// Wall is the time of day, by which certificates end; without it Health does not
+	// speak of their end, as it does not of durations without Now.
+	Wall func() time.Time
+	// Local reports whether an endpoint is on this machine; nil: by its address.
+	Local func(endpoint string) bool
 }
 
 const (
@@ -62,6 +68,7 @@ type KV struct {
 	keepers []*keeper // one for each endpoint
 	terms   terms
 	told    told
+	health  *health
 	// lastKept is the place of the keeper that answered last.
 	lastKept atomic.Int64
 	// watches counts the watches that were begun.
@@ -84,7 +91,8 @@ func New(o Options) (*KV, error) {
 		o.SilentAfter = 2 * time.Second
 	}
 	closed, cancel := context.WithCancel(context.Background())
-	k := &KV{options: o, closed: closed, close: cancel}
+	k := &KV{options: o, closed: closed, close: cancel, health: newHealth()}
+	k.terms.elected = func(known, term uint64) { k.health.newTerm(k.now(), known, term) }
 	k.config = clientv3.Config{
 		Context: closed, Endpoints: withScheme(o.Endpoints, o.TLS != nil),
 		Username: o.Username, Password: o.Password, DialTimeout: o.DialTimeout,
@@ -201,9 +209,15 @@ func (k *KV) Close() error {
 
 // observe reports one request when it ends: defer k.observe("txn", &err)().
 func (k *KV) observe(op string, err *error) func() {
-	if k.options.Observe == nil || k.options.Now == nil {
+	if k.options.Now == nil {
 		return func() {}
 	}
 	began := k.options.Now()
-	return func() { k.options.Observe(op, k.options.Now().Sub(began), *err) }
+	return func() {
+		ended := k.options.Now()
+		k.health.ended(op, ended, ended.Sub(began), *err)
+		if k.options.Observe != nil {
+			k.options.Observe(op, ended.Sub(began), *err)
+		}
+	}
 }

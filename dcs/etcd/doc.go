@@ -11,6 +11,10 @@
 // change in a cluster that beats every second; and that an idle client sends nothing
 // but connection pings, every 10 s, and one read every 12 s for a silent watch.
 //
+// Health says what is wrong with etcd itself. What it takes from requests that are made
+// anyway costs nothing; beside that it asks one member for its status, which the member
+// answers from memory.
+//
 // It does not discover members (the given endpoints are all), and it does not know
 // beforehand which member hangs: one request in so many as there are members still
 // goes there first.

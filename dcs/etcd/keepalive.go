@@ -244,19 +244,16 @@ func (s *keeper) open(call, closed context.Context, client *clientv3.Client) (pb
 	if s.stream != nil {
 		return s.stream, nil
 	}
-	if s.conn == nil {
-		conn, err := client.Dial(s.endpoint)
-		if err != nil {
-			return nil, err
-		}
-		s.conn = conn
+	conn, err := s.dial(client)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(closed)
 	s.cancel = cancel
 	s.mu.Unlock()
 	// drop must be able to cancel it meanwhile.
 	stop := context.AfterFunc(call, cancel)
-	stream, err := pb.NewLeaseClient(s.conn).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
+	stream, err := pb.NewLeaseClient(conn).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
 	ended := !stop()
 	s.mu.Lock()
 	switch {
@@ -268,6 +265,25 @@ func (s *keeper) open(call, closed context.Context, client *clientv3.Client) (pb
 	}
 	s.stream = stream
 	return stream, nil
+}
+
+// connection is the one to the member, for what is no keepalive.
+func (s *keeper) connection(client *clientv3.Client) (*grpc.ClientConn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dial(client)
+}
+
+// dial connects once; the caller holds mu. It does not wait for the member.
+func (s *keeper) dial(client *clientv3.Client) (*grpc.ClientConn, error) {
+	if s.conn == nil {
+		conn, err := client.Dial(s.endpoint)
+		if err != nil {
+			return nil, err
+		}
+		s.conn = conn
+	}
+	return s.conn, nil
 }
 
 func (s *keeper) drop() {
@@ -284,6 +300,8 @@ func (s *keeper) close() error {
 	s.drop()
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.conn == nil {
 		return nil
 	}

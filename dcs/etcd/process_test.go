@@ -30,8 +30,9 @@ type process struct {
 	cmd *exec.Cmd
 }
 
-// processes starts size members of the installed etcd and waits for a leader.
-func processes(t *testing.T, size int) []*process {
+// processes starts size members of the installed etcd, with more options, and waits for
+// a leader.
+func processes(t *testing.T, size int, more ...string) []*process {
 	path, err := exec.LookPath("etcd")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
@@ -51,6 +52,7 @@ func processes(t *testing.T, size int) []*process {
 			"--listen-client-urls", urls[2*i+1], "--advertise-client-urls", urls[2*i+1],
 			"--listen-peer-urls", urls[2*i], "--initial-advertise-peer-urls", urls[2*i],
 			"--initial-cluster", strings.Join(initial, ","))
+		cmd.Args = append(cmd.Args, more...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		log, err := os.Create(filepath.Join(dir, "log"))
 		if err != nil {
@@ -182,4 +184,25 @@ func TestAKilledEtcdLeaderCostsLessThanTheDeadlineLeaves(t *testing.T) {
 		}
 	}
 	t.Error("the watch said nothing")
+}
+
+func TestTheDistributionsEtcdIsNamedWhenItIsFull(t *testing.T) {
+	all := processes(t, 1, "--quota-backend-bytes", "1048576")
+	kv := openHealth(t, nil, all[0].url)
+	fill(t, kv)
+	namesNoSpace(t, kv, all[0].url)
+}
+
+func TestTheLeaderOfTheDistributionsEtcdIsMovedOffThisMachine(t *testing.T) {
+	all := processes(t, 3)
+	old := leaderOf(t, all)
+	kv := openHealth(t, func(endpoint string) bool { return endpoint == old.url }, endpoints(all)...)
+	ctx := within(t, 30*time.Second)
+	to, err := kv.MoveLeader(ctx)
+	if err != nil || to == "" {
+		t.Fatalf("moved to %q: %v", to, err)
+	}
+	if now := leaderOf(t, all); now.url != to {
+		t.Errorf("%s leads, want %s", now.url, to)
+	}
 }

@@ -9,16 +9,27 @@ import (
 // terms is the newest raft term that any member of etcd has answered from. One that
 // answers from an older term has missed an election: a leader whose disk hangs, or
 // one that was cut off, goes on answering from memory what only a leader may say.
-type terms struct{ newest atomic.Uint64 }
+type terms struct {
+	newest atomic.Uint64
+	// elected is told of each term after the first; may be nil.
+	elected func(known, term uint64)
+}
 
 // heard takes note of an answer.
 func (t *terms) heard(h *pb.ResponseHeader) {
 	term := h.GetRaftTerm()
 	for {
 		known := t.newest.Load()
-		if term <= known || t.newest.CompareAndSwap(known, term) {
+		if term <= known {
 			return
 		}
+		if !t.newest.CompareAndSwap(known, term) {
+			continue
+		}
+		if known != 0 && t.elected != nil {
+			t.elected(known, term)
+		}
+		return
 	}
 }
 
