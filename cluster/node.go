@@ -30,7 +30,10 @@ type NodeState struct {
 	PrimarySlotName string
 	Walsenders      []Walsender
 	// Gate is whether a primary's commits wait for its gate, and whether that is there.
-	Gate           GateState
+	Gate GateState
+	// SyncCommit is who commits on a primary without waiting for whom they should; nil
+	// on a standby, and while nobody has looked.
+	SyncCommit     *SyncCommit
 	Slots          []Slot
 	PendingRestart map[string]PendingReason
 	// TimelineHistory are the switch points before Timeline, oldest first,

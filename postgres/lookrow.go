@@ -125,6 +125,7 @@ func (r *reader) keep(err error) {
 // fillRunning adds to n what the running server said.
 func (s *Server) fillRunning(ctx context.Context, n *cluster.NodeState, row lookRow) error {
 	r := &reader{row: row}
+	s.confLoaded.Store(r.text(colLoaded))
 	n.ServerVersion = r.number(colVersion)
 	n.PostmasterTime = r.text(colStarted)
 	n.PrimaryConninfo = withoutSecrets(r.text(colConninfo))
@@ -139,6 +140,7 @@ func (s *Server) fillRunning(ctx context.Context, n *cluster.NodeState, row look
 		n.Mode = cluster.ModePrimary
 		n.WriteLSN = r.lsn(colFlush)
 		n.Gate = gateIn(n.Walsenders, r.text(colSyncNames))
+		n.SyncCommit = s.syncCommit.Load()
 	}
 	n.Walsenders = slices.DeleteFunc(n.Walsenders, func(w cluster.Walsender) bool { return cluster.IsGate(w.Name) })
 	if r.err != nil {

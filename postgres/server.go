@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -83,6 +84,12 @@ type Server struct {
 
 	watch *session // looks
 	act   *session // everything that changes something
+
+	// commits watches who waits for nobody; syncCommit is what it found last, and
+	// confLoaded when the server read its configuration, by the last look.
+	commits    commitWatch
+	syncCommit atomic.Pointer[cluster.SyncCommit]
+	confLoaded atomic.Value
 
 	mu       sync.Mutex
 	forced   map[string]string // command line parameters as configured last
