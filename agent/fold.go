@@ -63,6 +63,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.foldReread(e)
 	case persisted:
 		return l.foldPersisted(e)
+	case StoreHealthSeen:
+		l.store = &e.Health
 	case JobProgress:
 		l.obs.Job.Progress = e.Text
 	case StopWanted:

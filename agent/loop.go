@@ -47,6 +47,9 @@ type Loop struct {
 	keys    keysState
 	server  serverState
 	seen    Memory
+	// store is how the store does itself; nil while nobody has looked. Nothing is
+	// decided by it.
+	store *cluster.StoreHealth
 	// left is since when the slot of a former member is nobody's.
 	left    map[string]cluster.Instant
 	started cluster.Instant
@@ -193,7 +196,7 @@ func (l *Loop) settled(e Event) bool {
 // changes nothing they read.
 func (l *Loop) kept(e Event) bool {
 	switch e := e.(type) {
-	case MemberPut, persisted:
+	case MemberPut, persisted, StoreHealthSeen:
 		return true
 	case KeptAlive:
 		return !e.Gone && !l.session.opening

@@ -86,7 +86,10 @@ func (l *Loop) memberNow() *cluster.Member {
 	*k = cluster.MemberKeeper{
 		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.obs.Job.Progress, Promised: l.obs.Self.Promised,
 		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
-		Gate: node.Gate,
+		Gate: node.Gate, SyncCommit: node.SyncCommit,
+	}
+	if l.store != nil {
+		k.StoreTroubles = l.store.Troubles
 	}
 	*m = cluster.Member{
 		Name: l.id.Name, ConnURL: l.id.ConnURL, APIURL: l.id.APIURL, ProxyURL: l.id.ProxyURL,
@@ -181,7 +184,7 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
 		Unconfirmed: election.Unconfirmed(o),
-		Job:         string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen,
+		Job:         string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store,
 	}
 }
 

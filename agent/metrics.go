@@ -239,4 +239,5 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		desc := prometheus.NewDesc(row.name, row.help, nil, g.labels)
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, row.value(s, now))
 	}
+	g.collectReported(out, s)
 }

@@ -38,6 +38,16 @@ func TestTheMetricsPageSaysWhatTheCodeHas(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s |%s | %s |\n", f.name, kind, labels, f.help)
 	}
+	for _, r := range reportedTable {
+		kind, label := "gauge", ""
+		if r.counter {
+			kind = "counter"
+		}
+		if r.label != "" {
+			label = " `" + r.label + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s |%s | %s |\n", r.name, kind, label, r.help)
+	}
 	b.WriteString("\nReasons and phases are explained in [operations.md](operations.md).\n")
 	if *update {
 		if err := os.WriteFile(metricsPage, []byte(b.String()), 0o644); err != nil {

@@ -71,6 +71,7 @@ type worker struct {
 	node    *Node
 	driver  *Driver
 	store   *dcs.Store
+	kv      dcs.KV
 	surface Surface
 	peers   *Peers
 	metrics *metrics
@@ -122,7 +123,7 @@ func (w *worker) build() error {
 	if err != nil {
 		return fmt.Errorf("prepare the connection to etcd: %w", err)
 	}
-	w.store = dcs.NewStore(kv, c.Namespace, c.Scope)
+	w.kv, w.store = kv, dcs.NewStore(kv, c.Namespace, c.Scope)
 	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseConfig, w.Log, clock.Now())
 	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
 		Persist:  func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) },
@@ -199,6 +200,12 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	part(func() error { w.watch(ctx); return nil })
 	if server, ok := w.node.pg.(certificates); ok {
 		part(func() error { w.keepCertificates(ctx, server); return nil })
+	}
+	if store, ok := w.kv.(healthy); ok {
+		part(func() error { w.keepStoreHealth(ctx, store); return nil })
+	}
+	if server, ok := w.node.pg.(commitWatch); ok {
+		part(func() error { w.keepSyncCommit(ctx, server); return nil })
 	}
 	part(func() error { w.obey(ctx, signals); return nil })
 	if err := supervisor.NotifyReady(); err != nil {

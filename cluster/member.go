@@ -71,6 +71,10 @@ type MemberKeeper struct {
 	Progress string `json:"progress,omitempty"`
 	// Gate is how a primary's commits wait for its gate.
 	Gate GateState `json:"commit_gate,omitempty"`
+	// SyncCommit is who commits on a primary without waiting for whom they should.
+	SyncCommit *SyncCommit `json:"sync_commit,omitempty"`
+	// StoreTroubles are what this member finds wrong with the store itself.
+	StoreTroubles []StoreTrouble `json:"etcd_troubles,omitempty"`
 }
 
 // Tags are a member's tags as configured; values are bool, number or string.
@@ -191,13 +195,14 @@ func (m *Member) Equal(other *Member) bool {
 }
 
 // OnlyMoved reports whether m differs from older in nothing but what is for people to
-// read, and for others to estimate by: positions, reason and progress.
+// read, and for others to estimate by: positions, reason, progress and counts.
 func (m *Member) OnlyMoved(older *Member) bool {
 	moved := *older
 	moved.XlogLocation, moved.ReceiveLSN, moved.ReplayLSN = m.XlogLocation, m.ReceiveLSN, m.ReplayLSN
 	if moved.Keeper != nil && m.Keeper != nil {
 		keeper := *moved.Keeper
 		keeper.Reason, keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
+		keeper.SyncCommit = keeper.SyncCommit.countedAs(m.Keeper.SyncCommit)
 		moved.Keeper = &keeper
 	}
 	return m.Equal(&moved)
@@ -208,7 +213,8 @@ func sameKeeper(a, b *MemberKeeper) bool {
 		return a == b
 	}
 	return a.Version == b.Version && a.Node == b.Node && a.Promised == b.Promised && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
-		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress && a.Gate == b.Gate
+		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress && a.Gate == b.Gate &&
+		a.SyncCommit.Equal(b.SyncCommit) && slices.Equal(a.StoreTroubles, b.StoreTroubles)
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -27,6 +27,8 @@ type Status struct {
 	// Unconfirmed: this primary recovered from a crash, and its synchronous standbys
 	// have yet to confirm what that made visible.
 	Unconfirmed bool
+	// Store is how the store does itself; nil while nobody has looked.
+	Store *StoreHealth
 	// Settings is the dynamic configuration in force, ConfigRaw as stored.
 	Settings  Settings
 	ConfigRaw json.RawMessage

@@ -237,6 +237,8 @@ type Keeper struct {
 	StateDir   string
 	// KeepAside is how many old data directories are kept beside the new one.
 	KeepAside int
+	// MoveEtcdLeader: etcd's leader is moved off the primary's machine.
+	MoveEtcdLeader bool
 	// KeepBeforeRewind is auto or off: whether the directory is kept as it is before a
 	// rewind, where that costs next to nothing.
 	KeepBeforeRewind string

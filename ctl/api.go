@@ -176,6 +176,9 @@ type Status struct {
 	Keeper struct {
 		Version    string            `json:"version"`
 		CommitGate cluster.GateState `json:"commit_gate"`
+		// A full etcd takes no member key: these two may be newer than there.
+		SyncCommit    *cluster.SyncCommit    `json:"sync_commit"`
+		StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles"`
 	} `json:"pgkeeper"`
 }
 
@@ -200,6 +203,7 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 			o.Leader = row.Name
 		}
 		o.Members = append(o.Members, row)
+		o.hear(row.Name, m.Keeper)
 	}
 	slices.SortFunc(o.Members, func(x, y Member) int { return strings.Compare(x.Name, y.Name) })
 	o.Gate = gateWords(settings, a.fill(ctx, &o))
@@ -242,7 +246,11 @@ func (a *API) fill(ctx context.Context, o *Overview) (gate cluster.GateState) {
 		o.Members[i].Paused = s.Pause
 		if o.Members[i].Leads() {
 			gate = s.Keeper.CommitGate
+			if s.Keeper.SyncCommit != nil {
+				o.SyncCommit = s.Keeper.SyncCommit
+			}
 		}
+		o.StoreTroubles = cluster.MergeTroubles(o.StoreTroubles, s.Keeper.StoreTroubles)
 		if s.SystemIdentifier != "" {
 			o.SystemID = s.SystemIdentifier
 		}

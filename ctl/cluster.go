@@ -75,6 +75,11 @@ type Overview struct {
 	// Gate says in words how the primary's commits wait for its gate; empty when they
 	// do not, and should not.
 	Gate string
+	// SyncCommit is who commits on the primary without waiting for whom they should;
+	// nil when it does not say.
+	SyncCommit *cluster.SyncCommit
+	// StoreTroubles are what is wrong with etcd itself.
+	StoreTroubles []cluster.StoreTrouble
 	// Notes are other things an operator should know, one line each.
 	Notes []string
 }

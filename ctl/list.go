@@ -41,6 +41,38 @@ var optionals = []optional{
 // List is the overview as a table; extended shows every optional column.
 func List(o Overview, extended bool) Table { return listOf(o, extended, o.Members, nil) }
 
+// Verbose adds to a list what is worth knowing and seldom asked for.
+func (t Table) Verbose(o Overview) Table {
+	if o.SyncCommit == nil {
+		t.Footer = append(t.Footer, "synchronous_commit weakened for: unknown: no primary says", "Synchronous waits cancelled: unknown: no primary says")
+		return t
+	}
+	t.Footer = append(t.Footer, "synchronous_commit weakened for: "+o.SyncCommit.WeakenedWords(), "Synchronous waits cancelled: "+o.SyncCommit.CancelledWords())
+	return t.everywhere("Sync commit", "", o.SyncCommit)
+}
+
+// everywhere adds a column that programs see, with the same value in each row.
+func (t Table) everywhere(key, text string, value any) Table {
+	t.Columns = append(t.Columns, Column{Head: key, Key: key, OnlyData: true})
+	for i := range t.Rows {
+		t.Rows[i] = append(t.Rows[i], Cell{Text: text, Value: value})
+	}
+	return t
+}
+
+// troubled adds what is wrong with etcd itself: a line each for people.
+func (t Table) troubled(o Overview) Table {
+	if len(o.StoreTroubles) == 0 {
+		return t
+	}
+	kinds := make([]string, 0, len(o.StoreTroubles))
+	for _, trouble := range o.StoreTroubles {
+		t.Footer = append(t.Footer, "etcd: "+trouble.String())
+		kinds = append(kinds, string(trouble.Kind))
+	}
+	return t.everywhere("etcd troubles", strings.Join(kinds, ", "), o.StoreTroubles)
+}
+
 // Topology is the overview as a tree of who replicates from whom.
 func Topology(o Overview) Table {
 	order, depth := tree(o)
@@ -70,7 +102,7 @@ func listOf(o Overview, extended bool, members []Member, depth map[string]int) T
 		}
 		t.Rows = append(t.Rows, row)
 	}
-	return t
+	return t.troubled(o)
 }
 
 func wanted(extended bool, members []Member) []optional {

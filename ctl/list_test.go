@@ -1,10 +1,13 @@
 package ctl
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // situations an operator meets, by the name of their golden files.
@@ -177,6 +180,70 @@ func TestListShowsHowCommitsWaitForTheGate(t *testing.T) {
 		got, _, _ = strings.Cut(got, "\n")
 		if _, want, _ := strings.Cut(c.want, "Commit gate"); strings.TrimSpace(got) != strings.TrimSpace(want) {
 			t.Errorf("%s with %s: %q, want %q in\n%s", c.config, c.gate, got, c.want, r.out.String())
+		}
+	}
+}
+
+// doctored is a store that is asked how it does.
+func doctored(r *rig, troubles ...cluster.StoreTrouble) {
+	r.store.options.Troubles = func(context.Context) []cluster.StoreTrouble { return troubles }
+}
+
+func TestListNamesWhatIsWrongWithEtcdItself(t *testing.T) {
+	full := cluster.StoreTrouble{Kind: cluster.StoreNoSpace, Endpoint: "http://a:2379", Member: "a1", Detail: "the database is full", Advice: "etcdctl defrag"}
+	r := newRig(t, with(healthy(), "members/pg2", member("pg2", `"role":"replica","pgkeeper":{"version":"1","node":"n","etcd_troubles":[
+		{"kind":"no_space","endpoint":"http://other-name:2379","member":"a1","detail":"x","advice":"y"},
+		{"kind":"slow_writes","endpoint":"a, b","detail":"the median was 1s","advice":"a disk of its own"}]}`)))
+	doctored(r, full)
+	if err := r.List(t.Context(), ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"etcd: no_space at http://a:2379 (member a1): the database is full: etcdctl defrag\n", "etcd: slow_writes at a, b: the median was 1s: a disk of its own\n"} {
+		if !strings.Contains(r.out.String(), want) {
+			t.Errorf("list lacks %q:\n%s", want, r.out.String())
+		}
+	}
+	if got := strings.Count(r.out.String(), "etcd: "); got != 2 {
+		t.Errorf("%d troubles, want each once:\n%s", got, r.out.String())
+	}
+	for _, format := range []Format{FormatJSON, FormatYAML, FormatTSV} {
+		r.out.Reset()
+		r.Console.Format = format
+		if err := r.List(t.Context(), ListOptions{}); err != nil || !strings.Contains(r.out.String(), "etcd troubles") || !strings.Contains(r.out.String(), "slow_writes") {
+			t.Errorf("%s has no field of it (%v):\n%s", format, err, r.out.String())
+		}
+	}
+}
+
+func TestAStoreThatCannotBeReadIsStillNamed(t *testing.T) {
+	r := newRig(t, nil) // an error of Overview: there is no cluster
+	doctored(r, cluster.StoreTrouble{Kind: cluster.StoreNoLeader, Endpoint: "http://a:2379", Detail: "no leader", Advice: "start the others"})
+	if err := r.List(t.Context(), ListOptions{}); err == nil {
+		t.Error("an empty store was listed")
+	}
+	if !strings.Contains(r.err.String(), "etcd: no_leader at http://a:2379: no leader: start the others") {
+		t.Errorf("stderr lacks it: %s", r.err.String())
+	}
+}
+
+func TestVerboseListSaysWhoWeakensCommits(t *testing.T) {
+	for _, c := range []struct{ keeper, weakened, cancelled string }{
+		{`"sync_commit":{"weakened":[{"role":"app","value":"off"}],"cancelled_waits":2}`, "role app (off)", "2"},
+		{`"sync_commit":{"weakened":[],"cancelled_waits":null,"cancelled_waits_unknown":"no log"}`, "none", "unknown: no log"},
+		{`"reason":"leading"`, "unknown: no primary says", "unknown: no primary says"},
+	} {
+		r := newRig(t, with(healthy(), "members/pg1", member("pg1", `"role":"primary","pgkeeper":{"version":"1","node":"n",`+c.keeper+`}`)))
+		if err := r.List(t.Context(), ListOptions{}); err != nil || strings.Contains(r.out.String(), "weakened") {
+			t.Errorf("a plain list (%v):\n%s", err, r.out.String())
+		}
+		r.out.Reset()
+		if err := r.List(t.Context(), ListOptions{Verbose: true}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"synchronous_commit weakened for: " + c.weakened + "\n", "Synchronous waits cancelled: " + c.cancelled + "\n"} {
+			if !strings.Contains(r.out.String(), want) {
+				t.Errorf("list -v lacks %q:\n%s", want, r.out.String())
+			}
 		}
 	}
 }

@@ -38,7 +38,21 @@ func FromView(scope string, v cluster.View, settings cluster.Settings) Overview 
 		state = m.Keeper.Gate
 	}
 	o.Gate = gateWords(settings, state)
+	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
+		o.hear(name, v.Members[name].Keeper)
+	}
 	return o
+}
+
+// hear takes what a member tells of its commits, if it leads, and of the store.
+func (o *Overview) hear(name string, k *cluster.MemberKeeper) {
+	if k == nil {
+		return
+	}
+	if name == o.Leader {
+		o.SyncCommit = k.SyncCommit
+	}
+	o.StoreTroubles = cluster.MergeTroubles(o.StoreTroubles, k.StoreTroubles)
 }
 
 // headOf is the newest position the primary is known to have written.

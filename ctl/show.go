@@ -10,25 +10,44 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // ListOptions narrow and repeat a list.
 type ListOptions struct {
 	// Extended shows every optional column, Timestamp when it was looked.
 	Extended, Timestamp bool
+	// Verbose adds what is seldom asked for.
+	Verbose bool
 	// Tree shows the topology instead.
 	Tree bool
 }
 
-// List shows the members.
+// storeDoctor is a cluster that is reached through its store, and can say how that does.
+type storeDoctor interface {
+	Troubles(ctx context.Context) []cluster.StoreTrouble
+}
+
+// List shows the members, and what is wrong with the store: also when that is why
+// nothing can be shown.
 func (o *Operator) List(ctx context.Context, options ListOptions) error {
 	overview, err := o.Cluster.Overview(ctx)
+	if store, ok := o.Cluster.(storeDoctor); ok {
+		overview.StoreTroubles = cluster.MergeTroubles(store.Troubles(ctx), overview.StoreTroubles)
+	}
 	if err != nil {
+		for _, trouble := range overview.StoreTroubles {
+			fmt.Fprintln(o.Console.Err, "etcd: "+trouble.String())
+		}
 		return err
 	}
 	t := List(overview, options.Extended)
 	if options.Tree {
 		t = Topology(overview)
+	}
+	if options.Verbose {
+		t = t.Verbose(overview)
 	}
 	if options.Timestamp {
 		t.Footer = append(t.Footer, "Looked at "+o.Clock.Now().Format(time.RFC3339))

@@ -41,6 +41,8 @@ type StoreOptions struct {
 	// Scopes lists the clusters that exist, for the message when ours does
 	// not; may be nil.
 	Scopes func(context.Context) ([]string, error)
+	// Troubles asks every member of the store how it does; may be nil.
+	Troubles func(context.Context) []cluster.StoreTrouble
 }
 
 // NewStore makes a Cluster of the keys of one scope.
@@ -134,6 +136,15 @@ func (s *Store) Overview(ctx context.Context) (Overview, error) {
 		return Overview{}, err
 	}
 	return FromView(s.options.Scope, v, settingsOf(v)), nil
+}
+
+// Troubles is what is wrong with the store itself, as far as one look shows. It is for
+// who looks at a cluster, and not for each poll of a verb that waits.
+func (s *Store) Troubles(ctx context.Context) []cluster.StoreTrouble {
+	if s.options.Troubles == nil || ctx.Err() != nil {
+		return nil
+	}
+	return s.options.Troubles(ctx)
 }
 
 // History reads the key history.

@@ -82,7 +82,8 @@ func (o *object) someBool(name string, value bool) {
 
 // encodeMember writes a member key.
 func encodeMember(m *cluster.Member) ([]byte, error) {
-	if len(m.Tags)+len(m.PendingReason)+len(m.ScheduledRestart) > 0 {
+	k := m.Keeper
+	if len(m.Tags)+len(m.PendingReason)+len(m.ScheduledRestart) > 0 || k != nil && (k.SyncCommit != nil || len(k.StoreTroubles) > 0) {
 		return compact(m)
 	}
 	o := object{text: make([]byte, 0, 384)}
@@ -103,7 +104,7 @@ func encodeMember(m *cluster.Member) ([]byte, error) {
 	o.someString("replication_state", m.ReplicationState)
 	o.someUint("timeline", uint64(m.Timeline))
 	o.someBool("pause", m.Pause)
-	if k := m.Keeper; k != nil {
+	if k != nil {
 		o.name("pgkeeper")
 		o.open()
 		o.keeper(k)

@@ -92,6 +92,7 @@ func FuzzEncode(f *testing.F) {
 	f.Add("postgres://a:5432/b", "running", "", "leading", uint64(7), int64(-3), uint32(2), uint8(0xff))
 	f.Add("<&>", "a\"b", "\\", "ä\x00\u2028", uint64(0), int64(0), uint32(0), uint8(0))
 	f.Add("\xff", "\n", "\x7f", "a/b", ^uint64(0), int64(1), uint32(1), uint8(0x55))
+	f.Add("a", "b", "c", "d", uint64(1), int64(2), uint32(3), uint8(0x84))
 	f.Fuzz(func(t *testing.T, a, b, c, d string, n uint64, i int64, u uint32, bits uint8) {
 		has := func(bit int) bool { return bits>>bit&1 == 1 }
 		m := cluster.Member{ConnURL: a, APIURL: b, State: cluster.State(c), Role: cluster.Role(d), Version: a, ProxyURL: c, PendingRestart: has(0),
@@ -109,6 +110,10 @@ func FuzzEncode(f *testing.F) {
 		}
 		if has(6) {
 			m.Tags, p.Retain = cluster.Tags{a: b}, []string{a}
+		}
+		if has(7) && m.Keeper != nil {
+			m.Keeper.SyncCommit = &cluster.SyncCommit{Weakened: []cluster.Weakening{{Role: a, Value: b}}, CancelledWaits: &i}
+			m.Keeper.StoreTroubles = []cluster.StoreTrouble{{Kind: cluster.StoreTroubleKind(c), Endpoint: d}}
 		}
 		beat := cluster.Beat{TTL: i, Term: cluster.Term(n)}
 		same := func(by []byte, err error, v any) {

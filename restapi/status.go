@@ -74,6 +74,10 @@ type keeperJSON struct {
 	StoreError  string         `json:"store_error,omitempty"`
 	// CommitGate is how a primary's commits wait for its gate.
 	CommitGate cluster.GateState `json:"commit_gate,omitempty"`
+	// SyncCommit is who commits on a primary without waiting for whom they should.
+	SyncCommit *cluster.SyncCommit `json:"sync_commit,omitempty"`
+	// StoreTroubles are what is wrong with etcd itself, as this member sees it.
+	StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles,omitempty"`
 }
 
 // rendered is the status JSON of one Status, up to the fields that move with the
@@ -210,12 +214,16 @@ func (s *Server) newKeeperJSON(f facts) keeperJSON {
 	if version == "" {
 		version = s.options.Version
 	}
-	return keeperJSON{
+	out := keeperJSON{
 		Version: version, Reason: f.Reason, Detail: f.Detail,
 		Mode: f.Node.Value.Mode.String(), Term: f.Term, Job: f.Job, Progress: f.Progress,
 		ConfigError: f.ConfigError, ServerError: f.Node.Err, StoreError: f.View.Err,
-		CommitGate: f.Node.Value.Gate,
+		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit,
 	}
+	if f.Store != nil {
+		out.StoreTroubles = f.Store.Troubles
+	}
+	return out
 }
 
 // reasonAge is for how many milliseconds the reason has stood.

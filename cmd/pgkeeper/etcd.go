@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 
+	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/certs"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
@@ -15,6 +16,7 @@ func openEtcd(c config.Etcd) (dcs.KV, error) {
 	if err != nil {
 		return nil, err
 	}
+	options.Now, options.Wall = clock.Now, clock.Wall
 	return etcd.New(options)
 }
 

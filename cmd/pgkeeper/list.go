@@ -33,6 +33,7 @@ func (a *app) list() *cobra.Command {
 			w.flags(f)
 			f.StringVarP(&w.format, "format", "f", "", "same as --output")
 			f.BoolVarP(&w.options.Extended, "extended", "e", false, "show every column")
+			f.BoolVarP(&w.options.Verbose, "verbose", "v", false, "show who weakens synchronous_commit, and how many waits were cancelled")
 			f.BoolVarP(&w.options.Timestamp, "timestamp", "t", false, "show when it was looked")
 		},
 		run: func(cmd *cobra.Command, args []string) error { return a.runList(cmd.Context(), w, args) },

@@ -11,8 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/certs"
+	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/ctl"
 	"github.com/pgkeeper/pgkeeper/dcs"
@@ -230,7 +232,23 @@ func (s *source) cluster(ctx context.Context, name string) (ctl.Cluster, error) 
 		}
 	}
 	keys := dcs.NewStore(s.kv, s.namespace, name)
-	return ctl.NewStore(keys, ctl.StoreOptions{Scope: name, Clock: wallClock{}, Endpoints: s.endpoints, Scopes: s.scopes}), nil
+	return ctl.NewStore(keys, ctl.StoreOptions{Scope: name, Clock: wallClock{}, Endpoints: s.endpoints, Scopes: s.scopes, Troubles: s.troubles}), nil
+}
+
+// troublesLimit is how long a list waits for a member of etcd that does not answer.
+const troublesLimit = time.Second
+
+// troubles asks every member of etcd how it does.
+func (s *source) troubles(ctx context.Context) []cluster.StoreTrouble {
+	store, ok := s.kv.(interface {
+		Health(ctx context.Context, all bool) cluster.StoreHealth
+	})
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, troublesLimit)
+	defer cancel()
+	return store.Health(ctx, true).Troubles
 }
 
 func (s *source) scopes(ctx context.Context) ([]string, error) {

@@ -63,7 +63,7 @@ func openObserved(log *slog.Logger) func(c config.Etcd, observe func(op string, 
 		if err != nil {
 			return nil, err
 		}
-		options.Now, options.Observe = clock.Now, observe
+		options.Now, options.Wall, options.Observe = clock.Now, clock.Wall, observe
 		return etcd.New(options)
 	}
 }

@@ -57,7 +57,7 @@ func startEtcd(ctx context.Context, dir string, o Options) (*Etcd, error) {
 	for i := range o.EtcdMembers {
 		e.client = append(e.client, o.host(etcdName(i)).address(all[2*i+1]))
 		member := embedded.Options{Dir: filepath.Join(dir, etcdName(i)), Name: etcdName(i),
-			PeerURL: peers[etcdName(i)], ClientURL: "http://" + e.client[i], Members: peers, UnsafeNoFsync: !o.Fsync}
+			PeerURL: peers[etcdName(i)], ClientURL: "http://" + e.client[i], Members: peers, UnsafeNoFsync: !o.Fsync, QuotaBytes: o.EtcdQuota}
 		m, err := newMember(member, &o)
 		if err != nil {
 			return nil, err
@@ -171,7 +171,7 @@ func (m *etcdProcess) Start(ctx context.Context) error {
 	cmd := m.host.command(program, "--name", m.o.Name, "--data-dir", filepath.Join(m.o.Dir, "data"),
 		"--listen-client-urls", m.o.ClientURL, "--advertise-client-urls", m.o.ClientURL,
 		"--listen-peer-urls", m.o.PeerURL, "--initial-advertise-peer-urls", m.o.PeerURL,
-		"--initial-cluster", strings.Join(initial, ","), "--logger", "zap", "--log-level", "warn")
+		"--initial-cluster", strings.Join(initial, ","), "--logger", "zap", "--log-level", "warn", "--quota-backend-bytes", strconv.FormatInt(m.o.QuotaBytes, 10))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)

@@ -18,6 +18,8 @@ type Options struct {
 	// EtcdBinary runs the distribution's etcd server as processes in place of the
 	// embedded one, so that members can be killed.
 	EtcdBinary bool
+	// EtcdQuota bounds etcd's database, in bytes; 0 for etcd's own bound.
+	EtcdQuota int64
 
 	TTL, LoopWait, RetryTimeout time.Duration // 0: 5 s, 1 s, 1 s
 	// Parameters are PostgreSQL's, of the dynamic configuration.
