@@ -140,8 +140,9 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	if _, long := a.(election.Checkpoint); long {
 		limit = checkpointLimit
 	}
-	l.config.gated = l.config.gated || l.config.settings.CommitGate
-	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up, Gated: l.config.gated}}}
+	waits := l.obs.Node.Value.Gate != cluster.GateOff
+	l.config.gated = l.config.gated || l.config.settings.CommitGate || waits
+	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up, Gated: l.config.gated, Waits: waits}}}
 }
 
 // onJob starts long work.

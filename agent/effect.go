@@ -83,8 +83,9 @@ type (
 		Instance string
 		Settings cluster.Settings
 		Upstream *election.Upstream
-		// Gated tells that the server may have a gate: the guard is asked.
-		Gated bool
+		// Gated tells that the server may have a gate: the guard is asked. Waits tells
+		// that commits wait for one, as of the last look, whether or not it is there.
+		Gated, Waits bool
 	}
 	// OnJob is long work. The rest is what the action needs beside.
 	OnJob struct {

@@ -25,6 +25,7 @@ type gatehouse struct {
 	name   string // that the server's file has
 	gate   *guard.Gate
 	deaf   bool // the server does not let the gate in
+	waits  bool // its commits wait for a gate
 }
 
 func newGatehouse(t *testing.T, status guard.Status) (*gatehouse, *Node) {
@@ -113,7 +114,7 @@ func gatedSettings(on bool) cluster.Settings {
 
 func (h *gatehouse) reload(t *testing.T, n *Node, on bool) string {
 	t.Helper()
-	do := OnServer{Action: election.Reload{}, Settings: gatedSettings(on), Upstream: &election.Upstream{}, Gated: true}
+	do := OnServer{Action: election.Reload{}, Settings: gatedSettings(on), Upstream: &election.Upstream{}, Gated: true, Waits: h.waits}
 	done, _ := n.Run(t.Context(), do).(ServerDone)
 	return done.Err
 }
@@ -143,6 +144,48 @@ func TestNothingWaitsForAGateThatCannotStream(t *testing.T) {
 		}
 		h.expect(t, "gate", "names", "reload", "no gate")
 	})
+}
+
+// A guard that adopted a server knows of no gate, and its commits wait for one all the
+// same: to empty the name would release them.
+func TestANameInForceIsNotEmptiedBecauseTheNextGateCannotStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{Writable: true}})
+		h.deaf, h.waits, n.clock = true, true, bubble{}
+		if err := h.reload(t, n, true); err != "" || !cluster.IsGate(h.name) || h.gate == nil || h.gate.Name != h.name {
+			t.Errorf("%q: commits wait for %q, the gate is %+v", err, h.name, h.gate)
+		}
+		h.expect(t, "gate", "names", "reload")
+	})
+}
+
+func TestANameInForceThatTheGuardKnowsNothingOfIsTakenOffOnlyUnderALease(t *testing.T) {
+	now := time.Hour
+	for name, c := range map[string]struct {
+		protocol int
+		deadline time.Duration
+		on       bool
+		taken    bool
+	}{
+		"turned off, no lease":          {gateProtocol, 0, false, false},
+		"turned off, a lease":           {gateProtocol, now + time.Minute, false, true},
+		"a guard without gates":         {gateProtocol - 1, 0, true, false},
+		"a guard without gates, leased": {gateProtocol - 1, now + time.Minute, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, n := newGatehouse(t, guard.Status{Protocol: c.protocol, Now: now, Server: &guard.Server{Writable: true}, Term: 5, EndedTerm: 4, Deadline: c.deadline})
+			h.waits = true
+			err := h.reload(t, n, c.on)
+			if c.taken {
+				h.expect(t, "names", "reload")
+				return
+			}
+			if !strings.Contains(err, errGateStays.Error()) {
+				t.Errorf("error %q", err)
+			}
+			h.expect(t)
+		})
+	}
 }
 
 // bubble is the time of a test's bubble.
@@ -299,5 +342,10 @@ func TestAServerThatMayHaveAGateIsAskedForIt(t *testing.T) {
 	r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "i1"}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}}})
 	if !reloads(r) {
 		t.Error("not asked for the gate that the last worker left")
+	}
+	r = newRig(t)
+	r.loop.obs.Node.Value.Gate = cluster.GateMissing
+	if do := find[OnServer](r.loop.onServer(election.Reload{}, &election.Upstream{}))[0]; !do.Gated || !do.Waits {
+		t.Errorf("%+v of a server whose commits wait for a gate", do)
 	}
 }

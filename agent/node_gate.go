@@ -83,19 +83,24 @@ func (n *Node) hasGates(status guard.Status) bool {
 
 // gateOfRunning has the guard run, or not run, the gate of the running server, and
 // returns its name. A gate is there before anything waits for it; one that goes is left
-// until nothing does: then is called once the server knows.
-func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings) (name string, then func() error, err error) {
+// until nothing does: then is called once the server knows. waits: commits wait for a
+// gate now, whoever has started it. A guard that adopted the server knows of none.
+func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool) (name string, then func() error, err error) {
 	then = func() error { return nil }
 	g, status, err := n.askGuard(ctx)
 	if err != nil {
 		return "", nil, fmt.Errorf("ask the guard for the gate: %w", err)
 	}
+	off := !s.CommitGate || !n.hasGates(status)
 	switch has := status.Gate != nil; {
-	case !s.CommitGate && !has, s.CommitGate && !n.hasGates(status):
+	case off && !has && !waits:
 		return "", then, nil
-	case !s.CommitGate:
+	case off:
 		if !mayUngate(status) { // guard: ungate_under_lease — SAFETY 3 "never with a lease in doubt"
 			return "", nil, errGateStays
+		}
+		if !has {
+			return "", then, nil
 		}
 		return "", func() error { return n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, nil) }) }, nil
 	case has:
@@ -106,7 +111,8 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings) (name stri
 	if err := n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, n.gateNamed(name)) }); err != nil {
 		return "", nil, fmt.Errorf("have the guard run the gate: %w", err)
 	}
-	if status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g) {
+	// To lose the gate never empties the name: what waits already goes on waiting for the next one.
+	if waits || status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g) {
 		return name, then, nil
 	}
 	// Nothing must wait for it; what else changed is brought to the server all the same,
@@ -148,5 +154,5 @@ func (n *Node) gateBeforePromotion(ctx context.Context, do OnJob) error {
 	if err != nil || status.Gate != nil || status.Protocol < gateProtocol {
 		return err
 	}
-	return n.reconfigure(ctx, do.Settings, &election.Upstream{}, true)
+	return n.reconfigure(ctx, do.Settings, &election.Upstream{}, true, false)
 }

@@ -37,7 +37,7 @@ func (n *Node) onServer(ctx context.Context, do OnServer) (from cluster.LSN, err
 	case election.SetSync:
 		return n.pg.SetSync(ctx, a.Names)
 	case election.Reload:
-		err = n.reconfigure(ctx, do.Settings, do.Upstream, do.Gated)
+		err = n.reconfigure(ctx, do.Settings, do.Upstream, do.Gated, do.Waits)
 	default:
 		err = fmt.Errorf("no such server action: %s", actionName(do.Action))
 	}
@@ -65,11 +65,11 @@ func (n *Node) upstream(up election.Upstream, s cluster.Settings) postgres.Upstr
 }
 
 // reconfigure brings a configuration to the running server, which reads its files when
-// they changed. gated: it has a gate, or should have one.
-func (n *Node) reconfigure(ctx context.Context, s cluster.Settings, up *election.Upstream, gated bool) error {
+// they changed. gated: it has a gate, or should have one; waits: commits wait for one.
+func (n *Node) reconfigure(ctx context.Context, s cluster.Settings, up *election.Upstream, gated, waits bool) error {
 	gate, then, err := "", func() error { return nil }, error(nil)
 	if gated {
-		gate, then, err = n.gateOfRunning(ctx, s)
+		gate, then, err = n.gateOfRunning(ctx, s, waits)
 	}
 	if err != nil {
 		return err
