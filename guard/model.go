@@ -31,6 +31,17 @@ type Machine interface {
 	NewID() string
 }
 
+// GateMachine is what a guard sees and does of gates on such a machine. A gate's end
+// comes with Machine.Reap, and Machine.Signal reaches it.
+type GateMachine interface {
+	// Publish gives the gate its deadline; 0 for "confirm nothing", or Lifted.
+	Publish(until, renewed time.Duration)
+	Spawn(g Gate) (pid int, err error)
+	Report() GateReport
+	// Gone notes that the gate has ended.
+	Gone()
+}
+
 // Model is a guard without a process: the same rules, deadline, escalation and
 // proof, turned by its owner instead of by a goroutine. It is what the simulator
 // runs. Sockets, timerfd, parent-death signal and /proc are the machine's part.
@@ -40,9 +51,9 @@ type Model struct {
 }
 
 // NewModel gives a guard that holds nothing yet.
-func NewModel(m Machine, log *slog.Logger) *Model {
+func NewModel(m Machine, gates GateMachine, log *slog.Logger) *Model {
 	k := newKeeper(modelClock{m}, modelProcesses{m}, modelFiles{m}, log, Status{Protocol: ProtocolVersion, PID: 1})
-	k.beside, k.newID = m.Beside, m.NewID
+	k.beside, k.newID, k.gates = m.Beside, m.NewID, gates
 	return &Model{k, map[*Client]*conn{}}
 }
 

@@ -48,7 +48,11 @@ func (s *Server) settle(now cluster.Instant) {
 		return
 	}
 	s.archiveUntil(now)
-	if len(s.sync.waiting) > 0 {
+	switch {
+	case len(s.sync.waiting) == 0:
+	case s.Gated():
+		s.releaseGated(now)
+	default:
 		s.releaseConfirmed(now)
 	}
 	if s.proc.mode == cluster.ModeStopping && s.proc.due == 0 && !s.machine.stalled {
@@ -85,7 +89,11 @@ func (s *Server) next() cluster.Instant {
 	if p.mode == cluster.ModeStopping && p.due == 0 {
 		soonest(s.site.later(s.waitEnds()))
 	}
-	if len(s.sync.waiting) > 0 {
+	switch {
+	case len(s.sync.waiting) == 0:
+	case s.Gated():
+		soonest(s.site.later(s.gateDue()))
+	default:
 		soonest(s.site.later(s.confirmDue()))
 	}
 	return at
@@ -123,11 +131,13 @@ func (s *Server) Freeze(now cluster.Instant, on bool) {
 		return
 	}
 	if on {
+		s.stuffGates(now)
 		s.halt(now)
 		s.machine.frozen = true
 		return
 	}
 	s.machine.frozen = false
+	s.readGates(now)
 	s.resume(now)
 	if s.proc.leftover != 0 && !s.machine.busy && !s.machine.stuck {
 		s.proc.leftover, s.proc.writable = 0, false // it sees that its postmaster is gone

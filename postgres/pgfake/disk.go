@@ -33,6 +33,8 @@ type directory struct {
 	slots []keptSlot
 	// maxConnections is what the next start will have.
 	maxConnections int
+	// gate is the name commits wait for as the generated configuration has it.
+	gate string
 }
 
 type keptSlot struct {

@@ -13,8 +13,9 @@ func (s *Server) TerminateStuck(now cluster.Instant, patience func(member string
 	s.site.Advance(now)
 	var ended []string
 	for _, st := range slices.Clone(s.proc.senders) {
-		slow := !s.hears(st) || st.down != nil && 2*s.site.Tuning.Latency+st.down.Lag > patience(st.name)
-		if s.confirmed(st, now) < s.dir.end && slow {
+		flushed := s.confirmed(st, now)
+		slow := st.gate != nil && st.decided < now || !s.hears(st) || st.down != nil && 2*s.site.Tuning.Latency+st.down.Lag > patience(st.name)
+		if flushed < s.dir.end && slow {
 			ended = append(ended, st.name)
 			s.closeSender(st, now)
 		}
@@ -31,6 +32,7 @@ func (s *Server) Follow(now cluster.Instant, up Upstream) (until cluster.Instant
 	if err := s.connect(now, false); err != nil {
 		return now, err
 	}
+	s.readGate(now)
 	if s.proc.mode != cluster.ModeStandby {
 		return now, nil
 	}

@@ -19,6 +19,8 @@ const (
 	Promoted
 	// Settled: a commit that waited got its outcome.
 	Settled
+	// GateLost: the server has ended the connection of its gate.
+	GateLost
 )
 
 // Happening is something that happened to Server at At.

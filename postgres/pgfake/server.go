@@ -40,6 +40,8 @@ type Server struct {
 	starved bool
 	served  served
 	shown   shown
+	// gate is the name in force that commits wait for where no standbys are waited for.
+	gate string
 }
 
 // process is the server's processes.
@@ -137,7 +139,7 @@ func (s *Server) Look(now cluster.Instant) (cluster.NodeState, error) {
 	n.PostmasterTime = p.born
 	n.Timeline = s.dir.branch.timeline
 	if p.mode == cluster.ModePrimary {
-		n.WriteLSN = s.dir.end
+		n.WriteLSN, n.Gate = s.dir.end, s.gateState()
 	} else {
 		n.Timeline = max(n.Timeline, s.dir.control.Timeline, s.dir.control.MinRecoveryTLI)
 		n.ReceiveLSN, n.ReplayLSN, n.ReplayPaused = p.receive, p.replay, s.replayPaused()
@@ -156,6 +158,9 @@ func (s *Server) Look(now cluster.Instant) (cluster.NodeState, error) {
 func (s *Server) walsenders(now cluster.Instant) []cluster.Walsender {
 	rows := s.shown.senders.room()
 	for i, st := range s.proc.senders {
+		if st.gate != nil { // is none of the members
+			continue
+		}
 		w := cluster.Walsender{Name: st.name, PID: s.proc.pid + 100 + i, State: "streaming", SyncState: "async", Sent: s.dir.end}
 		w.Flush = s.confirmed(st, now)
 		w.Write, w.Replay = w.Flush, w.Flush

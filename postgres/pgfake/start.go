@@ -19,6 +19,7 @@ func (s *Server) Spawn(now cluster.Instant) (pid int, err error) {
 	s.proc = process{mode: cluster.ModeStarting, pid: s.site.pids, leftover: leftover, began: now, born: strconv.FormatInt(int64(now), 10)}
 	p := &s.proc
 	p.adopt(s.dir.up)
+	s.gate = s.dir.gate
 	p.maxConnections = s.dir.maxConnections
 	p.due = now.Add(s.draw(s.site.Costs.Start))
 	if !s.dir.control.State.Clean() {

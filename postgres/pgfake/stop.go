@@ -58,12 +58,16 @@ func (s *Server) waitsFor(now cluster.Instant) (waits bool, until cluster.Instan
 		return false, 0
 	}
 	for _, st := range s.proc.senders {
-		if st.down == nil || s.confirmed(st, now) >= s.dir.end {
+		if st.down == nil && st.gate == nil || s.confirmed(st, now) >= s.dir.end {
 			continue // a clone's receiver confirms as fast as it gets
 		}
 		waits = true
 		end := st.heard.Add(s.site.Tuning.SenderTimeout)
-		if s.hears(st) {
+		switch {
+		case st.gate != nil && st.decided >= now: // one that is closed, or frozen, holds the stop up
+			end = now.Add(gateLag)
+		case st.gate != nil:
+		case s.hears(st):
 			end = now.Add(2*s.site.Tuning.Latency + st.down.Lag)
 		}
 		if until == 0 || end < until {

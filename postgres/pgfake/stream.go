@@ -13,6 +13,10 @@ import (
 type stream struct {
 	up, down   *Server
 	name, slot string
+	// gate is the other end of a gate's connection; then down is nil. decided is when it
+	// confirmed what is known.
+	gate    Gate
+	decided cluster.Instant
 	// log is the branch of up that was compared with down's log.
 	log *branch
 	// begun is when it was made, heard when the two last reached each other.
@@ -30,6 +34,9 @@ func (s *Server) hears(st *stream) bool {
 	if st.downGone || st.upGone || s.machine.frozen {
 		return false
 	}
+	if st.gate != nil {
+		return true
+	}
 	if st.down == nil {
 		return s.site.reaches(s, st.work.server)
 	}
@@ -39,6 +46,10 @@ func (s *Server) hears(st *stream) bool {
 // confirmed is what the walsender knows to be durable at its standby.
 func (s *Server) confirmed(st *stream, now cluster.Instant) cluster.LSN {
 	lag := 2 * s.site.Tuning.Latency
+	if st.gate != nil {
+		s.hearGate(st, now, gateLag)
+		return min(st.known, s.dir.end)
+	}
 	if st.down == nil {
 		return s.available(now.Add(-lag))
 	}
@@ -312,6 +323,14 @@ func (s *Server) dropDeadSenders(now cluster.Instant) {
 		return
 	}
 	s.proc.senders = slices.DeleteFunc(s.proc.senders, func(st *stream) bool {
+		if st.gate != nil {
+			s.hearGate(st, now, gateLag)
+			st.upGone = st.downGone || now.Sub(st.heard) >= s.site.Tuning.SenderTimeout
+			if st.upGone && !st.downGone {
+				s.site.tell(Happening{Kind: GateLost, Server: s, At: now})
+			}
+			return st.upGone
+		}
 		if s.hears(st) {
 			st.heard = now
 			return false
@@ -351,6 +370,9 @@ func (s *Server) dropSender(st *stream) {
 func (s *Server) closeSender(st *stream, now cluster.Instant) {
 	s.dropSender(st)
 	st.upGone = true
+	if st.gate != nil && !st.downGone {
+		s.site.tell(Happening{Kind: GateLost, Server: s, At: now})
+	}
 	if down := st.down; down != nil && down.proc.recv == st && down.linked(s) && !down.machine.frozen {
 		down.proc.recv = nil
 		down.proc.tryAt, down.proc.complaint = now.Add(s.site.Tuning.Retry), "replication terminated by primary server"

@@ -22,8 +22,10 @@ type Ack struct {
 	// LSN is where its record ends, At when the client was told.
 	LSN cluster.LSN
 	At  cluster.Instant
-	// Synchronous: standbys have confirmed it.
-	Synchronous bool
+	// Synchronous: standbys have confirmed it. Gated: its gate has, and decided that at
+	// Decided; it may come to the client later, when the server was frozen between.
+	Synchronous, Gated bool
+	Decided            cluster.Instant
 }
 
 // served is how far the traffic of a server has come.
@@ -73,15 +75,17 @@ func (s *Server) serve(now cluster.Instant) {
 		s.appendRun(first, t, int64((last-first)/every)+1)
 	}
 	switch y := &s.sync; {
+	case s.Gated():
+		s.serveGated(now)
 	case y.need == 0:
 		if first <= last {
-			s.served.last = Ack{s.dir.branch, s.dir.end, last, false}
+			s.served.last = Ack{log: s.dir.branch, LSN: s.dir.end, At: last, Decided: last}
 		}
 	case len(y.names) >= y.need:
 		done := s.counted(func(st *stream) cluster.LSN { return s.confirmed(st, now) })[y.need-1]
 		done = min(done, s.dir.end)
 		if a := &s.served.last; done > s.Log().Forked && (done > a.LSN || a.log != s.dir.branch) { // before the fork nothing was written here
-			*a = Ack{s.dir.branch, done, now, true}
+			*a = Ack{log: s.dir.branch, LSN: done, At: now, Decided: now, Synchronous: true}
 		}
 	}
 }

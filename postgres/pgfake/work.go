@@ -247,7 +247,8 @@ func (w *Work) hangUp() {
 func (s *Server) cloned(now cluster.Instant, w *Work) {
 	src := &w.from.dir
 	d := directory{data: cluster.DataValid, systemID: src.systemID, branch: src.branch, end: w.from.available(now),
-		kept: w.floor, control: src.control, up: s.dir.up, maxConnections: max(s.dir.maxConnections, src.control.MaxConnections)}
+		kept: w.floor, control: src.control, up: s.dir.up, maxConnections: max(s.dir.maxConnections, src.control.MaxConnections),
+		gate: src.gate} // the source's configuration comes with its directory
 	if f, found := src.files.find(src.branch.timeline); found {
 		d.files = d.files.with(f)
 	}
@@ -268,6 +269,7 @@ func (s *Server) rewound(w *Work) {
 	d.control.MinRecovery, d.control.MinRecoveryTLI = src.end, src.branch.timeline
 	d.kept, d.files, d.slots, d.unacked, d.tombstone = src.kept, src.files, nil, 0, ""
 	d.maxConnections = max(d.maxConnections, d.control.MaxConnections)
+	d.gate = src.gate // pg_rewind takes whatever is no relation from its source
 	w.Rewound = true
 }
 

@@ -46,13 +46,16 @@ func (y *syncing) firstWaiting() cluster.LSN {
 // release every waiting commit (trap 2).
 func (s *Server) SetSync(now cluster.Instant, need int, names ...string) {
 	s.site.Advance(now)
+	waited := s.sync.need > 0 || s.gate != ""
 	s.sync.need, s.sync.names = need, slices.Clone(names)
-	if len(names) > 0 && need > 0 {
+	s.gate = s.dir.gate
+	switch {
+	case len(names) > 0 && need > 0:
 		s.releaseConfirmed(now)
-		return
-	}
-	if !s.site.traps.NoReleaseOnEmpty {
-		s.release(now, len(s.sync.waiting), Acknowledged)
+	case s.Gated(): // takes their place
+		s.releaseGated(now)
+	case waited:
+		s.releaseAll(now)
 	}
 }
 
@@ -90,7 +93,7 @@ func (s *Server) commit(now cluster.Instant, q queued) {
 	s.append(now, cluster.LSN(q.size))
 	r := &s.site.commits[q.commit-1]
 	r.branch, r.lsn = s.dir.branch, s.dir.end
-	if q.weak || len(s.sync.names) == 0 || s.sync.need == 0 {
+	if q.weak || (len(s.sync.names) == 0 || s.sync.need == 0) && !s.Gated() {
 		r.outcome = Acknowledged
 		return
 	}

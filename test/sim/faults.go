@@ -47,7 +47,7 @@ var deeds = map[string]deed{
 	"freeze guard":        func(w *World, n *Node, _ fault) func() { return n.freeze(false, true, false) },
 	"freeze server":       func(w *World, n *Node, _ fault) func() { return n.freeze(false, false, true) },
 	"freeze agent":        func(w *World, n *Node, _ fault) func() { return n.freeze(true, true, false) },
-	"suspend machine":     func(w *World, n *Node, _ fault) func() { return n.freeze(true, true, true) },
+	"suspend machine":     suspend,
 	"freeze supervisor":   freezeSupervisor,
 	"cut from etcd":       onWire(func(l *wire, _ fault) { l.cut = true }),
 	"requests lost":       onWire(func(l *wire, _ fault) { l.lostRequests = true }),
@@ -136,7 +136,7 @@ func (w *World) plan(faults []fault) {
 				w.tell(n, "=> %s", f)
 			}
 			w.site.Advance(w.serverNow())
-			if undo := deeds[f.kind](w, n, f); undo != nil {
+			if undo := deedOf(f.kind)(w, n, f); undo != nil {
 				w.after(f.lasts, doing(func() {
 					w.tell(n, "<= %s is over", strings.ToUpper(f.kind))
 					w.site.Advance(w.serverNow())
@@ -296,6 +296,7 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 		w.restored = true
 		w.core.Restore(backup, 0)
 		w.reload()
+		w.wanted()
 		for _, x := range slices.Clone(w.watchers) {
 			w.breakWatch(x)
 		}
@@ -303,12 +304,22 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 }
 
 // patch changes the stored configuration.
-func (w *World) patch(key string, value any) {
+func (w *World) patch(key string, value any) { w.patchAll(map[string]any{key: value}) }
+
+// patchAll changes several settings at once.
+func (w *World) patchAll(changes map[string]any) {
 	if w.view().Config == nil || w.etcdDown {
 		return
 	}
-	next := setKey(w.view().Config.Raw, key, value)
+	next := w.view().Config.Raw
+	for key, value := range changes {
+		next = setKey(next, key, value)
+	}
+	if said := describe(changes); said != "" {
+		w.tellAll("the operator sets%s", said)
+	}
 	_ = w.store.PutConfig(context.Background(), next, -1) // an operator who cannot try again
+	w.wanted()
 }
 
 func changeTTL(w *World, _ *Node, f fault) func() {

@@ -80,6 +80,7 @@ func (n *Node) mend() {
 	now := n.w.serverNow()
 	n.slowDisk(0)
 	n.hangDisk(false)
+	n.refusesGate = false
 	for _, set := range []func(cluster.Instant, bool){n.pg.Starve, n.pg.FillDisk, n.pg.Exhaust, n.pg.Stick, n.pg.Busy, n.pg.PauseReplay} {
 		set(now, false)
 	}

@@ -16,12 +16,14 @@ type guardProcess struct {
 	model   *guard.Model
 	wake    wakeup
 	peer    func() // hangs the connected worker up
+	page    page
+	gone    []int // gates that have ended
 	waiting []*routine
 }
 
 func newGuardProcess(n *Node) *guardProcess {
 	g := &guardProcess{process: process{w: n.w}, n: n}
-	g.model = guard.NewModel(machine{g}, quiet)
+	g.model = guard.NewModel(machine{g}, gates{g}, quiet)
 	g.model.Remember(n.lastKill)
 	g.turn()
 	return g
@@ -73,6 +75,9 @@ func (g *guardProcess) exit() {
 func (g *guardProcess) end() {
 	g.n.lastKill = max(g.n.lastKill, g.model.Status().LastKill)
 	g.kill()
+	if p := g.n.gate; p != nil && p.g == g { // the kernel kills it
+		g.n.killGate()
+	}
 	if g.peer != nil {
 		g.peer()
 	}

@@ -41,6 +41,7 @@ type judge struct {
 	quiet time.Duration
 	// astray: an invariant was violated after the store was set back.
 	astray bool
+	gateJudge
 }
 
 // facts are what the judge knows of a node.
@@ -59,6 +60,9 @@ type facts struct {
 	named  bool            // an operator named this node
 	forced bool            // and said that what is lost thereby is lost
 	frozen bool            // every process of its agent was frozen while this server ran
+	gate   gateFacts
+	// stoodStill: its clocks did, while this server ran.
+	stoodStill bool
 }
 
 // fail notes the first violation. After a store was set back to before what some
@@ -86,7 +90,10 @@ func (w *World) look() {
 	writing := len(w.acknowledging())
 	excuse := false
 	for _, n := range w.acking {
-		excuse = n.blind() || excuse
+		excuse = n.blind() || n.seen.stoodStill || excuse
+		if n.pg.Gated() { // every one of its acknowledgements is judged
+			writing--
+		}
 	}
 	primaries := w.primaries()
 	if writing > 1 {
@@ -120,7 +127,7 @@ func (w *World) primaries() (count int) {
 		}
 	}
 	for _, n := range w.nodes {
-		if !n.mayLead() {
+		if !n.mayLead() || n.seen.stoodStill {
 			continue
 		}
 		recovers, over := n.recovers(), w.now > n.seen.until && !w.lifted(n)
@@ -179,7 +186,10 @@ func (w *World) lifted(n *Node) bool {
 func (w *World) serve() {
 	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
-		if n.blind() && !acked.Synchronous {
+		if w.serveGated(n, acked) {
+			continue
+		}
+		if (n.blind() || n.seen.stoodStill) && !acked.Synchronous {
 			continue
 		}
 		if !acked.Synchronous && w.now > n.seen.until && !w.lifted(n) { // whether or not a client just then had a commit
@@ -194,8 +204,7 @@ func (w *World) serve() {
 		if n.seen.epoch < w.lastAcked {
 			w.fail("S1", "%s acknowledges a commit after a newer primary has", n.name)
 		}
-		n.seen.acked = acked
-		w.lastAcked, w.last, w.lastBy = n.seen.epoch, acked, n
+		w.acknowledged(n, acked)
 	}
 }
 
@@ -211,6 +220,8 @@ func (w *World) happened(h pgfake.Happening) {
 		w.opened(n, false)
 	case pgfake.Promoted:
 		w.opened(n, true)
+	case pgfake.GateLost:
+		w.gateLost(n)
 	}
 }
 
@@ -219,7 +230,11 @@ func (w *World) opened(n *Node, promoted bool) {
 	w.epochs++
 	n.seen.epoch = w.epochs
 	if pid := n.pg.Postmaster(); pid != n.seen.pid { // not one that goes on after a backend has crashed
-		n.seen.pid, n.seen.frozen = pid, false
+		n.seen.pid, n.seen.frozen, n.seen.stoodStill = pid, false, false
+		n.seen.gate.must = 0
+		if n.seen.gate.started && w.gateWanted {
+			n.seen.gate.must = w.serverNow()
+		}
 	}
 	log, system := n.pg.Log(), n.pg.SystemID()
 	w.tell(n, "the server accepts writes on timeline %d from %s", log.Timeline, log.End)
@@ -280,7 +295,10 @@ func (n *Node) noteEffect(e agent.Effect) {
 	switch do := e.Do.(type) {
 	case agent.OnLease:
 		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
+	case agent.OnServer:
+		n.seen.gate.started = do.Settings.CommitGate
 	case agent.OnJob:
+		n.seen.gate.started = do.Settings.CommitGate
 		n.untouched(do)
 	}
 }
@@ -363,7 +381,7 @@ func (w *World) settled() bool {
 			lead = n
 		}
 	}
-	if lead == nil {
+	if lead == nil || !w.flows(lead) {
 		return false
 	}
 	for _, n := range w.nodes {

@@ -40,7 +40,10 @@ type Node struct {
 	supervisor *process
 	worker     *worker
 	guard      *guardProcess
-	tags       cluster.Tags
+	gate       *gateProcess
+	// refusesGate: the server lets no gate in.
+	refusesGate bool
+	tags        cluster.Tags
 	// stopped: an operator stopped the agent.
 	stopped bool
 
@@ -66,7 +69,7 @@ func (n *Node) power() {
 	n.pg.PowerOn(n.w.serverNow())
 	n.up, n.boot = true, n.w.now-time.Second-n.w.jitter(1000*time.Second)
 	n.supervisor = &process{w: n.w}
-	n.guard, n.worker = nil, nil
+	n.guard, n.worker, n.gate = nil, nil, nil
 	n.startAgent()
 }
 

@@ -36,7 +36,9 @@ func newSchedule(seed uint64) schedule {
 	wait := []int{2, 10, 10, 10, 10, 10}[rng.IntN(6)]
 	nodes := []int{3, 3, 3, 3, 3, 4, 5}[rng.IntN(7)]
 	lag := 1 << (10 + rng.IntN(11))
-	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s}`, ttl, wait, lag, durability(seed)), draw(rng, nodes)}
+	mode, faults := durability(seed), draw(rng, nodes)
+	gate, more := gating(seed, mode != "", nodes, len(faults))
+	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s}`, ttl, wait, lag, mode, gate), append(faults, more...)}
 }
 
 // durability draws the synchronous mode, apart from everything else: half of the
@@ -56,6 +58,8 @@ type result struct {
 	steps     int
 	excused   int
 	astray    bool
+	gated     int // acknowledgements that a gate confirmed, seen by the judge
+	late      int // of them, delivered after a freeze
 	text      string
 	took      time.Duration // from the healing to order
 }
@@ -86,7 +90,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 }
 
 func (w *World) result() result {
-	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, text: string(w.text), took: max(0, w.now-length)}
+	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length)}
 }
 
 // minimised drops faults one by one, as long as the same invariant is violated.
@@ -115,6 +119,9 @@ func (w *World) heal() {
 		n.supervisor.thaw()
 		if n.supervisor.dead {
 			n.supervisor = &process{w: w}
+		}
+		if n.gate != nil {
+			n.gate.goOn()
 		}
 		for _, p := range n.processes() {
 			p.thaw()

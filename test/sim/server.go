@@ -66,11 +66,17 @@ func (s server) Disk(ctx context.Context) (cluster.NodeState, error) {
 // Close implements agent.Server.
 func (s server) Close() {}
 
-// WriteGate implements agent.Server: this model has no gate.
-func (s server) WriteGate(string) error { return nil }
+// WriteGate implements agent.Server.
+func (s server) WriteGate(gate string) error {
+	s.n.disk()
+	s.n.pg.WriteGate(gate)
+	return nil
+}
 
 // GateLogin implements agent.Server.
-func (s server) GateLogin() postgres.Login { return postgres.Login{} }
+func (s server) GateLogin() postgres.Login {
+	return postgres.Login{SocketDir: s.n.dataDir, Port: "5432", Username: "postgres"}
+}
 
 // StartSpec implements agent.Server.
 func (s server) StartSpec(bool, cluster.Settings) (postgres.Start, error) {
@@ -118,6 +124,7 @@ func (s server) WriteConfig(_ context.Context, spec postgres.ConfigSpec) (postgr
 	if spec.Upstream != nil {
 		_ = s.WriteUpstream(*spec.Upstream)
 	}
+	s.n.pg.WriteGate(spec.Gate)
 	return postgres.Change{Reload: true}, nil
 }
 

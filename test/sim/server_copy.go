@@ -156,6 +156,10 @@ func (m machine) Spawn(bool) (int, error) {
 
 // Signal implements guard.Machine.
 func (m machine) Signal(pid int, sig syscall.Signal) error {
+	if p := m.g.n.gate; p != nil && p.pid == pid {
+		m.g.n.killGate()
+		return nil
+	}
 	return m.g.n.pg.Signal(m.g.w.serverNow(), pid, sig)
 }
 
@@ -163,7 +167,11 @@ func (m machine) Signal(pid int, sig syscall.Signal) error {
 func (m machine) Kill([]int) { m.g.n.killServer() }
 
 // Reap implements guard.Machine.
-func (m machine) Reap() []int { return m.g.n.pg.Reap() }
+func (m machine) Reap() []int {
+	gone := append(m.g.n.pg.Reap(), m.g.gone...)
+	m.g.gone = nil
+	return gone
+}
 
 // Promote implements guard.Machine.
 func (m machine) Promote(history map[string]string, allowed func() bool) (bool, error) {

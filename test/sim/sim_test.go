@@ -57,8 +57,8 @@ func TestSeeds(t *testing.T) {
 	}
 	h.run()
 	took := time.Since(h.began)
-	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back\n",
-		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray)
+	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late\n",
+		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late)
 	if h.found == nil {
 		return
 	}
@@ -86,6 +86,8 @@ type hunt struct {
 	faults    int
 	excused   int
 	astray    int
+	gated     int
+	late      int
 	found     *schedule
 	violation string
 }
@@ -127,6 +129,10 @@ func (h *hunt) take(s schedule, r result) {
 	h.steps += r.steps
 	h.faults += len(s.faults)
 	h.excused += r.excused
+	h.late += r.late
+	if r.gated > 0 {
+		h.gated++
+	}
 	if r.astray {
 		h.astray++
 	}

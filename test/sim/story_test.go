@@ -39,6 +39,9 @@ func toward(node int, at time.Duration, kind string) fault {
 	return fault{at: at, kind: kind, to: node - 1, exact: true}
 }
 
+// withGate is the settings of an asynchronous cluster that gates its commits.
+const withGate = `{"ttl":5,"loop_wait":2,"retry_timeout":3,"commit_gate":true}`
+
 // stories: in all of them pg1 is the primary at 10 s, with T = 5 s. Those named
 // found_ show a mistake that a schedule has found; its number is in the name, and
 // the faults are those that show the mistake, put back, on the present model.
@@ -124,6 +127,22 @@ var stories = []story{
 			{at: 49100635790, lasts: 3946931357, kind: "lossy wire", node: 3, to: 3, n: 19},
 			{at: 49432116665, lasts: 2569690290, kind: "ttl changed", node: 0, to: 0, n: 33},
 			{at: 51353054770, lasts: 26872863854, kind: "freeze worker", node: 1, to: 0, n: 11}}},
+	{name: "gate_and_agent_frozen", settings: withGate, faults: []fault{lead(10*s, "freeze agent and gate", 20*s, 1)}, until: 60 * s},
+	{name: "gate_goes_on_while_its_agent_is_frozen", settings: withGate, faults: []fault{lead(10*s, "freeze agent", 20*s, 0)}, until: 60 * s},
+	{name: "gate_killed", settings: withGate, faults: []fault{lead(10*s, "kill gate", 0, 0)}},
+	{name: "gate_killed_while_its_guard_is_frozen", settings: withGate, faults: []fault{lead(10*s, "freeze guard", 3*s, 0), lead(11*s, "kill gate", 0, 0)}},
+	{name: "gate_frozen", settings: withGate, faults: []fault{lead(10*s, "freeze gate", 20*s, 0)}},
+	{name: "gate_refused", settings: withGate, faults: []fault{lead(10*s, "gate refused", 8*s, 0), lead(11*s, "loop_wait changed", 0, 3)}},
+	{name: "gate_and_server_frozen", settings: withGate, faults: []fault{lead(10*s, "suspend machine", 20*s, 0)}, until: 60 * s},
+	{name: "gate_and_a_guest_that_stands_still", settings: withGate, faults: []fault{lead(10*s, "guest stands still", 20*s, 0)}, until: 60 * s},
+	{name: "gate_and_a_wall_clock_that_jumps", settings: withGate, faults: []fault{lead(10*s, "wall clock jumps", 0, 30)}},
+	{name: "gate_to_quorum_and_back", settings: withGate, faults: []fault{lead(10*s, "durability changed", 10*s, 1)}},
+	{name: "quorum_to_gate_and_back", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true}`,
+		faults: []fault{lead(10*s, "durability changed", 10*s, 0)}},
+	{name: "gate_to_quorum_and_the_primary_dies", settings: withGate, faults: []fault{lead(10*s, "durability changed", 0, 1), lead(10*s+500*time.Millisecond, "power off", 20*s, 0)}, until: 60 * s},
+	{name: "gate_turned_off_while_etcd_is_gone", settings: withGate, faults: []fault{lead(10*s, "durability changed", 0, 4), lead(10*s, "cut from etcd", 15*s, 0)}},
+	{name: "gate_lost_with_its_guard_while_the_server_is_frozen", settings: withGate, faults: []fault{
+		lead(10*s, "freeze server", 1500*time.Millisecond, 0), lead(10*s+100*time.Millisecond, "kill guard", 0, 0)}},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 

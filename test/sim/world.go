@@ -71,6 +71,7 @@ func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *Wo
 	w.store = dcs.NewStore(direct{w}, "service", scope).Remember(&w.memo)
 	w.lazy = w.chance(lazyWorlds)
 	w.reload()
+	w.wanted()
 	for i := range n {
 		node := &Node{w: w, i: i, name: fmt.Sprintf("pg%d", i+1), argv: [1]string{"postgres"}}
 		node.dataDir = "/data/" + node.name
