@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -149,4 +150,68 @@ func TestTheCommitGateIsTurnedOnAndOffUnderLoad(t *testing.T) {
 	o.GapAtMost(2 * time.Second)
 	o.NothingFailed()
 	o.End(primary, 0)
+}
+
+// durabilityChanges bounds how long a commit waits while the mode changes.
+const durabilityChanges = 2 * time.Second
+
+// TestDurabilityIsChangedUnderLoad goes the ways between lease-gated commits, a quorum and
+// neither while clients write: no commit may hang, and no row that was acknowledged may be
+// lost, although the primary dies as soon as its quorum is in force for the second time.
+func TestDurabilityIsChangedUnderLoad(t *testing.T) {
+	t.Parallel()
+	b, old := gated(t, 8*time.Second)
+	o := b.Observe()
+	for _, step := range []string{"quorum", "gate", "quorum"} {
+		changeDurability(b, o, old, step)
+	}
+	o.NothingFailed()
+	if again := b.Healthy(20 * time.Second); again != old {
+		t.Errorf("the primary is %s, want %s still", again.Name, old.Name)
+	}
+
+	o.Fault()
+	b.Must(old.KillAll())
+	next := b.Primary(30*time.Second, old)
+	o.Interrupted(20 * time.Second)
+	b.Must(old.Start())
+	b.Healthy(40 * time.Second)
+	for _, step := range []string{"gate", "off"} {
+		changeDurability(b, o, next, step)
+	}
+	b.Wait(10*time.Second, "the gate's process to end", func(context.Context) string {
+		if _, err := next.PID(testbed.Gate); err == nil {
+			return "it runs"
+		}
+		return ""
+	})
+	o.End(next, 0)
+}
+
+// changeDurability takes the cluster to another mode and returns when that is in force on
+// the primary, and nothing is left of the one before.
+func changeDurability(b *bedtest.Bed, o *bedtest.Observed, primary *testbed.Node, to string) {
+	b.T().Helper()
+	o.Fault()
+	gate, mode := to == "gate", "off"
+	if to == "quorum" {
+		mode = to
+	}
+	b.Ctl("edit-config", "--force", "-s", fmt.Sprintf("commit_gate=%t", gate), "-s", "synchronous_mode="+mode)
+	rest := b.Others(primary)
+	switch to {
+	case "quorum":
+		names(b, primary, 15*time.Second, `ANY 1 ("`+rest[0].Name+`","`+rest[1].Name+`")`)
+		b.WaitStatus(primary, 10*time.Second, "not gated", func(s testbed.Status) bool { return s.Keeper.CommitGate == "" })
+	case "gate":
+		awaitGate(b, primary)
+	default:
+		names(b, primary, 15*time.Second, "")
+	}
+	if to != "quorum" {
+		b.Wait(15*time.Second, "the record of rules to go", func(context.Context) string { return b.Key("pgkeeper/durability") })
+	}
+	o.Resumed(5 * time.Second)
+	b.T().Logf("to %s:", to)
+	o.GapAtMost(durabilityChanges)
 }

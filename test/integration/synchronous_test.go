@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,11 +22,11 @@ func quorumBed(t *testing.T) *bedtest.Bed {
 func names(b *bedtest.Bed, n *testbed.Node, limit time.Duration, want string) {
 	b.T().Helper()
 	b.Wait(limit, n.Name+" to wait for "+want, func(ctx context.Context) string {
-		got, err := n.Text(ctx, "show synchronous_standby_names")
+		got, err := n.Text(ctx, "select current_setting('synchronous_standby_names')")
 		if err == nil && got == want {
 			return ""
 		}
-		return got
+		return fmt.Sprintf("%q, %v", got, err)
 	})
 }
 
