@@ -80,9 +80,9 @@ sim: ## SEEDS=50000 simulated schedules with fresh seeds (BASE=n repeats a run, 
 	  $(GO) test ./test/sim -run 'TestSeeds|TestOneSeed' -count=1 -timeout 24h -vet=off -v
 
 .PHONY: chaos
-chaos: ## real faults in namespaces, as root: MINUTES=6; SEED=n SCHEDULES=1 [KEEP=1] replays one; FAULTS="kill_guard loss_10_percent"
+chaos: ## real faults in namespaces, as root: MINUTES=6; SEED=n SCHEDULES=1 [KEEP=1] replays one; FAULTS="kill_guard loss_10_percent" MODES="gated quorum"
 	@script/install-deps test
-	CHAOS_MINUTES='$(MINUTES)' CHAOS_SEED='$(SEED)' CHAOS_SCHEDULES='$(SCHEDULES)' CHAOS_FAULTS='$(FAULTS)' CHAOS_KEEP='$(KEEP)' \
+	CHAOS_MINUTES='$(MINUTES)' CHAOS_SEED='$(SEED)' CHAOS_SCHEDULES='$(SCHEDULES)' CHAOS_FAULTS='$(FAULTS)' CHAOS_MODES='$(MODES)' CHAOS_KEEP='$(KEEP)' \
 	  $(GO) test -tags chaos ./test/chaos -v -count=1 -timeout 0
 
 ##@ Measure it

@@ -94,8 +94,8 @@ func needNetwork(t *testing.T) {
 
 // TestChaos plays schedules until the time is up: CHAOS_MINUTES, or CHAOS_SCHEDULES
 // of them; the first has CHAOS_SEED, each further one the next number. CHAOS_FAULTS
-// names the faults to draw from, in place of all. CHAOS_KEEP keeps what a schedule left
-// also when nothing was wrong.
+// names the faults to draw from, in place of all, CHAOS_MODES the modes of durability.
+// CHAOS_KEEP keeps what a schedule left also when nothing was wrong.
 func TestChaos(t *testing.T) {
 	needNetwork(t)
 	minutes := number(t, "CHAOS_MINUTES", 6)
@@ -105,12 +105,16 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	from, err := modesNamed(strings.Fields(os.Getenv("CHAOS_MODES")))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	all := total{began: time.Now()}
 	until := all.began.Add(time.Duration(minutes) * time.Minute)
 	for i := uint64(0); ctx.Err() == nil && !t.Failed() && (i < count || count == 0 && time.Now().Before(until)); i++ {
-		v := playOne(ctx, t, seed+i, faults)
+		v := playOne(ctx, t, seed+i, faults, from)
 		all.schedules = append(all.schedules, v)
 	}
 	if ctx.Err() != nil {
@@ -122,12 +126,12 @@ func TestChaos(t *testing.T) {
 }
 
 // playOne plays the schedule of one seed on a cluster of its own and judges it.
-func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault) verdict {
-	s, dice := draw(seed, faults)
-	fmt.Printf("== schedule of seed %d: ttl %v, maximum_lag_on_failover %d, %d faults\n", seed, s.Settings.TTL, s.Settings.MaxLag, len(s.Events))
+func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault, from []mode) verdict {
+	s, dice := draw(seed, faults, from)
+	fmt.Printf("== schedule of seed %d: %s, ttl %v, maximum_lag_on_failover %d, %d faults\n", seed, s.Settings.name(), s.Settings.TTL, s.Settings.MaxLag, len(s.Events))
 	say := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 	w, err := newWorld(ctx, s.Settings, dice, say)
-	v := verdict{seed: seed}
+	v := verdict{seed: seed, mode: s.Settings.name()}
 	if err == nil {
 		v, err = playAndJudge(ctx, w, s)
 	}
@@ -144,7 +148,7 @@ func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault) ver
 	failed := len(v.violations) > 0 && ctx.Err() == nil
 	keep := failed || os.Getenv("CHAOS_KEEP") != ""
 	if keep && w.c != nil {
-		fmt.Printf("seed %d: logs, histories and recordings are in %s; the same faults again: make chaos SEED=%d SCHEDULES=1\n", seed, w.c.Dir(), seed)
+		fmt.Printf("seed %d: logs, histories and recordings are in %s; the same faults again: %s\n", seed, w.c.Dir(), again(seed))
 		if err := w.h.save(filepath.Join(w.c.Dir(), "history.jsonl")); err != nil {
 			t.Error(err)
 		}
@@ -158,9 +162,21 @@ func playOne(ctx context.Context, t *testing.T, seed uint64, faults []fault) ver
 	return v
 }
 
+// again is the command that repeats a schedule: a choice of faults or modes decides what
+// the seed draws.
+func again(seed uint64) string {
+	text := fmt.Sprintf("make chaos SEED=%d SCHEDULES=1", seed)
+	for _, name := range []string{"FAULTS", "MODES"} {
+		if value := os.Getenv("CHAOS_" + name); value != "" {
+			text += fmt.Sprintf(" %s=%q", name, value)
+		}
+	}
+	return text
+}
+
 // playAndJudge returns an error for what could not be done, also L1.
 func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
-	v := verdict{seed: s.Seed}
+	v := verdict{seed: s.Seed, mode: s.Settings.name()}
 	if err := w.play(ctx, s); err != nil {
 		return v, err
 	}
@@ -169,9 +185,9 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	v.settled, err = w.settle(ctx, settleLimit)
 	v.strikes = w.measure(w.h.now())
 	w.stopClients()
-	v.order = judgeOrder(w.h, v.strikes)
+	v.order = judgeOrder(w.h, v.strikes, s.Settings.Mode)
 	v.violations = v.order.violations
-	v.acks, v.switched = len(w.h.acks()), w.switched
+	v.acks, v.warned, v.switched = len(w.h.acks()), w.h.warned(), w.switched
 	if err != nil {
 		return v, err
 	}
@@ -187,10 +203,13 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	if err != nil {
 		return v, err
 	}
-	j := lossJudge{h: w.h, eras: eras, records: kept, maxLag: s.Settings.MaxLag, excepted: v.order.excepted}
+	j := lossJudge{mode: s.Settings.Mode, h: w.h, eras: eras, records: kept, maxLag: s.Settings.MaxLag, excepted: v.order.excepted}
 	v.losses = j.judge()
 	v.linear = judgeObjects(w.h, v.order.excepted)
 	for _, n := range w.c.Nodes {
+		if found := grave(n.Name, n.StateDir()); found != "" {
+			v.violations = append(v.violations, found)
+		}
 		count, err := replay(ctx, w.c, n)
 		v.decisions += count
 		if err != nil {

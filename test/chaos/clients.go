@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +83,7 @@ func (o *clients) stop() {
 
 // watch writes to one node all the time, whatever it is.
 func (o *clients) watch(ctx context.Context, n *testbed.Node) {
-	var session *pgx.Conn
+	var session *client
 	each(ctx, watchEvery, func() {
 		if session == nil {
 			session = open(ctx, n)
@@ -100,7 +101,7 @@ func (o *clients) watch(ctx context.Context, n *testbed.Node) {
 
 // work writes and reads one kind of object, at whoever is writable.
 func (o *clients) work(ctx context.Context, k kind) {
-	var session *pgx.Conn
+	var session *client
 	var node string
 	each(ctx, clientEvery, func() {
 		if session == nil {
@@ -142,14 +143,18 @@ func each(ctx context.Context, every time.Duration, f func()) {
 }
 
 // write and read are not ended by stop: the outcome of what was sent is awaited.
-func (o *clients) write(session *pgx.Conn, op *operation, statement string, args ...any) {
+func (o *clients) write(session *client, op *operation, statement string, args ...any) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
+	session.cancelled = nil
 	err := session.QueryRow(ctx, statement, args...).Scan(&op.tl, &op.lsn)
+	if err == nil {
+		err = session.cancelled
+	}
 	o.h.end(op, err)
 }
 
-func (o *clients) read(session *pgx.Conn, op *operation, statement string) {
+func (o *clients) read(session *client, op *operation, statement string) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
 	err := session.QueryRow(ctx, statement, op.key).Scan(&op.tl, &op.seen)
@@ -157,7 +162,7 @@ func (o *clients) read(session *pgx.Conn, op *operation, statement string) {
 }
 
 // keepSession closes a session that may be broken.
-func keepSession(session *pgx.Conn, op *operation) *pgx.Conn {
+func keepSession(session *client, op *operation) *client {
 	if op.outcome != unknown {
 		return session
 	}
@@ -172,24 +177,42 @@ func refused(err error) bool {
 }
 
 // open keeps refusals out of the server's log: there are hundreds a second.
-func open(ctx context.Context, n *testbed.Node) *pgx.Conn {
+func open(ctx context.Context, n *testbed.Node) *client {
+	c := &client{}
 	config, err := pgx.ParseConfig(n.DSN())
 	if err != nil {
 		return nil
 	}
 	config.ConnectTimeout = connectLimit
 	config.RuntimeParams["log_min_messages"] = "fatal"
-	session, err := pgx.ConnectConfig(ctx, config)
+	config.OnNotice = c.notice
+	c.Conn, err = pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil
 	}
-	return session
+	return c
+}
+
+// client is a session that takes notice of what its server warns of.
+type client struct {
+	*pgx.Conn
+	cancelled error // the wait of the last commit for its standbys
+}
+
+// errCancelled is a success that came with a warning: durable on the primary, and nobody
+// knows where else. It is unknown, not acknowledged (S2).
+var errCancelled = errors.New("the wait for synchronous replication was cancelled")
+
+func (c *client) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
+	if strings.Contains(n.Message, "wait for synchronous replication") {
+		c.cancelled = errCancelled
+	}
 }
 
 // openWritable asks all nodes at once and takes the first that is writable.
-func (o *clients) openWritable(ctx context.Context) (*pgx.Conn, string) {
+func (o *clients) openWritable(ctx context.Context) (*client, string) {
 	type found struct {
-		session *pgx.Conn
+		session *client
 		node    string
 	}
 	answers := make(chan found)
@@ -215,14 +238,14 @@ func (o *clients) openWritable(ctx context.Context) (*pgx.Conn, string) {
 	return taken.session, taken.node
 }
 
-func writable(ctx context.Context, session *pgx.Conn) bool {
+func writable(ctx context.Context, session *client) bool {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
 	var recovers bool
 	return session.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&recovers) == nil && !recovers
 }
 
-func closeSession(session *pgx.Conn) {
+func closeSession(session *client) {
 	if session == nil {
 		return
 	}

@@ -30,9 +30,11 @@ type fault struct {
 	least, most time.Duration
 	// network faults may hold an acknowledgement back that was sent in time.
 	network bool
-	// frozen faults are the named exception: in asynchronous mode nothing stops a
-	// server whose every agent process stands still.
+	// frozen faults are the named exception: in asynchronous mode without a gate nothing
+	// stops a server whose every agent process stands still.
 	frozen bool
+	// gate faults hit the process that confirms commits, where there is one.
+	gate   bool
 	strike func(ctx context.Context, w *world, n *testbed.Node) (heal func() error, err error)
 }
 
@@ -59,6 +61,10 @@ var catalog = []fault{
 	{name: "freeze_walreceiver", on: []string{onStandby}, least: time.Second, most: 8 * time.Second, strike: freezeServerProcess("walreceiver")},
 	{name: "freeze_agent", on: []string{onPrimary}, least: 2 * time.Second, most: 10 * time.Second, frozen: true,
 		strike: freeze(testbed.Supervisor, testbed.Guard, testbed.Worker)},
+	{name: "freeze_agent_and_gate", on: []string{onPrimary}, least: 2 * time.Second, most: 10 * time.Second, frozen: true, gate: true,
+		strike: freeze(testbed.Gate, testbed.Supervisor, testbed.Guard, testbed.Worker)},
+	{name: "kill_gate", on: []string{onPrimary}, gate: true, strike: kill(testbed.Gate)},
+	{name: "freeze_gate", on: []string{onPrimary}, least: time.Second, most: 5 * time.Second, gate: true, strike: freeze(testbed.Gate)},
 	{name: "freeze_node", on: anyNode, least: time.Second, most: 10 * time.Second, frozen: true, strike: freezeNode},
 	{name: "link_down", on: anyNode, least: time.Second, most: 10 * time.Second, network: true, strike: linkDown},
 	{name: "cut_in", on: anyNode, least: time.Second, most: 10 * time.Second, network: true, strike: cut(cutIn)},

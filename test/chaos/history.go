@@ -42,6 +42,8 @@ type operation struct {
 	// lsn is a position of the server's WAL before the commit of a write.
 	lsn  int64
 	seen []int64 // what a read saw
+	// warned: the wait of a write for its standbys was cancelled; its outcome is unknown.
+	warned bool
 	// survived tells of a write that it is there at the end.
 	survived bool
 }
@@ -85,7 +87,7 @@ func (h *history) end(op *operation, err error) {
 	case refused(err):
 		op.outcome = none
 	default:
-		op.outcome = unknown
+		op.outcome, op.warned = unknown, errors.Is(err, errCancelled)
 	}
 }
 
@@ -121,6 +123,18 @@ func (h *history) acks() []*operation {
 	}
 	slices.SortFunc(all, func(a, b *operation) int { return int(a.ret - b.ret) })
 	return all
+}
+
+// warned counts the writes whose wait for standbys was cancelled.
+func (h *history) warned() (count int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, op := range h.all {
+		if op.warned {
+			count++
+		}
+	}
+	return count
 }
 
 // holder is the node that acknowledged a write last, empty before the first.

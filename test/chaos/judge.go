@@ -44,7 +44,10 @@ type order struct {
 // judgeOrder looks for a write that an older term acknowledged after a newer one had
 // acknowledged a write. The acknowledgement's way to the client takes time: sent in
 // time and read late is no violation where the network or this program held it back.
-func judgeOrder(h *history, strikes []strike) order {
+//
+// The named exception is asynchronous mode's: with a gate or a synchronous mode a server
+// whose every agent process stands still acknowledges nothing that it was sent meanwhile.
+func judgeOrder(h *history, strikes []strike, m mode) order {
 	found := order{excepted: map[*operation]time.Duration{}}
 	var firsts []*operation // the first acknowledgement of each new greatest timeline
 	for _, op := range h.acks() {
@@ -62,8 +65,10 @@ func judgeOrder(h *history, strikes []strike) order {
 		}
 		life := span{newer.ret, op.ret}
 		switch {
-		case held(strikes, op.node, life, func(f fault) bool { return f.frozen }):
+		case m.excepts() && held(strikes, op.node, life, func(f fault) bool { return f.frozen }):
 			found.excepted[op] = op.ret - newer.ret
+		case !m.excepts() && sentBefore(strikes, op, life):
+			found.late++
 		case op.call < newer.ret && (h.stalled(life) || held(strikes, op.node, life, func(f fault) bool { return f.network })):
 			found.late++
 		default:

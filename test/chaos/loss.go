@@ -21,8 +21,10 @@ type loss struct {
 // was not allowed to lose. Each timeline of the final primary's history ends at one
 // position, the fork. Lost may only be what was committed behind it, and it may not
 // be further before the last published position than maximum_lag_on_failover: what
-// was written since then is the rest of the window. A hand-over loses nothing.
+// was written since then is the rest of the window. A hand-over loses nothing, and no
+// failover of a synchronous mode does (S2).
 type lossJudge struct {
+	mode     mode
 	h        *history
 	eras     []era
 	records  *records
@@ -44,6 +46,9 @@ func (j *lossJudge) judge() []loss {
 		}
 		if !j.allowed(op, end, known) || op.survived {
 			continue
+		}
+		if !j.mode.loses() {
+			j.wrong("operation %d, acknowledged by %s on timeline %d at %v in %s mode, is not on the last primary (S2)", op.id, op.node, op.tl, op.ret, j.mode)
 		}
 		l := j.losses[op.tl]
 		if l == nil {

@@ -122,7 +122,7 @@ func TestAnOlderTermThatAcknowledgesLaterIsAViolation(t *testing.T) {
 			if c.strike != nil {
 				strikes = append(strikes, strike{fault: *c.strike, node: c.on, during: span{0, p.at}})
 			}
-			found := judgeOrder(p.history, strikes)
+			found := judgeOrder(p.history, strikes, asynchronous)
 			if violated := len(found.violations) > 0; violated != c.violated {
 				t.Errorf("%+v, want a violation: %t", found, c.violated)
 			}
@@ -171,9 +171,9 @@ func TestLostWritesStayInTheAsynchronousWindow(t *testing.T) {
 }
 
 func TestTheSameSeedDrawsTheSameSchedule(t *testing.T) {
-	a, _ := draw(7, catalog)
-	b, _ := draw(7, catalog)
-	other, _ := draw(8, catalog)
+	a, _ := draw(7, catalog, modes)
+	b, _ := draw(7, catalog, modes)
+	other, _ := draw(8, catalog, modes)
 	if a.String() != b.String() || a.String() == other.String() {
 		t.Errorf("seed 7 gave\n%v\nand\n%v\nseed 8\n%v", a, b, other)
 	}

@@ -13,6 +13,7 @@ import (
 // verdict is what one schedule gave.
 type verdict struct {
 	seed       uint64
+	mode       string
 	violations []string
 	strikes    []strike
 	order      order
@@ -20,6 +21,7 @@ type verdict struct {
 	linear     linear
 	settled    time.Duration
 	acks       int
+	warned     int
 	switched   int
 	decisions  int
 }
@@ -50,9 +52,44 @@ func (t *total) write(out io.Writer) {
 	fmt.Fprintf(out, "\nchaos: %d schedules in %v, %d with a violation\n", len(t.schedules), time.Since(t.began).Round(time.Second), failed)
 	fmt.Fprintf(out, "%d writes acknowledged, %d late on their way; %d objects checked (%d undecided), %d stale reads left out; %d switchovers done; %d recorded decisions decided again; whole again after at most %v\n\n",
 		acks, late, checked, undecided, stale, switched, decisions, settled.Round(time.Millisecond))
+	t.writeModes(out)
 	t.writeFaults(out)
 	t.writeLosses(out)
 	t.writeExcepted(out)
+}
+
+// writeModes prints what came of each mode of durability.
+func (t *total) writeModes(out io.Writer) {
+	type sum struct{ schedules, failed, faults, acks, warned, late, excepted, failovers, lost int }
+	modes := map[string]*sum{}
+	for _, v := range t.schedules {
+		s := modes[v.mode]
+		if s == nil {
+			s = &sum{}
+			modes[v.mode] = s
+		}
+		s.schedules++
+		if len(v.violations) > 0 {
+			s.failed++
+		}
+		s.faults += len(v.strikes)
+		s.acks += v.acks
+		s.warned += v.warned
+		s.late += v.order.late
+		s.excepted += len(v.order.excepted)
+		s.failovers += len(v.losses)
+		for _, l := range v.losses {
+			s.lost += l.ops
+		}
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "mode\tschedules\tviolated\tfaults\tacknowledged\tcancelled waits\tlate\texcepted\tfailovers that lost\tlost writes")
+	for _, m := range slices.Sorted(maps.Keys(modes)) {
+		s := modes[m]
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", m, s.schedules, s.failed, s.faults, s.acks, s.warned, s.late, s.excepted, s.failovers, s.lost)
+	}
+	_ = table.Flush()
+	fmt.Fprintln(out)
 }
 
 // row names a fault and what it hit.
@@ -114,7 +151,7 @@ func (t *total) writeLosses(out io.Writer) {
 // writeExcepted prints the named exception apart: every agent process of a node
 // frozen in asynchronous mode.
 func (t *total) writeExcepted(out io.Writer) {
-	fmt.Fprintln(out, "\nacknowledged by servers whose agent or node was frozen, after a newer term (the named exception):")
+	fmt.Fprintln(out, "\nacknowledged by servers whose agent or node was frozen, after a newer term (the named exception of asynchronous mode):")
 	for _, v := range t.schedules {
 		var longest time.Duration
 		for _, d := range v.order.excepted {

@@ -33,17 +33,20 @@ const (
 
 // draw makes the schedule of a seed. Each of the faults is drawn as often as any
 // other, whatever parts of the cluster it can hit.
-func draw(seed uint64, from []fault) (schedule, *rand.Rand) {
+func draw(seed uint64, all []fault, from []mode) (schedule, *rand.Rand) {
 	dice := rand.New(rand.NewPCG(seed, 0))
+	m, strict := durability(seed, from)
+	faults := m.faultsOf(all)
 	s := schedule{Seed: seed, Settings: settings{
 		TTL:    time.Duration(4+dice.IntN(3)) * time.Second,
 		MaxLag: []int64{32 << 10, 256 << 10, 1 << 20}[dice.IntN(3)],
+		Mode:   m, Strict: strict,
 	}}
 	for range eventsLeast + dice.IntN(eventsMost-eventsLeast+1) {
-		e := drawEvent(dice, from[dice.IntN(len(from))])
+		e := drawEvent(dice, faults[dice.IntN(len(faults))])
 		switch {
 		case dice.IntN(secondOf) == 0:
-			if second := drawEvent(dice, from[dice.IntN(len(from))]); !blinds(e, second) && !stuck(e, second) {
+			if second := drawEvent(dice, faults[dice.IntN(len(faults))]); !blinds(e, second) && !stuck(e, second) {
 				e.Second = &second
 			}
 		case dice.IntN(switchOf) == 0:
@@ -55,7 +58,7 @@ func draw(seed uint64, from []fault) (schedule, *rand.Rand) {
 }
 
 // blinds tells a pair that freezes worker and guard at once: that is freeze_agent, the
-// named exception, under names that are none.
+// named exception of asynchronous mode, under names that are none.
 func blinds(a, b event) bool {
 	both := func(x, y string) bool { return a.Fault == x && b.Fault == y || a.Fault == y && b.Fault == x }
 	return both("freeze_worker", "freeze_guard")

@@ -34,6 +34,8 @@ type world struct {
 type settings struct {
 	TTL    time.Duration `json:"ttl"`
 	MaxLag int64         `json:"maximum_lag_on_failover"`
+	Mode   mode          `json:"mode"`
+	Strict bool          `json:"strict"` // of a synchronous mode
 }
 
 // startLimit bounds the way to a healthy cluster.
@@ -48,14 +50,25 @@ func newWorld(ctx context.Context, s settings, dice *rand.Rand, say func(string,
 		Nodes: 3, EtcdMembers: 3, EtcdBinary: true, Host: hostOf, Fsync: true,
 		Folder: w.disks.mount, Release: w.disks.unmount,
 		TTL: s.TTL, LoopWait: time.Second, RetryTimeout: time.Second,
-		Dynamic: map[string]any{"maximum_lag_on_failover": s.MaxLag},
+		Dynamic: s.dynamic(),
 		// Disks here are memory; what a power cut does to unsynced data is not tested.
 		Parameters: map[string]any{"fsync": "off"},
 	})
 	if err != nil {
 		return w, err
 	}
-	if _, err := w.c.Healthy(ctx, startLimit); err != nil {
+	primary, err := w.c.Healthy(ctx, startLimit)
+	if err != nil {
+		return w, err
+	}
+	// What is acknowledged before the mode is in force is not what it promises.
+	if err := testbed.Wait(ctx, startLimit, s.name()+" commits", func(ctx context.Context) string {
+		names, err := primary.Text(ctx, "select current_setting('synchronous_standby_names')")
+		if err != nil {
+			return err.Error()
+		}
+		return s.inForce(primary, names)
+	}); err != nil {
 		return w, err
 	}
 	if w.clients, err = startClients(ctx, w.c, w.h); err != nil {
