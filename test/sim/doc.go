@@ -2,7 +2,7 @@
 //
 // Every node runs the real agent.Loop with the real election.Decide, the real
 // effects (agent.Node), the real lease protocol (dcs) on dcs/memory, and the real
-// rules of the guard. The world around them is a model: time, the network to etcd
+// rules of the guard and of its gate. The world around them is a model: time, the network to etcd
 // and between the servers, the processes that can be killed and frozen, the
 // machine with its disk, and PostgreSQL. After every step the invariants of the
 // safety argument are checked, and after the faults have healed that the cluster

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -133,11 +134,11 @@ func (w *World) durability() map[string]any {
 
 // describe says a change of several settings.
 func describe(changes map[string]any) string {
-	text := ""
+	var text strings.Builder
 	for _, d := range []string{"commit_gate", "synchronous_mode", "synchronous_mode_strict"} {
 		if v, set := changes[d]; set {
-			text += fmt.Sprintf(" %s=%v", d, v)
+			fmt.Fprintf(&text, " %s=%v", d, v)
 		}
 	}
-	return text
+	return text.String()
 }
