@@ -111,8 +111,10 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 	if err := n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, n.gateNamed(name)) }); err != nil {
 		return "", nil, fmt.Errorf("have the guard run the gate: %w", err)
 	}
-	// To lose the gate never empties the name: what waits already goes on waiting for the next one.
-	if waits || status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g) {
+	if waits { // guard: lost_gate_keeps_name — SAFETY 4 "losing the gate never empties the name"
+		return name, then, nil
+	}
+	if status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g) {
 		return name, then, nil
 	}
 	// Nothing must wait for it; what else changed is brought to the server all the same,
