@@ -311,10 +311,7 @@ func (w *World) patchAll(changes map[string]any) {
 	if w.view().Config == nil || w.etcdDown {
 		return
 	}
-	next := w.view().Config.Raw
-	for key, value := range changes {
-		next = setKey(next, key, value)
-	}
+	next := setKeys(w.view().Config.Raw, changes)
 	if said := describe(changes); said != "" {
 		w.tellAll("the operator sets%s", said)
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -173,13 +174,13 @@ func (n *Node) processes() []*process {
 	return all
 }
 
-// setKey gives raw with one key changed.
-func setKey(raw json.RawMessage, key string, value any) json.RawMessage {
+// setKeys gives raw with some keys changed.
+func setKeys(raw json.RawMessage, changes map[string]any) json.RawMessage {
 	m := map[string]any{}
 	if json.Unmarshal(raw, &m) != nil {
 		return raw
 	}
-	m[key] = value
+	maps.Copy(m, changes)
 	next, err := json.Marshal(m)
 	if err != nil {
 		return raw
