@@ -18,8 +18,9 @@ import (
 // this model's business, but lossJudge's.
 //
 // Reads count at the current holder only: a deposed primary may serve old rows until
-// its deadline. Reads on a timeline that ended after a newer one had acknowledged a
-// write are therefore left out (and counted).
+// its deadline, and longer when its whole agent is frozen. Reads that ended after a newer
+// timeline had answered anything are therefore left out (and counted): in a synchronous
+// mode a new primary may serve reads for seconds before its first commit is confirmed.
 
 // request is what the model gets of an operation.
 type request struct {
@@ -110,7 +111,7 @@ type linear struct {
 // judgeObjects checks the history of every register and list.
 func judgeObjects(h *history, excepted map[*operation]time.Duration) linear {
 	var found linear
-	newer := h.newerAck()
+	newer := h.newerAnswer()
 	type object struct {
 		kind kind
 		key  int64
@@ -183,11 +184,14 @@ func (h *history) whoRead() map[int64]int32 {
 	return first
 }
 
-// newerAck gives the first acknowledgement of a write on any newer timeline.
-func (h *history) newerAck() func(tl int32) instant {
+// newerAnswer gives the first answer, to a write or a read, on any newer timeline.
+func (h *history) newerAnswer() func(tl int32) instant {
 	first := map[int32]instant{}
-	for _, op := range h.acks() {
-		if _, known := first[op.tl]; !known {
+	for _, op := range h.all {
+		if op.outcome != acked {
+			continue
+		}
+		if at, known := first[op.tl]; !known || op.ret < at {
 			first[op.tl] = op.ret
 		}
 	}

@@ -49,6 +49,16 @@ func TestTheModelOfARegisterThatAFailoverMaySetBack(t *testing.T) {
 		"an older term writes again":    {func(p *past) { p.write(1, true); p.write(2, true); p.write(1, true) }, false},
 		"an older term may still be read": {
 			func(p *past) { p.write(1, true); p.write(2, true); p.read(1, 1); p.read(2, 2) }, true},
+		"nor need the newer one have written": {
+			func(p *past) {
+				p.write(1, true)
+				p.write(1, false).outcome = unknown
+				p.read(2, 1)
+				p.read(1, 2)
+				p.read(2, 1)
+			}, true},
+		"a write of an older term behind a read of a newer one": {
+			func(p *past) { p.write(1, true); p.read(2, 1); p.write(1, true) }, false},
 		"an unknown write that was seen": {
 			func(p *past) { p.write(1, true); p.write(1, false).outcome = unknown; p.read(1, 2); p.read(2, 1) }, true},
 		"an unknown write takes effect late": {
