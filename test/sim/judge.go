@@ -56,6 +56,10 @@ type facts struct {
 	called time.Duration
 	until  time.Duration
 	ttl    time.Duration
+	// proved is until when the store has seen to it that nobody else takes over: the last
+	// beat of this node that was committed, whatever its process has heard of that. The
+	// guard may have the deadline that comes of it while the worker is frozen.
+	proved time.Duration
 	how    election.Action // the action that took the lease
 	named  bool            // an operator named this node
 	forced bool            // and said that what is lost thereby is lost
@@ -176,6 +180,9 @@ func (n *Node) blind() bool {
 	return n.seen.frozen
 }
 
+// leaseEnd is s + T of the last renewal that took effect.
+func (n *Node) leaseEnd() time.Duration { return max(n.seen.until, n.seen.proved) }
+
 // lifted: a pause that the store has recorded lets this node write without a lease.
 func (w *World) lifted(n *Node) bool {
 	return w.view().PausedAt != nil && w.view().PausedAt.Name == n.name
@@ -192,8 +199,8 @@ func (w *World) serve() {
 		if (n.blind() || n.seen.stoodStill) && !acked.Synchronous {
 			continue
 		}
-		if !acked.Synchronous && w.now > n.seen.until && !w.lifted(n) { // whether or not a client just then had a commit
-			w.fail("S1", "%s acknowledges commits %s after its lease ended", n.name, w.now-n.seen.until)
+		if end := n.leaseEnd(); !acked.Synchronous && w.now > end && !w.lifted(n) { // whether or not a client just then had a commit
+			w.fail("S1", "%s acknowledges commits %s after its lease ended", n.name, w.now-end)
 		}
 		if acked.At <= n.seen.acked.At {
 			continue

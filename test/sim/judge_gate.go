@@ -77,8 +77,8 @@ func (w *World) serveGated(n *Node, acked pgfake.Ack) bool {
 func (w *World) judgeGated(n *Node, acked pgfake.Ack) {
 	w.gatedAcks++
 	decided := time.Duration(acked.Decided) - serverEpoch
-	if decided > n.seen.until && !w.lifted(n) {
-		w.fail("S1", "the gate of %s confirms commits %s after its lease ended", n.name, decided-n.seen.until)
+	if end := n.leaseEnd(); decided > end && !w.lifted(n) {
+		w.fail("S1", "the gate of %s confirms commits %s after its lease ended", n.name, decided-end)
 	}
 	n.seen.acked = acked
 	if n.seen.epoch < w.lastAcked {
