@@ -5,13 +5,15 @@
 // own. Faults are drawn from a seed: processes killed and frozen, links cut one or
 // both ways, slowed and made lossy, etcd's members, leader and quorum killed, its
 // leader's disk frozen, a node's disk filled or frozen, and switchovers under all of
-// it. Meanwhile clients write registers and lists, and a watcher writes to every node
-// every 10 ms.
+// it. Schedules take turns between the modes of durability: asynchronous without and
+// with the commit gate, synchronous and quorum. Meanwhile clients write registers and
+// lists, and a watcher writes to every node every 10 ms.
 //
 // It promises to fail when a server of an older term acknowledges a write that was
 // begun after a newer term acknowledged one; when an acknowledged write is missing at
-// the end that asynchronous replication was not allowed to lose; when a client's
-// history is not linearizable (model.go says what that means where writes may be lost);
+// the end that asynchronous replication was not allowed to lose, or any in a synchronous
+// mode; when a running server's directory has a tombstone; when a client's history
+// is not linearizable (model.go says what that means where writes may be lost);
 // when the healed cluster is not whole within a bound; and when a recorded decision
 // is not the one that Decide takes on the recorded observation.
 //

@@ -56,7 +56,11 @@ func TestEachFaultOfTheNetworkBreaksOneHostAndIsMended(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took, passes := trip(t, n.Name); passes != c.passes || took < c.least {
+			took, passes := trip(t, n.Name)
+			for tries := 0; c.passes && !passes && tries < 3; tries++ { // on a busy machine its patience may be too short
+				took, passes = trip(t, n.Name)
+			}
+			if passes != c.passes || took < c.least {
 				t.Errorf("the way to the host and back took %v (an answer: %t), want an answer: %t, after at least %v", took, passes, c.passes, c.least)
 			}
 			free(t, "pg2")
