@@ -30,6 +30,10 @@ func (n *Node) clone(ctx context.Context, do OnJob, up election.Upstream) error 
 		if err := n.makeRoom(ctx, do, up, info); err != nil {
 			return err
 		}
+		// So may that: WAL is kept and counted, and a disk may stall.
+		if err := n.stillPrimary(ctx, up, src); err != nil {
+			return err
+		}
 	}
 	n.configured.Store(false)
 	if err := n.copyFrom(ctx, do, up, src); err != nil {
@@ -83,6 +87,16 @@ func (n *Node) mayReplace(ctx context.Context, do OnJob, up election.Upstream, s
 		return info, fmt.Errorf("not cloned from %s: %s; nothing was touched", up.Member, why)
 	}
 	return info, nil
+}
+
+// stillPrimary asks the source before the copy: one that was deposed meanwhile would
+// give a copy that streams from nobody, or has what nobody else has.
+func (n *Node) stillPrimary(ctx context.Context, up election.Upstream, src postgres.Source) error {
+	info, err := n.pg.SourceInfo(ctx, src)
+	if err == nil && info.InRecovery {
+		err = fmt.Errorf("not cloned from %s: it is a standby now", up.Member)
+	}
+	return err
 }
 
 // keepAside is how many old data directories are kept beside the new one.

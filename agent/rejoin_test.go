@@ -27,6 +27,11 @@ func (s *changingSource) SourceInfo(context.Context, postgres.Source) (postgres.
 	return info, nil
 }
 
+func (s *changingSource) MakeRoom(context.Context, postgres.Making) (postgres.Room, error) {
+	s.touched = true
+	return postgres.Room{}, nil
+}
+
 func (s *changingSource) MoveAside(context.Context, int) (string, error) {
 	s.touched = true
 	return "", nil
@@ -40,6 +45,21 @@ func (noServer) Status(context.Context) (guard.Status, error) { return guard.Sta
 type guardAlone struct{ Link }
 
 func (guardAlone) Guard() Guard { return noServer{} }
+
+// TestACloneAsksItsSourceOnceMoreWhenThereIsRoom: to keep WAL and to move a directory
+// on a disk that stalls take as long as a switchover does.
+func TestACloneAsksItsSourceOnceMoreWhenThereIsRoom(t *testing.T) {
+	primary := postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 900}
+	standby := primary
+	standby.InRecovery = true
+	pg := &changingSource{answers: []postgres.SourceInfo{primary, primary, standby}}
+	n := NewNode(Parts{Server: pg, Link: guardAlone{}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+	node := cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataBroken}
+	err := n.clone(t.Context(), OnJob{Node: node}, election.Upstream{Member: "pg2", Host: "pg2", Port: "5432"}) // a copy would panic
+	if err == nil || !strings.Contains(err.Error(), "it is a standby now") || !pg.touched {
+		t.Errorf("cloned from what is no primary any more: %v", err)
+	}
+}
 
 // TestACloneAsksItsSourceAgainAfterTheStop: a stop takes as long as a minute, and
 // meanwhile the source may have been deposed (S5).

@@ -65,8 +65,9 @@ func (s server) Rewind(ctx context.Context, src postgres.Source, _ postgres.Rewi
 
 // Clone implements agent.Server.
 func (s server) Clone(ctx context.Context, src postgres.Source, progress func(done, total int64)) error {
-	if _, err := s.SourceInfo(ctx, src); err != nil {
-		return err
+	if _, err := s.n.pg.SourceInfo(s.n.w.serverNow(), src.Host); err != nil {
+		s.n.sleep(ctx, time.Second)
+		return fmt.Errorf("%s: %w", src.Host, named(err))
 	}
 	s.n.w.replaces(s.n, src.Host, "clone")
 	s.n.disk()

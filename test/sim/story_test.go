@@ -90,6 +90,11 @@ var stories = []story{
 	{name: "guard_killed_while_the_server_starts", faults: []fault{lead(10*s, "kill server", 0, 0), lead(10*s+20*time.Millisecond, "kill guard", 0, 0)}},
 	{name: "two_bootstrap_at_once", nodes: 2, until: 5 * s},
 	{name: "bootstrap_winner_dies", faults: []fault{lead(100*time.Millisecond, "power off", 20*s, 0)}, until: 40 * s},
+	{name: "found_66541419551694_clone_of_a_deposed_primary", seed: 66541419551694, until: 60 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":16384}`, faults: []fault{
+			{at: 33749289533, lasts: 15783000394, kind: "disk stalls", node: 0, to: 2, n: 37},
+			{at: 35968343973, lasts: 11829097003, kind: "reinitialize", node: 0, to: 2, n: 41},
+			{at: 40556410631, lasts: 346293005, kind: "agent stopped", node: 2, to: 0, n: 26}}},
 	{name: "found_346_fence_again_and_again", seed: 346004, until: 60 * s,
 		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 26881403147, lasts: 100327131, kind: "kill agent", node: 1, to: 2, n: 35},
