@@ -54,6 +54,9 @@ func (l *Loop) actOn(a election.Action) []Effect {
 	case election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
 		election.PutPausedPrimary, election.PutResult, election.PutDurability:
 		return l.onKeys(a)
+	case election.Condemn:
+		l.condemn(a.Ailment)
+		return nil
 	case election.Fence:
 		return l.onFence()
 	case election.Answer:
@@ -163,6 +166,7 @@ func (l *Loop) onJob(a election.Action) []Effect {
 		}
 	}
 	l.config.gated = l.config.gated || l.config.settings.CommitGate
+	l.server.recovers = o.Node.Value.Control
 	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
 	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance(), CloneFrom: l.cloneFrom()}}}
 }

@@ -115,6 +115,8 @@ type (
 		Term      cluster.Term
 		Promised  cluster.Term
 		Paused    bool
+		// ReplayRate is what a recovery here replays in a second.
+		ReplayRate int64
 	}
 )
 

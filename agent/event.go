@@ -106,6 +106,17 @@ type (
 	// JobProgress says how far a job is, in words.
 	JobProgress struct{ Text string }
 
+	// Probed: one try of a check ended; an empty ailment is a success. The times are the
+	// probe's, which may have waited long to be heard.
+	Probed struct {
+		Check     cluster.CheckName
+		Began, At cluster.Instant
+		Ailment   cluster.Ailment
+		Detail    string
+	}
+	// ProbeLost: the probe has ended; what it said counts no more.
+	ProbeLost struct{}
+
 	// StopWanted: the agent was told to stop; Leave keeps the server running.
 	StopWanted struct{ Leave bool }
 	// Reloaded: the local configuration was read again.
@@ -157,6 +168,8 @@ func (JobDone) event()       {}
 func (FenceDone) event()     {}
 func (ServerStarted) event() {}
 func (JobProgress) event()   {}
+func (Probed) event()        {}
+func (ProbeLost) event()     {}
 func (StopWanted) event()    {}
 func (Reloaded) event()      {}
 func (RereadDone) event()    {}

@@ -67,6 +67,12 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.store = &e.Health
 	case JobProgress:
 		l.obs.Job.Progress = e.Text
+	case Probed:
+		if c := l.obs.Health.Of(e.Check); c != nil {
+			c.Note(e.Began, e.At, e.Ailment, e.Detail)
+		}
+	case ProbeLost:
+		l.obs.Health = cluster.Health{}
 	case StopWanted:
 		l.obs.Wish.Stop, l.obs.Wish.Leave = true, e.Leave
 	case Reloaded:
@@ -133,7 +139,7 @@ func (l *Loop) remember(v cluster.View) []Effect {
 	if l.busy[LanePersist] || term <= l.seen.Term && v.Revision < l.seen.Revision+persistEvery && v.ClusterID == l.seen.ClusterID {
 		return nil
 	}
-	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term), Promised: l.seen.Promised, Paused: l.seen.Paused}
+	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term), Promised: l.seen.Promised, Paused: l.seen.Paused, ReplayRate: l.seen.ReplayRate}
 	return l.persist()
 }
 
@@ -181,6 +187,7 @@ func (l *Loop) foldLook(e Looked) {
 		node = fastOver(o.Node.Value, node)
 	}
 	o.Node = cluster.Seen(node, e.At)
+	l.noteWritten()
 	streaming := node.Receiver != nil && node.Receiver.Status == "streaming"
 	switch {
 	case node.Mode != cluster.ModeStandby || streaming:
@@ -362,6 +369,7 @@ func (l *Loop) foldJob(e JobDone) {
 		o.Guard.Writable = true
 		o.Self.Checkpointed = false
 	}
+	l.measureRecovery(e)
 	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, LastMode: o.Job.Mode, Failures: failures}
 	l.stale("a job has just ended")
 	if r := l.server.restarting; r != nil && e.Kind == election.JobRestart {

@@ -76,7 +76,7 @@ func (l *Loop) keepSession() []Effect {
 		l.busy[LaneMember], l.session.opening = true, true
 		l.session.tried = l.obs.Now
 		return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: OpenSession{TTL: want, Resume: l.resumable(want)}}}
-	case l.session.ttl != want && l.obs.Lease.Busy == "" && !l.busy[LaneLease]:
+	case l.session.ttl != want && l.obs.Lease.Busy == "" && !l.busy[LaneLease] && l.obs.Lease.Condemned == "": // it would renew
 		return l.regrant(want)
 	case l.obs.Lease.Term == 0 && l.obs.Now >= l.nextKeepAlive():
 		l.busy[LaneMember] = true
@@ -158,7 +158,8 @@ func (l *Loop) keepConfigured() []Effect {
 func (l *Loop) keepJob() []Effect {
 	kind := l.obs.Job.Kind
 	cancelable := kind == election.JobClone || kind == election.JobRejoin || kind == election.JobInitDB || kind == election.JobStart
-	if l.obs.Wish.Stop && cancelable {
+	given := l.obs.Lease.Condemned != "" && kind != election.JobNone && kind != election.JobStop
+	if l.obs.Wish.Stop && cancelable || given {
 		return []Effect{{Lane: LaneJob, Do: CancelJob{}}}
 	}
 	return nil

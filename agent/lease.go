@@ -92,6 +92,9 @@ func (l *Loop) foldTaken(e LeaseDone) {
 	}
 	o.Self.HandedOver = l.handedOver(e.Action)
 	o.Lease.Term, o.Lease.Acquired, o.Lease.Unsettled = e.Term, o.Now, false
+	if _, goesOn := e.Action.(election.Inherit); !goesOn {
+		o.Lease.Condemned = ""
+	}
 	o.Self.InitRevision = 0
 	o.Job.Failures = 0
 	l.counted(e.At)

@@ -123,6 +123,8 @@ type serverState struct {
 	exited string
 	// restarting is the request the running restart answers.
 	restarting *cluster.Request
+	// recovers is pg_control as it was when the job began, which may be a recovery.
+	recovers cluster.ControlData
 	// reloading is the answer that the reload under way will give if it ends well.
 	reloading *election.Answer
 	// restarted is the answer that waits for the first look after it.
@@ -140,6 +142,8 @@ type Memory struct {
 	Promised cluster.Term `json:"promised,omitempty"`
 	// Paused: the guard was told of a pause, and not of its end.
 	Paused bool `json:"paused,omitempty"`
+	// ReplayRate is how many bytes of WAL the last long recovery replayed in a second.
+	ReplayRate int64 `json:"replay_rate,omitempty"`
 }
 
 // NewLoop starts from what is remembered. bootstrap is the dynamic configuration
@@ -153,6 +157,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	l.config.settings, _ = parse(bootstrap)
 	l.obs.Settings = l.config.settings
 	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused}
+	l.obs.Recovery.Rate = memory.ReplayRate
 	l.looks.wanted = true
 	return l
 }
@@ -200,6 +205,9 @@ func (l *Loop) kept(e Event) bool {
 		return true
 	case KeptAlive:
 		return !e.Gone && !l.session.opening
+	case Probed: // of a server that was well and is
+		c := l.obs.Health.Of(e.Check)
+		return c == nil || e.Ailment == "" && c.Ailment == ""
 	}
 	return false
 }
@@ -242,6 +250,7 @@ var alarming = map[cluster.Reason]bool{
 	election.ReasonForeignSystem: true, election.ReasonForeignHolder: true, election.ReasonDataBroken: true,
 	election.ReasonLeaseLost: true, election.ReasonDeadlinePassed: true, election.ReasonFenceNoLease: true,
 	election.ReasonGuardFrozen: true, election.ReasonPausedElsewhere: true, election.ReasonPromotionFails: true,
+	election.ReasonGivingUp: true, election.ReasonSickCandidate: true,
 	election.ReasonSwitchoverAborted: true, election.ReasonTooFarBehind: true, election.ReasonOldTimeline: true,
 }
 
@@ -271,6 +280,9 @@ func (l *Loop) derive(r clock.Reading) {
 		o.Vacancy = o.Now
 	}
 	l.deriveSync()
+	if o.Settings.Pause {
+		o.Lease.Condemned = "" // S6
+	}
 	l.screen(r)
 	l.deriveClaim()
 	l.deriveFailover(r)

@@ -83,10 +83,14 @@ func (l *Loop) memberNow() *cluster.Member {
 	o := &l.obs
 	node := &o.Node.Value
 	m, k := &l.member.draft, &l.member.draftKeeper
+	sick, progress := election.Sickness(o), o.Job.Progress
+	if sick != "" && progress == "" {
+		progress = "sick: " + sick.String() // where lists of members have room for it
+	}
 	*k = cluster.MemberKeeper{
-		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: l.obs.Job.Progress, Promised: l.obs.Self.Promised,
+		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: progress, Promised: l.obs.Self.Promised,
 		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
-		Gate: node.Gate, SyncCommit: node.SyncCommit,
+		Gate: node.Gate, SyncCommit: node.SyncCommit, Sick: sick,
 	}
 	if l.store != nil {
 		k.StoreTroubles = l.store.Troubles
@@ -183,8 +187,8 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 		Term: o.Lease.Term, LeaseUntil: l.leaseUntil(),
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
-		Unconfirmed: election.Unconfirmed(o),
-		Job:         string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store,
+		Unconfirmed: election.Unconfirmed(o), Sick: election.Sickness(o),
+		Job: string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store,
 	}
 }
 

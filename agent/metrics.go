@@ -197,6 +197,8 @@ var gaugeTable = []gauge{
 		func(s *cluster.Status, _ cluster.Instant) float64 {
 			return boolean(s.Node.Good() && s.Node.Value.Gate == cluster.GateConnected)
 		}},
+	{"pgkeeper_sick", "1 while the server or its disks fail the probes, and for a minute after the lease was given up for that: the member is no candidate.",
+		func(s *cluster.Status, _ cluster.Instant) float64 { return boolean(s.Sick != "") }},
 	{"pgkeeper_dcs_reachable", "1 while the newest look at the store succeeded.",
 		func(s *cluster.Status, _ cluster.Instant) float64 { return boolean(s.View.Good()) }},
 	{"pgkeeper_loop_age_seconds", "Time since the loop last stepped.",

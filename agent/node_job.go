@@ -28,6 +28,10 @@ const (
 	stuckSuccessor = time.Second
 	// killPatience is given to an immediate stop before SIGKILL.
 	killPatience = 5 * time.Second
+	// afterCheckpoint is how long a server may go on after its shutdown checkpoint;
+	// controlEvery is between two looks whether it is written.
+	afterCheckpoint = 3 * time.Second
+	controlEvery    = 500 * time.Millisecond
 )
 
 var errTimeline = errors.New("promoted onto another timeline than the reserved one")
@@ -179,11 +183,18 @@ func (n *Node) stop(ctx context.Context, mode guard.Mode) error {
 // it thaws, so SIGKILL follows as soon as it would at the guard's own deadline.
 func (n *Node) stopFor(ctx context.Context, settings cluster.Settings, a election.StopServer) error {
 	mode, patience := guard.Mode(a.Mode), n.local.Load().PostgreSQL.PgCtlTimeout
+	orderly := patience
+	if limit := settings.PrimaryStopTimeout; limit > 0 && settings.Synchronous() { // as in Patroni: only where others have every commit
+		orderly = min(orderly, limit)
+	}
+	if a.Patience > 0 {
+		orderly = min(orderly, a.Patience)
+	}
 	type step struct {
 		mode guard.Mode
 		wait time.Duration
 	}
-	steps := []step{{mode, patience}, {guard.Immediate, killPatience}, {guard.Kill, patience}}
+	steps := []step{{mode, orderly}, {guard.Immediate, killPatience}, {guard.Kill, patience}}
 	if mode == guard.Immediate {
 		steps = []step{{mode, settings.Margin(0) / 3}, {guard.Kill, patience}}
 	}
@@ -203,18 +214,49 @@ func (n *Node) stopFor(ctx context.Context, settings cluster.Settings, a electio
 		n.endStuckSenders(ctx, a.Successor)
 	}
 	for _, step := range steps {
+		began := n.clock.Now()
 		if err := n.brief(ctx, func(ctx context.Context) error { return g.Stop(ctx, step.mode) }); err != nil {
 			return fmt.Errorf("have the guard stop the server: %w", err)
 		}
-		if n.clock.Wait(ctx, exited, step.wait) {
+		if n.awaitExit(ctx, exited, step.mode, step.wait) {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n.log.Warn("server does not stop", "mode", string(step.mode), "duration", step.wait)
+		n.log.Warn("server does not stop", "mode", string(step.mode), "duration", n.clock.Now().Sub(began).Round(time.Millisecond))
 	}
 	return errors.New("a process of the server survives SIGKILL: it hangs in the kernel; look at its storage")
+}
+
+// awaitExit waits for the server's end for as long as a step of its stop may take. A fast
+// stop that has written its shutdown checkpoint waits for nothing but its standbys and
+// the archiver (trap 9): they get afterCheckpoint, and what is cut short then is no crash.
+func (n *Node) awaitExit(ctx context.Context, exited <-chan struct{}, mode guard.Mode, limit time.Duration) bool {
+	if mode != guard.Fast {
+		return n.clock.Wait(ctx, exited, limit)
+	}
+	var written time.Duration // ago
+	for left := limit; left > 0; left -= controlEvery {
+		if n.clock.Wait(ctx, exited, min(controlEvery, left)) {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		look, cancel := n.clock.WithTimeout(ctx, controlEvery)
+		disk, err := n.pg.Disk(look)
+		cancel()
+		switch {
+		case err != nil || !disk.Control.State.Clean():
+			written = 0
+		case written >= afterCheckpoint:
+			return false
+		default:
+			written += controlEvery
+		}
+	}
+	return false
 }
 
 // endStuckSenders ends walsenders whose standby confirms nothing; a failure only

@@ -198,6 +198,8 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	part(func() error { return link.run(ctx) })
 	part(func() error { w.peers.keep(ctx); return nil })
 	part(func() error { w.watch(ctx); return nil })
+	probes := &prober{program: "/proc/self/exe", argv: []string{"pgkeeper", "probe", "--runtime-dir", w.Config.Keeper.RuntimeDir}, spec: w.probeSpec, post: w.node.post, log: w.Log}
+	part(func() error { probes.run(ctx); return nil })
 	if server, ok := w.node.pg.(certificates); ok {
 		part(func() error { w.keepCertificates(ctx, server); return nil })
 	}

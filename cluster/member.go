@@ -75,6 +75,9 @@ type MemberKeeper struct {
 	SyncCommit *SyncCommit `json:"sync_commit,omitempty"`
 	// StoreTroubles are what this member finds wrong with the store itself.
 	StoreTroubles []StoreTrouble `json:"etcd_troubles,omitempty"`
+	// Sick is what keeps this member from serving, or did a moment ago: while others
+	// could, it is no candidate.
+	Sick Ailment `json:"sick,omitempty"`
 }
 
 // Tags are a member's tags as configured; values are bool, number or string.
@@ -180,6 +183,14 @@ func (m Member) HostPort() string {
 // Position is where the member said it was: its timeline and its newest WAL.
 func (m Member) Position() Position { return Position{Timeline: m.Timeline, LSN: m.XlogLocation} }
 
+// Sick is what keeps the member from serving, as far as it says so.
+func (m Member) Sick() Ailment {
+	if m.Keeper == nil {
+		return ""
+	}
+	return m.Keeper.Sick
+}
+
 // IsKeeper reports whether a pgkeeper agent, not Patroni, writes this key.
 func (m Member) IsKeeper() bool { return m.Keeper != nil }
 
@@ -214,7 +225,7 @@ func sameKeeper(a, b *MemberKeeper) bool {
 	}
 	return a.Version == b.Version && a.Node == b.Node && a.Promised == b.Promised && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
 		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress && a.Gate == b.Gate &&
-		a.SyncCommit.Equal(b.SyncCommit) && slices.Equal(a.StoreTroubles, b.StoreTroubles)
+		a.SyncCommit.Equal(b.SyncCommit) && slices.Equal(a.StoreTroubles, b.StoreTroubles) && a.Sick == b.Sick
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

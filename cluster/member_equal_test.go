@@ -16,7 +16,7 @@ func TestEqualComparesEveryFieldOfTheMemberKey(t *testing.T) {
 			XlogLocation: 1, ReceiveLSN: 2, ReplayLSN: 3, ReplicationState: "s", Timeline: 4,
 			ScheduledRestart: map[string]any{"schedule": "x"}, Pause: true,
 			Keeper: &cluster.MemberKeeper{Version: "v", Node: "n", Promised: 3, Vacancy: 1, Position: &cluster.Position{LSN: 1}, Switchover: "s", Reason: "r", Progress: "p", Gate: "g",
-				SyncCommit: &cluster.SyncCommit{Weakened: []cluster.Weakening{{Role: "app", Value: "off"}}}, StoreTroubles: []cluster.StoreTrouble{{Kind: cluster.StoreNoSpace}}},
+				SyncCommit: &cluster.SyncCommit{Weakened: []cluster.Weakening{{Role: "app", Value: "off"}}}, StoreTroubles: []cluster.StoreTrouble{{Kind: cluster.StoreNoSpace}}, Sick: "x"},
 		}
 	}
 	a, same := full(), full()

@@ -24,10 +24,13 @@ type Settings struct {
 	// over; 0 means at once.
 	PrimaryStartTimeout time.Duration
 	PrimaryStopTimeout  time.Duration
-	SynchronousMode     string
-	SynchronousStrict   bool
-	SynchronousNodes    int
-	FailsafeMode        bool
+	// ProbeTimeout is how long every probe of a server or its disks must fail before
+	// a primary is replaced; 0 means never.
+	ProbeTimeout      time.Duration
+	SynchronousMode   string
+	SynchronousStrict bool
+	SynchronousNodes  int
+	FailsafeMode      bool
 	// CommitGate has commits of an asynchronous cluster wait for a process that
 	// confirms them only while the lease holds (SAFETY 4).
 	CommitGate     bool
@@ -56,6 +59,7 @@ const (
 	DefaultTTL          = 10 * time.Second
 	DefaultLoopWait     = 2 * time.Second
 	DefaultRetryTimeout = 3 * time.Second
+	DefaultProbeTimeout = 5 * time.Second
 	// MinTTL is etcd's own floor at its default election timeout of 1 s:
 	// ceil(1.5 x 1 s).
 	MinTTL = 2 * time.Second
@@ -67,10 +71,16 @@ func DefaultSettings() Settings {
 		TTL: DefaultTTL, LoopWait: DefaultLoopWait, RetryTimeout: DefaultRetryTimeout,
 		MaximumLagOnFailover: 1 << 20, MaximumLagOnSyncnode: -1,
 		PrimaryStartTimeout: 300 * time.Second,
+		ProbeTimeout:        DefaultProbeTimeout,
 		SynchronousMode:     "off", SynchronousNodes: 1,
 		MemberSlotsTTL: 30 * time.Minute,
 		PostgreSQL:     PostgreSQLSettings{UseSlots: true, UsePgRewind: true},
 	}
+}
+
+// Synchronous reports whether commits are to wait for standbys.
+func (s Settings) Synchronous() bool {
+	return s.SynchronousMode == SyncOn || s.SynchronousMode == SyncQuorum
 }
 
 // RenewEvery is the time between two renewals of a holder: min(loop_wait, T/5).

@@ -41,6 +41,8 @@ type Status struct {
 	// how far it is.
 	Job      string
 	Progress string
+	// Sick is what ails this member, or made it give up its lease a moment ago.
+	Sick Ailment
 	// LoopAt is when the loop last stepped, for liveness.
 	LoopAt Instant
 	// DCSSeen is wall-clock seconds of the last good look at the store; for

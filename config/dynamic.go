@@ -58,6 +58,7 @@ func (r *report) settings(n *node, prefix string, last cluster.Settings) cluster
 	}
 	r.timing(n, prefix, &d.settings, last)
 	r.gate(n, prefix, &d.settings)
+	r.probe(n, prefix, &d.settings)
 	r.parameters(n.at("postgresql.parameters"), join(prefix, "postgresql.parameters"))
 	return d.settings
 }
@@ -147,6 +148,19 @@ func (r *report) gate(n *node, prefix string, s *cluster.Settings) {
 		if strings.EqualFold(name, "synchronous_standby_names") {
 			refuse("sets synchronous_standby_names, which postgresql.parameters sets too", "remove it there, or turn commit_gate off")
 		}
+	}
+}
+
+// leastProbe is the least probe_timeout: what a busy machine keeps a connection waiting
+// now and then must not look like a server that hangs.
+const leastProbe = time.Second
+
+// probe refuses a bound that would replace primaries for nothing.
+func (r *report) probe(n *node, prefix string, s *cluster.Settings) {
+	if t := s.ProbeTimeout; t != 0 && t < leastProbe {
+		v := n.at("probe_timeout")
+		r.add(Error, v.pos, join(prefix, "probe_timeout"), v.show(), "must be at least "+leastProbe.String()+", or 0 for never", "raise it; the default is "+cluster.DefaultProbeTimeout.String())
+		s.ProbeTimeout = cluster.DefaultProbeTimeout
 	}
 }
 

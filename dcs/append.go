@@ -137,6 +137,7 @@ func (o *object) keeper(k *cluster.MemberKeeper) {
 	o.someString("reason", string(k.Reason))
 	o.someString("progress", k.Progress)
 	o.someString("commit_gate", string(k.Gate))
+	o.someString("sick", string(k.Sick))
 }
 
 // encodeStatus writes the key status.

@@ -143,6 +143,9 @@ func facts(o *Observation) []cluster.Fact {
 	if behind, known := behindPublished(o); known && !leads(o) {
 		list = append(list, cluster.Fact{What: "behind", Value: sizeOf(behind) + " behind the last published position, limit " + limitInWords(o)})
 	}
+	if health := healthInWords(o); health != "" {
+		list = append(list, cluster.Fact{What: "health", Value: health})
+	}
 	list = append(list, cluster.Fact{What: "guard", Value: guardInWords(o)})
 	if job := jobInWords(o); job != "" {
 		list = append(list, cluster.Fact{What: "job", Value: job})
@@ -215,6 +218,28 @@ func serverInWords(o *Observation) string {
 		return text + ", nothing received for " + lasting(o.Now.Sub(o.NotStreaming))
 	}
 	return text + ", nothing is received"
+}
+
+// healthInWords is what the probes say, where that is not that all is well.
+func healthInWords(o *Observation) string {
+	var said []string
+	for _, c := range [...]*cluster.Check{&o.Health.Accept, &o.Health.Data, &o.Health.WAL} {
+		if c.Ailment != "" && o.Now.Sub(c.At) <= o.Settings.ProbeTimeout {
+			said = append(said, fmt.Sprintf("%s for %s: %s", c.Ailment, lasting(o.Now.Sub(c.Since)), c.Detail))
+		}
+	}
+	_, ails := ailing(o, o.Settings.ProbeTimeout)
+	switch to, found := heir(o); {
+	case ails == "" || o.Lease.Term == 0:
+	case found:
+		said = append(said, to+" could take over")
+	default:
+		said = append(said, "no other member could take over now")
+	}
+	if len(said) == 0 && Sickness(o) != "" {
+		return fmt.Sprintf("gave its lease up %s ago: %s", lasting(o.Now.Sub(o.Self.GaveUp)), o.Self.Ailment)
+	}
+	return strings.Join(said, "; ")
 }
 
 func guardInWords(o *Observation) string {

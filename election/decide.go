@@ -19,6 +19,7 @@ var gates = [...]gate{
 	frozenGuard,
 	givingAway,
 	writableWithoutLease,
+	sick,
 	blind,
 	stopping,
 	paused,
@@ -137,6 +138,7 @@ func withRenewal(o *Observation, d Decision) Decision {
 	switch {
 	case o.Now < due:
 		d.wakeAt(due)
+	case o.Lease.Condemned != "" || condemns(d.Actions): // guard: condemned_is_not_renewed — L1: what cannot be stopped must lose its lease all the same
 	case o.Lease.Unsettled, !o.Guard.Connected, o.Guard.Frozen: // guard: renew_needs_guard — SAFETY 2
 	case !freshLook(o): // guard: renew_after_good_look — ARCHITECTURE 1
 		d.Look = true

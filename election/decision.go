@@ -1,6 +1,8 @@
 package election
 
 import (
+	"time"
+
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
@@ -54,6 +56,9 @@ const (
 )
 
 type (
+	// Condemn gives the lease up because of what ails the server: nothing renews it
+	// any more, and it is released once the server is proved stopped.
+	Condemn struct{ Ailment cluster.Ailment }
 	// ClaimInitialize creates the empty key `initialize` on the member lease.
 	ClaimInitialize struct{}
 	// AbandonInitialize gives up a claim whose bootstrap failed.
@@ -153,6 +158,9 @@ type (
 	StopServer struct {
 		Mode      StopMode
 		Successor string
+		// Patience is how long a fast stop may take before it becomes an immediate
+		// one; 0 for the usual.
+		Patience time.Duration
 	}
 	// Fence, in a lane of its own, kills a guard that hangs and every process of the server, and
 	// proves that none is left.
@@ -198,6 +206,7 @@ type (
 	PutDurability struct{ Record cluster.Durability }
 )
 
+func (Condemn) action()           {}
 func (ClaimInitialize) action()   {}
 func (AbandonInitialize) action() {}
 func (PutInitialize) action()     {}

@@ -59,6 +59,10 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonInheriting:        {"A worker before this one held the lease for the server that runs here, and this one continues on it under a new term.", nothing},
 	ReasonAcceptingHandover: {"The lease was handed over to this member, which takes it up and reserves its timeline in one transaction.", "It ends when etcd answers."},
 
+	// sick.go
+	ReasonGivingUp:      {"This member holds the lease, but its server cannot serve and another member can: the server is stopped and the lease released.", "Look at the detail: free the disk, replace it, or find out why the server hung. The member rejoins by itself and is no candidate for a minute."},
+	ReasonSickCandidate: {"Nobody leads, but this member's own server or disk is sick, so it leaves the race to others.", "Follow the detail. If no other member can lead, name this one as the candidate of a failover."},
+
 	// switchover.go
 	ReasonSwitchoverRefused:   {"The switchover or failover that was asked for is not possible, and nothing was tried.", "Follow the detail, then ask again."},
 	ReasonSwitchoverPreparing: {"A switchover begins: both ends write a checkpoint; clients notice nothing yet.", "It ends within 30 s, one way or the other."},

@@ -137,9 +137,14 @@ func (d *Decision) fence(o *Observation) {
 }
 
 // urgently starts a job that safety asks for as soon as the slot is free; after a
-// failure only a moment passes.
+// failure only a moment passes, and more of it after each. The deadline stands
+// meanwhile, and what hangs in the kernel does not die of being killed more often.
 func (d *Decision) urgently(o *Observation, a Action) {
-	next := o.Job.LastEnded.Add(retryPause)
+	doubled := 0
+	if o.Job.Last == KindOf(a) {
+		doubled = min(max(o.Job.Failures-1, 0), 6)
+	}
+	next := o.Job.LastEnded.Add(min(retryPause<<doubled, maxUrgentPause))
 	switch {
 	case o.Job.Kind != JobNone:
 	case o.Job.LastErr != "" && o.Now < next:

@@ -88,7 +88,20 @@ func (c *choices) observation() Observation {
 	if c.n(4) == 1 {
 		o.Node = o.Node.Failed("timeout", now)
 	}
+	o.Health = cluster.Health{Accept: c.check(cluster.AilmentHung), Data: c.check(cluster.AilmentStalled, cluster.AilmentFull)}
+	if c.n(4) == 1 && o.Lease.Term != 0 {
+		o.Lease.Condemned = pick(c, cluster.AilmentHung, cluster.AilmentFull)
+	}
+	o.Self.GaveUp, o.Self.Ailment = pick(c, 0, ago(time.Second)), pick(c, cluster.AilmentHung, cluster.AilmentStalled)
 	return o
+}
+
+// check is one that is well, or has failed for a while.
+func (c *choices) check(ailments ...cluster.Ailment) cluster.Check {
+	if c.n(4) != 1 {
+		return cluster.Check{}
+	}
+	return cluster.Check{Ailment: pick(c, ailments...), Since: ago(6 * time.Second), At: pick(c, now, ago(time.Minute)), Failures: 1 + c.n(3)}
 }
 
 func (c *choices) node() cluster.NodeState {
@@ -266,10 +279,11 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 	ok, what := true, ""
 	switch a := a.(type) {
 	case Renew:
-		ok = o.Guard.Connected && !o.Guard.Frozen && o.Node.Good() && o.Now.Sub(o.Node.At) <= o.Settings.RenewEvery()/2 && o.Lease.Term != 0 && !o.Lease.Unsettled
+		ok = o.Guard.Connected && !o.Guard.Frozen && o.Node.Good() && o.Now.Sub(o.Node.At) <= o.Settings.RenewEvery()/2 && o.Lease.Term != 0 && !o.Lease.Unsettled && o.Lease.Condemned == ""
 		what = "renews without guard, a fresh look or a settled term"
 	case Release:
-		ok, what = stopped && o.Lease.Term != 0, "releases before the server is proved stopped"
+		gone := o.Lease.Condemned != "" && !o.Node.Good() && !o.Guard.Running && o.Guard.Connected // proved by the guard; its directory does not answer
+		ok, what = (stopped || gone) && o.Lease.Term != 0, "releases before the server is proved stopped"
 	case HandOver:
 		ok, what = stopped && o.Lease.Term != 0 && a.Position.LSN.Known() && a.LeaseID != 0, "hands over before the server is proved stopped"
 	case Acquire:

@@ -101,8 +101,8 @@ func holderStopped(o *Observation) Decision {
 	case o.Job.Failures >= maxPromoteFailures && othersCouldLead(o):
 		release.Detail = "the server does not start: " + o.Job.LastErr
 		return release
-	case o.Settings.PrimaryStartTimeout == 0 && !node.Control.State.Clean() && othersCouldLead(o):
-		release.Detail = "the server crashed and primary_start_timeout is 0"
+	case othersCouldLead(o) && recoversTooLong(o) != "":
+		release.Detail = recoversTooLong(o)
 		return release
 	case node.Control.StandbySignal && o.Job.Last == JobStop && o.Job.LastErr == "" && othersCouldLead(o):
 		// Stopped by us before it was ever promoted: the promotion failed.
@@ -127,10 +127,10 @@ func releaseOf(node *cluster.NodeState) Release {
 	return Release{Position: node.Position()}
 }
 
-// othersCouldLead: some other member runs a server and may be promoted.
+// othersCouldLead: some other member runs a healthy server and may be promoted.
 func othersCouldLead(o *Observation) bool {
 	for name, m := range o.View.Value.Members {
-		if name != o.Self.Name && m.State == cluster.StateRunning && !m.Tags.NoFailover() {
+		if name != o.Self.Name && m.State == cluster.StateRunning && !m.Tags.NoFailover() && m.Sick() == "" {
 			return true
 		}
 	}

@@ -36,6 +36,9 @@ type Observation struct {
 	// RetainedSlots are the slots of members that have left; ExpiredSlots those
 	// of them that were left for longer than member_slots_ttl.
 	RetainedSlots, ExpiredSlots []string
+	// Health is what the probes of this node say; Recovery how long a start would take.
+	Health   cluster.Health
+	Recovery Recovery
 	// NotStreaming is since when this standby has no streaming receiver.
 	NotStreaming cluster.Instant
 }
@@ -68,6 +71,19 @@ type Self struct {
 	Promised cluster.Term
 	// Checkpointed: a checkpoint was completed since this node was promoted.
 	Checkpointed bool
+	// GaveUp is when this process last gave up a lease because its server was sick
+	// with Ailment; zero for never.
+	GaveUp  cluster.Instant
+	Ailment cluster.Ailment
+}
+
+// Recovery is what a crash recovery of the own server rests on.
+type Recovery struct {
+	// End is the newest position that the server was seen to have written.
+	End cluster.LSN
+	// Rate is how many bytes of WAL it replayed in a second when that was last
+	// measured here; 0 when it never was.
+	Rate int64
 }
 
 // Guard is the guard as the worker knows it.
@@ -113,6 +129,9 @@ type Lease struct {
 	// FailedAt is when the last call on the leader key ended without success;
 	// zero after a success.
 	FailedAt cluster.Instant
+	// Condemned: the server under it is sick and another member shall lead. It is
+	// renewed no more, and released once the server is proved stopped.
+	Condemned cluster.Ailment
 }
 
 // Sync is the rule in force at a server that may write.

@@ -34,6 +34,8 @@ const (
 	successorPatience = time.Second
 	// maxJobPause bounds the backing off of failing jobs.
 	maxJobPause = 10 * time.Second
+	// maxUrgentPause bounds that of jobs which safety asks for.
+	maxUrgentPause = 2 * time.Second
 	// maxPromoteFailures is when a holder gives the lease to somebody else.
 	maxPromoteFailures = 3
 )

@@ -94,6 +94,9 @@ func compete(o *Observation) Decision {
 	mine := ownReport(o)
 	say := Say{Vacancy: vacancy(o), Position: &mine.position}
 	d := standing(o, mine)
+	if ill, sick := tooSick(o); sick { // guard: sick_candidate — L1: a server that cannot serve is not promoted
+		d = ill
+	}
 	if o.Self.Tags.NoFailover() { // guard: nofailover — a copy that others must know of, and no candidate
 		d = wait(ReasonNoFailover, "tagged nofailover; its position is reported")
 	}
@@ -269,7 +272,8 @@ func field(o *Observation, mine report) (best report, missing, coming []string) 
 	best = mine
 	v := &o.View.Value
 	for name, m := range v.Members {
-		if name == o.Self.Name || m.Tags.NoFailover() {
+		if name == o.Self.Name || m.Tags.NoFailover() ||
+			yields(o, &m) { // guard: sick_yields — L1: nobody waits for a candidate that cannot serve
 			continue
 		}
 		if m.State == cluster.StateStarting && m.IsKeeper() {

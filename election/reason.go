@@ -49,6 +49,10 @@ const (
 	ReasonInheriting        cluster.Reason = "inheriting_lease"
 	ReasonAcceptingHandover cluster.Reason = "accepting_hand_over"
 
+	// sick.go
+	ReasonGivingUp      cluster.Reason = "giving_up_sick_server"
+	ReasonSickCandidate cluster.Reason = "not_a_candidate_sick"
+
 	// switchover.go
 	ReasonSwitchoverRefused   cluster.Reason = "switchover_refused"
 	ReasonSwitchoverPreparing cluster.Reason = "switchover_preparing"

@@ -89,7 +89,8 @@ func promisedReports(o *Observation, mine report) []report {
 			continue
 		}
 		r := report{name, *m.Keeper.Position, m.Tags.FailoverPriority()}
-		if m.Tags.NoFailover() {
+		if m.Tags.NoFailover() ||
+			yields(o, &m) { // guard: sick_copy — S2, L1: what it has counts, and it is not waited for
 			r.priority = 0
 		}
 		all = append(all, r)

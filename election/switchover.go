@@ -149,6 +149,8 @@ func unsuitable(o *Observation, m cluster.Member) string {
 		return m.Name + " is tagged nofailover"
 	case m.State != cluster.StateRunning:
 		return fmt.Sprintf("%s is %s", m.Name, m.State)
+	case m.Sick() != "": // guard: sick_successor — L1: a switchover goes to a server that can serve
+		return fmt.Sprintf("%s is sick: %s", m.Name, m.Sick())
 	case !streaming:
 		return m.Name + " does not stream from this primary"
 	case m.Timeline != 0 && m.Timeline != node.Timeline:

@@ -26,7 +26,7 @@ import (
 
 // synchronous reports whether acknowledged commits are to wait for standbys.
 func synchronous(o *Observation) bool {
-	return o.Settings.SynchronousMode == cluster.SyncOn || o.Settings.SynchronousMode == cluster.SyncQuorum
+	return o.Settings.Synchronous()
 }
 
 // keepRule is what a primary does next about the rule its commits wait for.
@@ -154,7 +154,7 @@ type syncCandidate struct {
 	name     string
 	priority int
 	voter    bool // of the rule in force
-	spare    bool // may not be promoted
+	spare    bool // may not be promoted, or is sick
 	flush    cluster.LSN
 }
 
@@ -173,7 +173,7 @@ func candidatesForSync(o *Observation, last cluster.Rule) []syncCandidate {
 			continue
 		}
 		newest = max(newest, w.Flush)
-		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover(), w.Flush})
+		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover() || m.Sick() != "", w.Flush})
 	}
 	if limit := o.Settings.MaximumLagOnSyncnode; limit > 0 {
 		fit = slices.DeleteFunc(fit, func(c syncCandidate) bool { return c.flush.Behind(newest) > uint64(limit) })

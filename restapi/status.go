@@ -78,6 +78,8 @@ type keeperJSON struct {
 	SyncCommit *cluster.SyncCommit `json:"sync_commit,omitempty"`
 	// StoreTroubles are what is wrong with etcd itself, as this member sees it.
 	StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles,omitempty"`
+	// Sick is what keeps the member from serving, or did a moment ago.
+	Sick cluster.Ailment `json:"sick,omitempty"`
 }
 
 // rendered is the status JSON of one Status, up to the fields that move with the
@@ -218,7 +220,7 @@ func (s *Server) newKeeperJSON(f facts) keeperJSON {
 		Version: version, Reason: f.Reason, Detail: f.Detail,
 		Mode: f.Node.Value.Mode.String(), Term: f.Term, Job: f.Job, Progress: f.Progress,
 		ConfigError: f.ConfigError, ServerError: f.Node.Err, StoreError: f.View.Err,
-		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit,
+		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit, Sick: f.Sick,
 	}
 	if f.Store != nil {
 		out.StoreTroubles = f.Store.Troubles

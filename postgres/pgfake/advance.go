@@ -176,6 +176,16 @@ func (s *Server) FillDisk(now cluster.Instant, on bool) {
 	s.choke(now)
 }
 
+// Cramp leaves no space in the data volume, or makes some, while the WAL has a volume
+// of its own: the server goes on, and refuses what needs room.
+func (s *Server) Cramp(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	s.machine.cramped = on
+}
+
+// Full reports whether the data volume is.
+func (s *Server) Full() bool { return s.machine.full || s.machine.cramped }
+
 // choke ends a primary whose clients write to a disk that is full.
 func (s *Server) choke(now cluster.Instant) {
 	if s.machine.full && s.site.Traffic.Every > 0 && s.proc.mode == cluster.ModePrimary && !s.halted() {

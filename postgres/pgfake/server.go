@@ -90,6 +90,7 @@ type machine struct {
 	frozen, stalled bool
 	haltedAt        cluster.Instant
 	full, exhausted bool
+	cramped         bool // full, but for the WAL's volume
 	exhaustedAt     cluster.Instant
 	busy, stuck     bool
 }

@@ -162,5 +162,5 @@ func (s *Server) PowerOff(now cluster.Instant) {
 		s.proc.checkpoint.end(ErrNoServer)
 	}
 	s.proc, s.reaped = process{mode: cluster.ModeStopped}, nil
-	s.machine = machine{full: s.machine.full}
+	s.machine = machine{full: s.machine.full, cramped: s.machine.cramped}
 }

@@ -39,7 +39,7 @@ type served struct {
 func (s *Server) Acknowledges() bool {
 	m, p := &s.machine, &s.proc
 	switch {
-	case m.frozen || m.stalled || m.full || !m.on:
+	case m.frozen || m.stalled || m.full || m.cramped || !m.on:
 		return false
 	case p.mode == cluster.ModePrimary:
 		return true

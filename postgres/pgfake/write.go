@@ -73,6 +73,8 @@ func (s *Server) Write(now cluster.Instant, size int, weak bool) (Commit, Outcom
 		return 0, Refused
 	case s.machine.exhausted && !s.site.traps.NoExhaustion && !s.machine.frozen:
 		return 0, Refused
+	case s.machine.cramped && !s.machine.frozen:
+		return 0, Refused
 	case s.machine.full && !s.machine.frozen:
 		s.panicFull(now)
 		return 0, Refused

@@ -68,6 +68,7 @@ var deeds = map[string]deed{
 	"receiver stuck":      onServer((*pgfake.Server).Starve),
 	"disk hangs":          hangDisk,
 	"disk full":           onServer((*pgfake.Server).FillDisk),
+	"data disk full":      onServer((*pgfake.Server).Cramp),
 	"backend crashes":     crashBackend,
 	"busy backend":        killPostmaster,
 	"stuck backend":       onServer((*pgfake.Server).Stick),

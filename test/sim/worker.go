@@ -57,6 +57,7 @@ func newWorker(n *Node) *worker {
 	k.wake.set(n.w, n.w.now+n.w.jitter(time.Millisecond), (*tick)(k))
 	k.start(func(*bound) { k.link.keep() })
 	k.start(func(*bound) { k.watch() })
+	k.startProbes()
 	return k
 }
 

@@ -1,0 +1,86 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Spec is what to probe; it is the first line on the process's input, and the end of
+// that input ends it.
+type Spec struct {
+	DataDir string `json:"data_dir"`
+	// SocketDir, Port, User and Database are where a connection is opened. It is not
+	// logged in: the server's first word is answer enough, and no password is needed.
+	SocketDir string `json:"socket_dir"`
+	Port      string `json:"port"`
+	User      string `json:"user"`
+	Database  string `json:"database"`
+	// Patience is how long failures must go on before somebody concludes anything;
+	// what a try may take, and how often there is one, follow from it.
+	Patience time.Duration `json:"patience"`
+}
+
+// Line is how one try ended, on the process's output; an empty ailment is a success.
+type Line struct {
+	Check   cluster.CheckName `json:"check"`
+	Began   cluster.Instant   `json:"began"`
+	At      cluster.Instant   `json:"at"`
+	Ailment cluster.Ailment   `json:"ailment,omitempty"`
+	Detail  string            `json:"detail,omitempty"`
+}
+
+// every is between two tries, failing between two after one failed. A try that has not
+// ended after limit has failed.
+func (s Spec) every() time.Duration   { return s.Patience / 5 }
+func (s Spec) failing() time.Duration { return s.Patience / 10 }
+func (s Spec) limit() time.Duration   { return s.Patience * 2 / 5 }
+
+// Run probes until ctx or the input ends. Successes are told when something changed,
+// failures always.
+func Run(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	input := bufio.NewReader(in)
+	first, err := input.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read what to probe: %w", err)
+	}
+	var spec Spec
+	if err := json.Unmarshal(first, &spec); err != nil {
+		return fmt.Errorf("read what to probe from %q: %w", first, err)
+	}
+	if spec.Patience <= 0 {
+		return fmt.Errorf("read what to probe from %q: patience is not positive", first)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, input)
+		cancel()
+	}()
+	var mu sync.Mutex
+	encoder := json.NewEncoder(out)
+	say := func(l Line) {
+		mu.Lock()
+		defer mu.Unlock()
+		if encoder.Encode(l) != nil { // nobody listens any more
+			cancel()
+		}
+	}
+	disk := &disk{dataDir: spec.DataDir}
+	for _, c := range []check{
+		{cluster.CheckAccept, cluster.AilmentHung, spec.accept, 5},
+		{cluster.CheckData, cluster.AilmentStalled, disk.data, 1},
+		{cluster.CheckWAL, cluster.AilmentStalled, disk.wal, 1},
+	} {
+		r := &rounds{check: c, spec: spec, say: say, ended: make(chan ended)}
+		go r.run(ctx)
+	}
+	<-ctx.Done() // what hangs in the kernel is not waited for
+	return nil
+}

@@ -1,0 +1,303 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+const second = cluster.Instant(time.Second)
+
+// postmaster listens where a server's socket would be and does with each connection
+// what answer says.
+func postmaster(t *testing.T, answer func(net.Conn)) Spec {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "probe") //nolint:usetesting // the path of a socket must be short, and tests have long names
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	spec := Spec{SocketDir: dir, Port: "5432", User: "u", Database: "d", Patience: time.Second}
+	if answer == nil {
+		return spec
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go answer(conn)
+		}
+	}()
+	return spec
+}
+
+// TestOnlySilenceIsAServerThatHangs: any word is an answer, also none at all where
+// nobody listens, or where somebody hangs up.
+func TestOnlySilenceIsAServerThatHangs(t *testing.T) {
+	const startup = "\x00\x00\x00\x3b\x00\x03\x00\x00user\x00u\x00database\x00d\x00application_name\x00pgkeeper probe\x00\x00"
+	for name, c := range map[string]struct {
+		answer func(net.Conn)
+		want   cluster.Ailment
+	}{
+		"it never answers": {func(net.Conn) {}, cluster.AilmentHung},
+		"it asks for a password": {func(conn net.Conn) {
+			got := make([]byte, 256)
+			n, _ := conn.Read(got)
+			if string(got[:n]) != startup {
+				t.Errorf("the probe says %q, want %q", got[:n], startup)
+			}
+			_, _ = conn.Write([]byte("R\x00\x00\x00\x17\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00"))
+		}, ""},
+		"it refuses":     {func(conn net.Conn) { _, _ = conn.Write([]byte("E\x00\x00\x00\x05\x00")) }, ""},
+		"it hangs up":    {func(conn net.Conn) { _ = conn.Close() }, ""},
+		"nobody listens": {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := postmaster(t, c.answer)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if f := spec.accept(ctx); f.ailment != c.want || f.idle {
+				t.Errorf("found %+v, want %q", f, c.want)
+			}
+		})
+	}
+	if f := refused(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EAGAIN)}); f.ailment != cluster.AilmentHung {
+		t.Errorf("a queue that is full: %+v", f)
+	}
+}
+
+// dataDir is a data directory as far as the probe looks at it.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, sub := range []string{"base", "global", "pg_wal"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"postmaster.pid", "global/pg_control"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestADiskIsWrittenToWhileAServerRunsThere(t *testing.T) {
+	d := &disk{dataDir: dataDir(t)}
+	for range 2 {
+		if f := d.data(t.Context()); f != (finding{}) {
+			t.Fatalf("found %+v", f)
+		}
+	}
+	info, err := os.Stat(filepath.Join(d.dataDir, dataFile))
+	if err != nil || info.Size() != 0 {
+		t.Errorf("the probe's file is left with %v bytes (%v), want none", info, err)
+	}
+	if f := d.wal(t.Context()); !f.idle {
+		t.Errorf("the WAL is on the same volume, and was probed all the same: %+v", f)
+	}
+	if _, err := os.Stat(filepath.Join(d.dataDir, walFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file lies in pg_wal: %v", err)
+	}
+	if err := os.Remove(filepath.Join(d.dataDir, "postmaster.pid")); err != nil {
+		t.Fatal(err)
+	}
+	if f := d.data(t.Context()); !f.idle {
+		t.Errorf("no server runs, and the disk is probed: %+v", f)
+	}
+	if err := os.RemoveAll(d.dataDir); err != nil {
+		t.Fatal(err)
+	}
+	if f := d.data(t.Context()); f.ailment != cluster.AilmentGone {
+		t.Errorf("the directory went away: %+v", f)
+	}
+}
+
+// TestAWALVolumeOfItsOwnIsProbed where the machine has a second file system to write to.
+func TestAWALVolumeOfItsOwnIsProbed(t *testing.T) {
+	d := &disk{dataDir: dataDir(t)}
+	other, err := os.MkdirTemp("/dev/shm", "probe") //nolint:usetesting // it must be on another file system
+	if err != nil {
+		t.Logf("no second file system: %v", err)
+		return
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(other) })
+	wal := filepath.Join(d.dataDir, "pg_wal")
+	if err := errors.Join(os.Remove(wal), os.Symlink(other, wal)); err != nil {
+		t.Fatal(err)
+	}
+	if f := d.wal(t.Context()); f != (finding{}) {
+		t.Errorf("found %+v", f)
+	}
+	if _, err := os.Stat(filepath.Join(other, filepath.Base(walFile))); err != nil {
+		t.Errorf("nothing was written: %v", err)
+	}
+}
+
+// TestADirectoryThatWasNeverServedIsNotMissed: a node that is being cloned has none.
+func TestADirectoryThatWasNeverServedIsNotMissed(t *testing.T) {
+	d := &disk{dataDir: filepath.Join(t.TempDir(), "nothing")}
+	if f := d.data(t.Context()); !f.idle {
+		t.Errorf("found %+v", f)
+	}
+}
+
+func TestErrorsOfADiskAreToldApart(t *testing.T) {
+	for err, want := range map[error]cluster.Ailment{
+		syscall.ENOSPC: cluster.AilmentFull, syscall.EDQUOT: cluster.AilmentFull, syscall.EROFS: cluster.AilmentReadOnly,
+		syscall.EIO: cluster.AilmentBroken, syscall.EACCES: "", syscall.ENOENT: "",
+	} {
+		if f := judge(&os.PathError{Op: "write", Path: "x", Err: err}); f.ailment != want || f.idle != (want == "") {
+			t.Errorf("%v is %+v, want %q", err, f, want)
+		}
+	}
+	if f := judge(nil); f != (finding{}) {
+		t.Errorf("no error is %+v", f)
+	}
+}
+
+// course is rounds of a check without a process, which write down what they say.
+func course(most int) (*rounds, *[]Line) {
+	var lines []Line
+	r := &rounds{check: check{name: cluster.CheckData, hangs: cluster.AilmentStalled, most: most},
+		spec: Spec{Patience: 5 * time.Second}, say: func(l Line) { lines = append(lines, l) }}
+	return r, &lines
+}
+
+func TestATryThatHangsIsToldWhileItDoes(t *testing.T) {
+	r, lines := course(1)
+	r.under = []*try{{began: 10 * second}}
+	r.overdue(12 * second)
+	if len(*lines) != 0 {
+		t.Fatalf("too early: %v", *lines)
+	}
+	r.overdue(12*second + 1)
+	r.overdue(15 * second)
+	if want := (Line{Check: cluster.CheckData, Began: 10 * second, At: 15 * second, Ailment: cluster.AilmentStalled, Detail: "no end after 5s"}); len(*lines) != 2 || (*lines)[1] != want {
+		t.Fatalf("said %v, want %v", *lines, want)
+	}
+	r.end(ended{r.under[0], finding{}})
+	if len(*lines) != 3 || (*lines)[2].Ailment != "" || len(r.under) != 0 {
+		t.Errorf("its end is not told: %v", *lines)
+	}
+}
+
+// TestAProbeThatSleptBlamesNobody: what it waits for had no time either.
+func TestAProbeThatSleptBlamesNobody(t *testing.T) {
+	r, lines := course(1)
+	slow := &try{began: 10 * second}
+	r.under = []*try{slow}
+	r.forgive(time.Minute)
+	r.overdue(71 * second)
+	r.end(ended{slow, finding{ailment: cluster.AilmentHung}})
+	if len(*lines) != 0 {
+		t.Errorf("said %v", *lines)
+	}
+	r.under = []*try{{began: 80 * second, slept: true}}
+	r.overdue(85 * second)
+	if len(*lines) != 1 {
+		t.Errorf("one that hangs on and on is not told: %v", *lines)
+	}
+}
+
+func TestSuccessesAreToldOnce(t *testing.T) {
+	r, lines := course(1)
+	for range 3 {
+		r.under = []*try{{began: 10 * second}}
+		r.end(ended{r.under[0], finding{}})
+	}
+	r.under = []*try{{began: 10 * second}}
+	r.end(ended{r.under[0], finding{idle: true}})
+	if len(*lines) != 1 {
+		t.Errorf("said %v", *lines)
+	}
+}
+
+// TestAProbeSaysWhatItFindsUntilItsInputEnds runs the whole of it on a server that stops
+// answering.
+func TestAProbeSaysWhatItFindsUntilItsInputEnds(t *testing.T) {
+	silent := make(chan struct{})
+	spec := postmaster(t, func(conn net.Conn) {
+		select {
+		case <-silent:
+		default:
+			_, _ = conn.Write([]byte{'R'})
+		}
+	})
+	spec.DataDir, spec.Patience = dataDir(t), 500*time.Millisecond
+	first, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, tell := io.Pipe()
+	hear, out := io.Pipe()
+	over := make(chan error, 1)
+	go func() {
+		over <- Run(t.Context(), in, out)
+		_ = out.Close()
+	}()
+	if _, err := tell.Write(append(first, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(hear)
+	next := func(want func(Line) bool) {
+		t.Helper()
+		for lines.Scan() {
+			var l Line
+			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+				t.Fatal(err)
+			}
+			if want(l) {
+				return
+			}
+		}
+		t.Fatal("it said no more")
+	}
+	well := map[cluster.CheckName]bool{}
+	next(func(l Line) bool {
+		well[l.Check] = l.Ailment == ""
+		return well[cluster.CheckAccept] && well[cluster.CheckData]
+	})
+	close(silent)
+	next(func(l Line) bool {
+		return l.Check == cluster.CheckAccept && l.Ailment == cluster.AilmentHung && l.At.Sub(l.Began) >= spec.limit()
+	})
+	_ = tell.Close()
+	for lines.Scan() { // what it still says
+	}
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAProbeThatIsToldNothingSensibleEnds(t *testing.T) {
+	for _, text := range []string{"", "no json\n", "{}\n"} {
+		in, tell := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(tell, text)
+			_ = tell.Close()
+		}()
+		if err := Run(t.Context(), in, io.Discard); err == nil {
+			t.Errorf("%q: it ran", text)
+		}
+	}
+}
