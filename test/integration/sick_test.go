@@ -1,0 +1,224 @@
+//go:build integration
+
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
+)
+
+const (
+	// sickTTL is long, so that a take-over within probe_timeout is no expired lease.
+	sickTTL = 20 * time.Second
+	// sickProbe is probe_timeout here.
+	sickProbe = 3 * time.Second
+	// sickSlack is what a machine that is busy with other tests may need beyond
+	// probe_timeout to find a try failed and elect.
+	sickSlack = 5 * time.Second
+)
+
+// sickBed is a cluster that can be made sick: with volumes, each node has an ext4 of its
+// own below its data.
+func sickBed(t *testing.T, ttl time.Duration, volumes bool) (*bedtest.Bed, *testbed.Node, *bedtest.Observed) {
+	t.Helper()
+	o := testbed.Options{TTL: ttl, Dynamic: map[string]any{"probe_timeout": sickProbe.Seconds()}}
+	if volumes {
+		if os.Geteuid() != 0 {
+			t.Skip("mounting a file system needs root")
+		}
+		v := &volume{}
+		o.Folder, o.Release = v.mount, v.unmount
+	}
+	b := bedtest.New(t, o)
+	return b, b.Healthy(10 * time.Second), b.Observe()
+}
+
+// volume is the file systems of one test.
+type volume struct{ dirs []string }
+
+const volumeSize = 512 << 20
+
+func (v *volume) mount(_, dir string) error {
+	image := dir + ".img"
+	f, err := os.Create(image)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(volumeSize), f.Close()); err != nil {
+		return err
+	}
+	for _, argv := range [][]string{{"mkfs.ext4", "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
+		}
+	}
+	v.dirs = append(v.dirs, dir)
+	return errors.Join(os.Remove(image), os.Chmod(dir, 0o755))
+}
+
+func (v *volume) unmount() (all error) {
+	for _, dir := range v.dirs {
+		all = errors.Join(all, unix.Unmount(dir, 0))
+	}
+	return all
+}
+
+// signalServer sends a signal to the postmaster and all its children.
+func signalServer(t *testing.T, postmaster int, s unix.Signal) {
+	t.Helper()
+	pids := []int{postmaster}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", postmaster)) // the pattern is well formed
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // one that has ended has no children
+		for child := range strings.FieldsSeq(string(text)) {
+			if id, err := strconv.Atoi(child); err == nil {
+				pids = append(pids, id)
+			}
+		}
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, s); err != nil && !errors.Is(err, unix.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// replaced waits for another primary, and wants the client to have waited for no longer
+// than the limit.
+func replaced(b *bedtest.Bed, old *testbed.Node, o *bedtest.Observed, limit time.Duration) {
+	b.T().Helper()
+	b.Primary(limit+10*time.Second, old)
+	o.Resumed(10 * time.Second)
+	o.GapAtMost(limit)
+}
+
+// whole waits until the sick node follows again, and judges the run.
+func whole(b *bedtest.Bed, o *bedtest.Observed, mayLose time.Duration) {
+	b.T().Helper()
+	o.End(b.Healthy(60*time.Second), mayLose)
+}
+
+func TestAServerWithAFrozenPostmasterIsReplaced(t *testing.T) {
+	t.Parallel()
+	b, old, o := sickBed(t, sickTTL, false)
+	o.Fault()
+	b.Must(old.Freeze(testbed.Postmaster))
+	replaced(b, old, o, sickProbe+sickSlack)
+	whole(b, o, loseAtMost)
+}
+
+func TestAServerThatHangsIsReplaced(t *testing.T) {
+	t.Parallel()
+	b, old, o := sickBed(t, sickTTL, false)
+	o.Fault()
+	signalServer(t, pid(t, old, testbed.Postmaster), unix.SIGSTOP)
+	replaced(b, old, o, sickProbe+sickSlack)
+	whole(b, o, loseAtMost)
+}
+
+func TestAServerThatIsSlowOnceIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	b, old, o := sickBed(t, sickTTL, false)
+	o.Fault()
+	postmaster := pid(t, old, testbed.Postmaster)
+	signalServer(t, postmaster, unix.SIGSTOP)
+	thaw := time.NewTimer(sickProbe / 2)
+	<-thaw.C
+	signalServer(t, postmaster, unix.SIGCONT)
+	o.Resumed(5 * time.Second)
+	quiet := time.NewTimer(2 * sickProbe) // nothing comes of it later either
+	<-quiet.C
+	if now := b.Healthy(10 * time.Second); now != old || pid(t, old, testbed.Postmaster) != postmaster {
+		t.Errorf("the primary is %s now, want %s with the server it had", now.Name, old.Name)
+	}
+	o.End(old, 0)
+}
+
+func TestAServerWithAFullDiskIsReplacedWithoutLoss(t *testing.T) {
+	t.Parallel()
+	b, old, o := sickBed(t, sickTTL, true)
+	filler := filepath.Join(filepath.Dir(old.DataDir()), "filler")
+	o.Fault()
+	fill(t, filler)
+	replaced(b, old, o, sickProbe+sickSlack)
+	b.Must(os.Remove(filler))
+	whole(b, o, 0)
+}
+
+func TestASingleServerWithAFullDiskIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	v := &volume{}
+	b := bedtest.New(t, testbed.Options{Nodes: 1, TTL: shortTTL, Folder: v.mount, Release: v.unmount,
+		Dynamic: map[string]any{"probe_timeout": 1}})
+	only := b.Healthy(10 * time.Second)
+	postmaster := pid(t, only, testbed.Postmaster)
+	filler := filepath.Join(filepath.Dir(only.DataDir()), "filler")
+	fill(t, filler)
+	b.Wait(20*time.Second, "the probe to find the disk full", func(ctx ctx) string {
+		r, err := b.Cluster.Ctl(ctx, "explain", only.Name)
+		if err != nil || !strings.Contains(r.Out, "the disk is full") {
+			return fmt.Sprint(r, err)
+		}
+		return ""
+	})
+	quiet := time.NewTimer(5 * time.Second)
+	<-quiet.C
+	if s := status(b, only); s.State != "running" || pid(t, only, testbed.Postmaster) != postmaster {
+		t.Errorf("the server is %s, and was not left alone", s.State)
+	}
+	b.Must(os.Remove(filler))
+	b.Healthy(20 * time.Second)
+}
+
+func TestAServerWithAStalledDiskIsReplacedAfterItsLease(t *testing.T) {
+	t.Parallel()
+	b, old, o := sickBed(t, shortTTL, true)
+	dir := filepath.Dir(old.DataDir())
+	o.Fault()
+	if out, err := exec.Command("fsfreeze", "--freeze", dir).CombinedOutput(); err != nil {
+		t.Fatalf("freeze %s: %v: %s", dir, err, out)
+	}
+	thaw := func() { _ = exec.Command("fsfreeze", "--unfreeze", dir).Run() } // by now it may be thawed
+	t.Cleanup(thaw)
+	b.Primary(sickProbe+shortTTL+sickSlack+10*time.Second, old)
+	o.Resumed(10 * time.Second)
+	o.GapAtMost(sickProbe + shortTTL + sickSlack)
+	thaw()
+	whole(b, o, loseAtMost)
+}
+
+// fill takes all the room of a file system.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var taken int64
+	for piece := int64(volumeSize); piece >= 4096; {
+		switch err := unix.Fallocate(int(f.Fd()), 0, taken, piece); {
+		case err == nil:
+			taken += piece
+		case errors.Is(err, unix.ENOSPC):
+			piece /= 2
+		case !errors.Is(err, unix.EINTR):
+			t.Fatal(err)
+		}
+	}
+}
