@@ -261,7 +261,7 @@ func (l *Loop) foldGuardSaid(e guard.Event) {
 	case guard.DeadlineFired:
 		l.log.Warn("deadline fired", "member", l.id.Name, "term", e.Term)
 		if cluster.Term(e.Term) == l.obs.Lease.Term {
-			l.obs.Lease.Term = 0
+			l.obs.Lease.Term, l.obs.Lease.Condemned = 0, "" // the lease is given up by that
 		}
 	case guard.StoppedAll:
 		g.LastKill = max(g.LastKill, e.Took)

@@ -63,6 +63,21 @@ func TestAPrimaryThatHangsIsKilledAndNotRenewedAndItsLeaseReleased(t *testing.T)
 	}
 }
 
+// TestALeaseThatEndedWhileItWasGivenUpHoldsNothingUp: the guard says so, and what the
+// node does next, to rejoin the primary after it, is no work under that lease.
+func TestALeaseThatEndedWhileItWasGivenUpHoldsNothingUp(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.heir()
+	r.fails(cluster.CheckAccept, cluster.AilmentHung, 6*time.Second)
+	r.step(GuardSaid{guard.Event{Kind: guard.DeadlineFired, Term: 61}})
+	r.step(JobDone{Kind: election.JobStop})
+	r.loop.obs.Job.Kind = election.JobRejoin
+	if ended := find[CancelJob](r.loop.keepJob()); len(ended) > 0 || r.loop.obs.Lease.Condemned != "" {
+		t.Errorf("condemned for %q, %d jobs ended", r.loop.obs.Lease.Condemned, len(ended))
+	}
+}
+
 // TestACondemnedLeaseIsNotRegranted: that would be a renewal.
 func TestACondemnedLeaseIsNotRegranted(t *testing.T) {
 	for _, condemned := range []cluster.Ailment{"", cluster.AilmentStalled} {

@@ -105,6 +105,10 @@ var stories = []story{
 			{at: 33749289533, lasts: 15783000394, kind: "disk stalls", node: 0, to: 2, n: 37},
 			{at: 35968343973, lasts: 11829097003, kind: "reinitialize", node: 0, to: 2, n: 41},
 			{at: 40556410631, lasts: 346293005, kind: "agent stopped", node: 2, to: 0, n: 26}}},
+	{name: "found_102224598637907_given_up_after_it_was_lost", seed: 102224598637907, nodes: 4, until: 90 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
+			{at: 32857309721, lasts: 12357362778, kind: "freeze server", node: 3, to: 3, n: 20},
+			{at: 38895083275, lasts: 22092309012, kind: "suspend machine", node: 1, to: 3, n: 47}}},
 	{name: "found_346_fence_again_and_again", seed: 346004, until: 60 * s,
 		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 26881403147, lasts: 100327131, kind: "kill agent", node: 1, to: 2, n: 35},

@@ -12,6 +12,8 @@ type change struct{ file, is, was string }
 var mistakes = []mistake{
 	{"found_66541419551694_clone_of_a_deposed_primary", []change{
 		{"agent/node_clone.go", "if err := n.stillPrimary(ctx, up, src); err != nil {", "if err := error(nil); err != nil {"}}},
+	{"found_102224598637907_given_up_after_it_was_lost", []change{
+		{"agent/fold.go", "l.obs.Lease.Term, l.obs.Lease.Condemned = 0, \"\" // the lease", "l.obs.Lease.Term = 0 // the lease"}}},
 	{"found_346_fence_again_and_again", []change{
 		{"agent/fold.go", "g.Fencing, g.FencedAt = false, false, l.obs.Now\n", "g.Fencing, g.FencedAt = false, false, 0\n"}}},
 	{"found_1613_member_key_on_a_lease_nobody_keeps", []change{
