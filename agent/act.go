@@ -52,11 +52,13 @@ func (l *Loop) actOn(a election.Action) []Effect {
 	case election.PutHolder:
 		return l.onKeys(a)
 	case election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
-		election.PutPausedPrimary, election.PutResult, election.PutDurability:
+		election.PutPausedPrimary, election.PutResult, election.PutDurability, election.PutFailsafe:
 		return l.onKeys(a)
 	case election.Condemn:
 		l.condemn(a.Ailment)
 		return nil
+	case election.AskFailsafe:
+		return l.onFailsafe(a)
 	case election.Fence:
 		return l.onFence()
 	case election.Answer:
@@ -128,6 +130,7 @@ func (l *Loop) onKeys(a election.Action) []Effect {
 		return nil // decided on what was there before the last one
 	}
 	l.busy[LaneKeys] = true
+	l.sends(a)
 	return []Effect{{Lane: LaneKeys, Limit: l.obs.Settings.RetryTimeout, Do: OnKeys{a, l.holder()}}}
 }
 

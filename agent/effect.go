@@ -22,6 +22,8 @@ const (
 	LaneFence
 	LanePersist
 	LaneReread
+	LaneFailsafe
+	LanePledge
 	lanes // how many there are
 )
 
@@ -108,6 +110,17 @@ type (
 	GuardEnd struct{ Term cluster.Term }
 	// GuardPause switches the enforcement of the deadline.
 	GuardPause struct{ On bool }
+	// OnFailsafe asks the members for their promise, and moves the guard's deadline.
+	OnFailsafe struct {
+		Ask         election.AskFailsafe
+		Term        cluster.Term
+		TTL, Margin time.Duration
+	}
+	// AnswerFailsafe answers another member's question.
+	AnswerFailsafe struct {
+		ID     uint64
+		Answer cluster.FailsafeAnswer
+	}
 	// Persist keeps the highest revision and term seen (S4).
 	Persist struct {
 		ClusterID uint64
@@ -117,6 +130,7 @@ type (
 		Paused    bool
 		// ReplayRate is what a recovery here replays in a second.
 		ReplayRate int64
+		Pledge     cluster.Pledge
 	}
 )
 
@@ -134,3 +148,6 @@ func (CancelJob) do()   {}
 func (GuardEnd) do()    {}
 func (GuardPause) do()  {}
 func (Persist) do()     {}
+
+func (OnFailsafe) do()     {}
+func (AnswerFailsafe) do() {}

@@ -116,6 +116,20 @@ type (
 	}
 	// ProbeLost: the probe has ended; what it said counts no more.
 	ProbeLost struct{}
+	// FailsafeAsked: a holder without store asks for this member's promise; it hears
+	// the answer under ID.
+	FailsafeAsked struct {
+		ID  uint64
+		Ask cluster.FailsafeAsk
+	}
+	// FailsafeDone: a round of promises under Term ended, whose first question left at
+	// At. Err says why it was not enough; else the guard has the deadline Until.
+	FailsafeDone struct {
+		Term      cluster.Term
+		At, Until cluster.Instant
+		Accepted  []string
+		Err       string
+	}
 
 	// StopWanted: the agent was told to stop; Leave keeps the server running.
 	StopWanted struct{ Leave bool }
@@ -170,6 +184,8 @@ func (ServerStarted) event() {}
 func (JobProgress) event()   {}
 func (Probed) event()        {}
 func (ProbeLost) event()     {}
+func (FailsafeAsked) event() {}
+func (FailsafeDone) event()  {}
 func (StopWanted) event()    {}
 func (Reloaded) event()      {}
 func (RereadDone) event()    {}

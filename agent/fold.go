@@ -62,7 +62,11 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case RereadDone:
 		l.foldReread(e)
 	case persisted:
-		return l.foldPersisted(e)
+		return append(l.foldPersisted(e), l.foldPledged(e)...)
+	case FailsafeAsked:
+		return l.foldAsked(e)
+	case FailsafeDone:
+		l.foldFailsafe(e)
 	case StoreHealthSeen:
 		l.store = &e.Health
 	case JobProgress:
@@ -139,7 +143,7 @@ func (l *Loop) remember(v cluster.View) []Effect {
 	if l.busy[LanePersist] || term <= l.seen.Term && v.Revision < l.seen.Revision+persistEvery && v.ClusterID == l.seen.ClusterID {
 		return nil
 	}
-	l.seen = Memory{ClusterID: v.ClusterID, Revision: v.Revision, Term: max(term, l.seen.Term), Promised: l.seen.Promised, Paused: l.seen.Paused, ReplayRate: l.seen.ReplayRate}
+	l.seen.ClusterID, l.seen.Revision, l.seen.Term = v.ClusterID, v.Revision, max(term, l.seen.Term)
 	return l.persist()
 }
 
@@ -294,6 +298,7 @@ func (l *Loop) foldKeys(e KeysDone) {
 		l.log.Debug("key not written", "member", l.id.Name, "error", e.Err)
 		return
 	}
+	l.wrote(e.Action)
 	switch a := e.Action.(type) {
 	case election.PutDurability:
 		l.keys.written = e.Revision

@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"context"
+	"log/slog"
+
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
 )
@@ -16,13 +19,20 @@ func (l *Loop) foldLease(e LeaseDone) []Effect {
 		o.Lease.FailedAt = o.Now
 	}
 	if e.Outcome != Succeeded && e.Err != "" {
-		l.log.Info("leader key call failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
+		level := slog.LevelInfo
+		if election.FailsafeActive(o) { // again and again, as long as etcd is away
+			level = slog.LevelDebug
+		}
+		l.log.Log(context.Background(), level, "leader key call failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
 	}
 	switch e.Action.(type) {
 	case election.Renew:
 		return l.foldRenew(e)
 	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
 		l.foldTaken(e)
+		if e.Outcome == Succeeded {
+			return l.unpledge()
+		}
 	case election.HandOver, election.Release:
 		return l.foldGiven(e)
 	case election.Settle:
@@ -64,6 +74,9 @@ func (l *Loop) foldRenew(e LeaseDone) []Effect {
 		if e.Outcome == LeaseGone {
 			l.loseSession()
 		}
+		if election.FailsafeActive(o) { // the members' promises hold, whatever became of the lease
+			return nil
+		}
 		return l.lose()
 	}
 	return nil
@@ -74,7 +87,7 @@ func (l *Loop) counted(s cluster.Instant) {
 	o := &l.obs
 	o.Lease.Renewed = s
 	l.session.kept, l.session.tried = s, s
-	o.Guard.Deadline = s.Add(o.Settings.TTL - o.Settings.Margin(o.Guard.LastKill))
+	o.Guard.Deadline = max(s.Add(o.Settings.TTL-o.Settings.Margin(o.Guard.LastKill)), o.Lease.AgreedUntil)
 }
 
 // lose forgets the term and has the guard end it.
@@ -95,6 +108,8 @@ func (l *Loop) foldTaken(e LeaseDone) {
 	if _, goesOn := e.Action.(election.Inherit); !goesOn {
 		o.Lease.Condemned = ""
 	}
+	o.Lease.Agreed, o.Lease.AgreedUntil = 0, 0
+	o.Failsafe.Lists, o.Failsafe.RecordUnclear, l.failsafe = nil, false, failsafeState{} // what was sent under another term fails
 	o.Self.InitRevision = 0
 	o.Job.Failures = 0
 	l.counted(e.At)

@@ -50,6 +50,9 @@ type Loop struct {
 	// store is how the store does itself; nil while nobody has looked. Nothing is
 	// decided by it.
 	store *cluster.StoreHealth
+	// pledging are questions of holders whose answer waits for the disk.
+	pledging []pledging
+	failsafe failsafeState
 	// left is since when the slot of a former member is nobody's.
 	left    map[string]cluster.Instant
 	started cluster.Instant
@@ -144,6 +147,8 @@ type Memory struct {
 	Paused bool `json:"paused,omitempty"`
 	// ReplayRate is how many bytes of WAL the last long recovery replayed in a second.
 	ReplayRate int64 `json:"replay_rate,omitempty"`
+	// Pledge is the last promise to a holder without store.
+	Pledge cluster.Pledge `json:"pledge,omitzero"`
 }
 
 // NewLoop starts from what is remembered. bootstrap is the dynamic configuration
@@ -156,7 +161,8 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	}
 	l.config.settings, _ = parse(bootstrap)
 	l.obs.Settings = l.config.settings
-	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused}
+	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused,
+		Pledged: memory.Pledge.UntilAfter(id.BootID, now)}
 	l.obs.Recovery.Rate = memory.ReplayRate
 	l.looks.wanted = true
 	return l
@@ -283,6 +289,7 @@ func (l *Loop) derive(r clock.Reading) {
 	if o.Settings.Pause {
 		o.Lease.Condemned = "" // S6
 	}
+	l.deriveFailsafe()
 	l.screen(r)
 	l.deriveClaim()
 	l.deriveFailover(r)

@@ -180,6 +180,10 @@ func (l *Loop) Status(dcsSeen int64) *cluster.Status {
 // Fill makes the status in s, for a driver that shows it to nobody else.
 func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 	o := &l.obs
+	to := l.seen.Pledge.To
+	if o.Now >= o.Self.Pledged {
+		to = ""
+	}
 	*s = cluster.Status{
 		Scope: l.id.Scope, Name: l.id.Name, Version: l.id.Version,
 		Node: o.Node, View: o.View, Role: l.role(), State: l.state(),
@@ -187,7 +191,7 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 		Term: o.Lease.Term, LeaseUntil: l.leaseUntil(),
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
-		Unconfirmed: election.Unconfirmed(o), Sick: election.Sickness(o),
+		Unconfirmed: election.Unconfirmed(o), Sick: election.Sickness(o), Failsafe: election.FailsafeActive(o), PledgedTo: to, Pledged: o.Self.Pledged,
 		Job: string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store,
 	}
 }

@@ -48,10 +48,19 @@ type Node struct {
 	toldLost       string
 
 	link Link
+	// peers is how other members are asked for their promise, answer how a question of
+	// theirs is answered.
+	peers  FailsafePeers
+	answer func(id uint64, a cluster.FailsafeAnswer)
 
 	mu      sync.Mutex
 	session *dcs.Session
 	lease   *dcs.Lease
+	// moved is what the guard's deadline was moved for last.
+	moved struct {
+		term cluster.Term
+		from cluster.Instant
+	}
 }
 
 // Run runs one effect.
@@ -74,6 +83,10 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 		return ServerDone{Action: do.Action, Instance: do.Instance, From: from, Err: errText(err)}
 	case OnJob:
 		return n.onJob(ctx, do)
+	case OnFailsafe:
+		return n.onFailsafe(ctx, do)
+	case AnswerFailsafe:
+		n.answer(do.ID, do.Answer)
 	case Reread:
 		return RereadDone{errText(n.reread())}
 	case OnFence:
@@ -221,6 +234,8 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History, n.clock.Wall())) })
 	case election.PutConfig:
 		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
+	case election.PutFailsafe:
+		return n.withLease(func(l *dcs.Lease) error { return l.PutFailsafe(ctx, a.Members) })
 	case election.PutSwitchover:
 		return n.withLease(func(l *dcs.Lease) error { return l.PutSwitchover(ctx, a.Switchover) })
 	case election.DeleteSwitchover:

@@ -87,7 +87,20 @@ func (n *Node) deadline(ctx context.Context, term cluster.Term, from cluster.Ins
 	if g == nil {
 		return errNoGuard
 	}
-	return g.Renewed(ctx, int64(term), time.Duration(from), time.Duration(from.Add(ttl-margin)), margin)
+	// A renewal and a round of promises may overlap: the later of the two is in force.
+	n.mu.Lock()
+	later := n.moved.term == term && n.moved.from > from
+	n.mu.Unlock()
+	if later {
+		return nil
+	}
+	err := g.Renewed(ctx, int64(term), time.Duration(from), time.Duration(from.Add(ttl-margin)), margin)
+	if err == nil {
+		n.mu.Lock()
+		n.moved.term, n.moved.from = term, from
+		n.mu.Unlock()
+	}
+	return err
 }
 
 func outcome(err error) Outcome {
@@ -117,13 +130,13 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 		err = n.putInitialize(ctx, do.Term, a.SystemID)
 	case election.FinishBootstrap:
 		err = n.withSession(func(s *dcs.Session) (err error) {
-			taken, err = s.FinishBootstrap(ctx, a.Revision, a.SystemID, n.local.Load().Bootstrap.DCS, do.Holder, ttl)
+			taken, err = s.FinishBootstrap(ctx, a.Revision, a.SystemID, newCluster(n.local.Load().Bootstrap.DCS), do.Holder, ttl)
 			return err
 		})
 	case election.Acquire:
 		err = n.withSession(func(s *dcs.Session) (err error) {
 			taken, err = s.Acquire(ctx, dcs.Candidacy{LeaderTerm: a.LeaderTerm, BeatRevision: a.BeatRevision,
-				PausedRevision: a.PausedRevision, Holder: do.Holder, TTL: ttl})
+				PausedRevision: a.PausedRevision, FailsafeRevision: a.FailsafeRevision, Holder: do.Holder, TTL: ttl})
 			return err
 		})
 	case election.Inherit:

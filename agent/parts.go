@@ -11,6 +11,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/guard"
 	"github.com/pgkeeper/pgkeeper/postgres"
 )
@@ -96,6 +97,13 @@ type (
 		Kill() (killed int, err error)
 	}
 
+	// FailsafePeers asks members for their promise.
+	FailsafePeers interface {
+		// Ask asks all at once, and ends with ctx, when all have answered, or when heard
+		// says that it has heard enough. heard is called one answer at a time.
+		Ask(ctx context.Context, ask cluster.FailsafeAsk, peers []election.FailsafePeer, heard func(name string, a cluster.FailsafeAnswer, err error) (enough bool))
+	}
+
 	// Clock is time as effects know it. Waits end early with done or ctx.
 	Clock interface {
 		Now() cluster.Instant
@@ -123,14 +131,18 @@ type Parts struct {
 	ReadLost func() ([]cluster.Lost, error)
 	// Persist keeps what a reboot must not forget, durably.
 	Persist func(Memory) error
-	Log     *slog.Logger
+	// Peers asks other members for their promise; nil asks nobody.
+	Peers FailsafePeers
+	// Answer answers another member's question; may be nil where none comes.
+	Answer func(id uint64, a cluster.FailsafeAnswer)
+	Log    *slog.Logger
 }
 
 // NewNode makes the runner of effects on the given parts.
 func NewNode(p Parts) *Node {
 	n := &Node{
 		store: p.Store, pg: p.Server, link: p.Link, clock: p.Clock, log: p.Log,
-		post: p.Post, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, dataDir: p.Config.PostgreSQL.DataDir,
+		post: p.Post, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, peers: p.Peers, answer: p.Answer, dataDir: p.Config.PostgreSQL.DataDir,
 	}
 	n.local.Store(p.Config)
 	n.loadLost()

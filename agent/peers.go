@@ -32,6 +32,8 @@ type Peers struct {
 	// news is the newest view that asks for something to be done.
 	news   chan cluster.View
 	client *peer.Client
+	// seen is this member's own key as the store showed it last.
+	seen atomic.Pointer[cluster.Member]
 }
 
 func newPeers(name string, store *dcs.Store, node *Node, transport http.RoundTripper, log *slog.Logger) *Peers {
@@ -54,6 +56,9 @@ func (p *Peers) see(v cluster.View) {
 			break
 		}
 	}
+	if m, ok := v.Members[p.self.Name]; ok {
+		p.seen.Store(&m)
+	}
 	absent := v.PeerKeyRev == 0 && v.HolderIs(p.self.Name)
 	if !absent && v.PeerKeyRev == p.key.Load().Revision() {
 		return
@@ -66,6 +71,14 @@ func (p *Peers) see(v cluster.View) {
 	case p.news <- v:
 	default: // somebody else's view is as good
 	}
+}
+
+// selfMember is this member as the store showed it last.
+func (p *Peers) selfMember() cluster.Member {
+	if m := p.seen.Load(); m != nil {
+		return *m
+	}
+	return cluster.Member{Name: p.self.Name}
 }
 
 // newestTerm is the newest term a view tells of. The beat of a holder that is gone

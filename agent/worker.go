@@ -53,6 +53,9 @@ type Sources struct {
 	Peers    *Peers
 	// Lost is WAL that this member had and the cluster has not, newest first.
 	Lost func() []cluster.Lost
+	// Failsafe brings a question of a holder without store to the loop, and waits for the
+	// answer until ctx ends.
+	Failsafe func(ctx context.Context, ask cluster.FailsafeAsk) cluster.FailsafeAnswer
 }
 
 // Surface is where others ask and order: the REST API.
@@ -133,13 +136,18 @@ func (w *worker) build() error {
 		return err
 	}
 	w.peers = newPeers(c.Name, w.store, w.node, transport, w.Log)
+	asked := &questions{}
+	w.node.peers, w.node.answer = w.peers, asked.answer
 	w.driver = NewDriver(loop, w.node, w.metrics.step, w.Log)
 	steps := recorder.New(recorder.Options{Dir: filepath.Join(c.Keeper.StateDir, recorder.Folder), Log: w.Log,
 		Head: recorder.Head{Version: w.Version, Scope: c.Scope, Member: c.Name}})
 	w.driver.RecordTo(steps)
 	w.metrics.status = w.driver.Status
 	explain := func() *cluster.Explanation { return steps.Explain(clock.Now()) }
-	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers, Lost: w.node.Lost})
+	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers, Lost: w.node.Lost,
+		Failsafe: func(ctx context.Context, ask cluster.FailsafeAsk) cluster.FailsafeAnswer {
+			return asked.put(ctx, w.driver.Post, ask)
+		}})
 	return err
 }
 

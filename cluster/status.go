@@ -24,6 +24,11 @@ type Status struct {
 	// it nothing here may be believed to be leading, whatever else it says.
 	Term       Term
 	LeaseUntil Instant
+	// Failsafe: this primary goes on by its members' promises, without the store.
+	// PledgedTo is whom this member has promised the same, until Pledged.
+	Failsafe  bool
+	PledgedTo string
+	Pledged   Instant
 	// Unconfirmed: this primary recovered from a crash, and its synchronous standbys
 	// have yet to confirm what that made visible.
 	Unconfirmed bool

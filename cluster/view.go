@@ -36,6 +36,8 @@ type View struct {
 	Problems    []string
 	HistoryRev  int64
 	FailoverRev int64
+	// FailsafeRev is the mod_revision of Failsafe, 0 while there is none.
+	FailsafeRev int64
 	// PeerKeyRev is the mod_revision of the agents' common secret, 0 while there
 	// is none. The secret itself is in no view.
 	PeerKeyRev int64

@@ -38,7 +38,7 @@ func modeKeys() []Key {
 		{Path: "synchronous_node_count", Type: Whole, Default: "1", Meaning: "Standbys a commit waits for.", into: func(d *draft) any { return &d.settings.SynchronousNodes }},
 		{Path: "maximum_lag_on_syncnode", Type: Size, Default: "-1", Meaning: "Bytes a synchronous standby may lag before another takes its place.", into: func(d *draft) any { return &d.settings.MaximumLagOnSyncnode }},
 		{Path: "commit_gate", Type: Boolean, Default: "off", Meaning: "Asynchronous clusters: whether a commit is acknowledged only while the lease of its node holds, by a process of the agent that confirms it. Sets `synchronous_standby_names`.", into: func(d *draft) any { return &d.settings.CommitGate }},
-		{Path: "failsafe_mode", Type: Boolean, Default: "false", Status: Pending, Quiet: []string{"false"}, Note: "until then a primary stops when it cannot renew", Meaning: "Whether a primary that every member answers goes on without the store.", into: func(d *draft) any { return &d.settings.FailsafeMode }},
+		{Path: "failsafe_mode", Type: Boolean, Default: "false", Meaning: "Whether a primary goes on without the store while the members promise not to replace it: all of them, in a synchronous mode as many as an election would need. Written as `true` into a cluster that pgkeeper creates, unless `bootstrap.dcs` says otherwise.", into: func(d *draft) any { return &d.settings.FailsafeMode }},
 		{Path: "standby_cluster", Type: Anything, Status: Refused, Note: "this cluster would be made writable: remove it, or stay with Patroni until it is built", Meaning: "Follow another cluster."},
 	}
 }

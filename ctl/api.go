@@ -179,6 +179,7 @@ type Status struct {
 		// A full etcd takes no member key: these two may be newer than there.
 		SyncCommit    *cluster.SyncCommit    `json:"sync_commit"`
 		StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles"`
+		Failsafe      bool                   `json:"failsafe"`
 	} `json:"pgkeeper"`
 }
 
@@ -244,6 +245,9 @@ func (a *API) fill(ctx context.Context, o *Overview) (gate cluster.GateState) {
 			continue
 		}
 		o.Members[i].Paused = s.Pause
+		if s.Keeper.Failsafe {
+			o.Notes = append(o.Notes, o.Members[i].Name+" goes on in failsafe, by the members' promises: etcd cannot be written, and nothing that needs it can be done")
+		}
 		if o.Members[i].Leads() {
 			gate = s.Keeper.CommitGate
 			if s.Keeper.SyncCommit != nil {

@@ -21,6 +21,8 @@ import (
 type apiRig struct {
 	*rig
 	api *API
+	// failsafe: pg1 goes on without etcd.
+	failsafe bool
 }
 
 func newAPIRig(t *testing.T, keys map[string]string) *apiRig {
@@ -65,7 +67,7 @@ func (r *apiRig) status(t *testing.T) *cluster.Status {
 	s := &cluster.Status{
 		Scope: "batman", Name: "pg1", Version: "0.1.0", View: cluster.Seen(view, 1), Settings: settings,
 		Node: cluster.Seen(cluster.NodeState{Mode: cluster.ModePrimary, SystemID: view.Initialize.SystemID, Timeline: 3}, 1),
-		Role: cluster.RolePrimary, State: cluster.StateRunning,
+		Role: cluster.RolePrimary, State: cluster.StateRunning, Failsafe: r.failsafe,
 	}
 	if view.Config != nil {
 		s.ConfigRaw = view.Config.Raw

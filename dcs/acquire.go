@@ -20,8 +20,11 @@ type Candidacy struct {
 	// candidate may ignore (it is its own, or the operator forces), 0 when
 	// there was none.
 	PausedRevision int64
-	Holder         cluster.Holder
-	TTL            time.Duration
+	// FailsafeRevision is the mod_revision of the list of members whose promises a
+	// holder may go on by, 0 when there was none.
+	FailsafeRevision int64
+	Holder           cluster.Holder
+	TTL              time.Duration
 }
 
 // Acquire takes the free or stale leader key. ErrCompared: somebody was faster,
@@ -38,6 +41,9 @@ func (s *Session) Acquire(ctx context.Context, c Candidacy) (*Lease, error) {
 		// guard: acquire_paused — SAFETY 2, pause: nobody elects while another
 		// node was left primary in pause.
 		modIs(store.key(keyPausedPrimary), c.PausedRevision),
+		// guard: acquire_failsafe — SAFETY 3, Failsafe: the candidate is still one of
+		// those whom a holder without store asks first.
+		modIs(store.key(keyFailsafe), c.FailsafeRevision),
 	}
 	return s.take(ctx, "acquire", compares, nil, c.Holder, c.TTL)
 }

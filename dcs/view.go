@@ -106,7 +106,7 @@ func (f *folder) set(key string, c Change) error {
 	case keyOptime:
 		err = f.setOptime(c)
 	case keyFailsafe:
-		v.Failsafe = nil
+		v.Failsafe, v.FailsafeRev = nil, present(c)
 		if !c.Deleted {
 			err = decodeInto(c.Value, &v.Failsafe, false)
 		}

@@ -32,7 +32,7 @@ var gates = [...]gate{
 func Decide(o *Observation) Decision {
 	d := paced(o, withoutOldMark(o, decide(o)))
 	d.forgetPast(o.Now)
-	d = withRenewal(o, d)
+	d = withoutPledged(o, withFailsafe(o, withRenewal(o, d)))
 	d.forgetPast(o.Now)
 	return d
 }

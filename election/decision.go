@@ -79,6 +79,8 @@ type (
 		// PausedRevision is the paused_primary mark that may be passed by: our
 		// own, or one the operator forced.
 		PausedRevision int64
+		// FailsafeRevision is the list of failsafe members that this one is in.
+		FailsafeRevision int64
 	}
 	// Inherit continues on the leader key a dead worker of this node held.
 	Inherit struct {
@@ -201,6 +203,17 @@ type (
 	// Promise ends this standby's WAL receiver, and keeps durably that it will take
 	// no WAL of Term, or of any before it, again.
 	Promise struct{ Term cluster.Term }
+	// AskFailsafe asks the members for their promise, and moves the guard's deadline
+	// when enough give it.
+	AskFailsafe struct {
+		Self  string
+		Peers []FailsafePeer
+		// Rules: an election that cannot satisfy one of them cannot be complete; none
+		// where every peer must accept.
+		Rules []cluster.Rule
+	}
+	// PutFailsafe lists the members whose promises the holder may go on by.
+	PutFailsafe struct{ Members map[string]string }
 	// PutDurability records the rules that commits are acknowledged under; without
 	// rules it removes the record.
 	PutDurability struct{ Record cluster.Durability }
@@ -246,3 +259,5 @@ func (Reload) action()            {}
 func (SetSync) action()           {}
 func (Promise) action()           {}
 func (PutDurability) action()     {}
+func (AskFailsafe) action()       {}
+func (PutFailsafe) action()       {}

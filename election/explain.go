@@ -94,6 +94,12 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonNewTerm:       {"Members have promised to take no WAL of this primary's term, while it was silent, so it goes on under a new one.", nothing},
 	ReasonRecordingRule: {"Before its promotion this member records which standbys its commits will wait for.", "It ends when etcd answers."},
 
+	// failsafe.go
+	ReasonFailsafe:   {"etcd cannot be written, and so many members have promised this primary not to replace it that it goes on without the lease.", "Restore etcd: failsafe ends with the first renewal; until then nothing that needs etcd is done."},
+	ReasonReclaiming: {"The lease ran out while the primary went on by its members' promises, and it takes the key anew without being stopped.", nothing},
+	ReasonPledged:    {"This member has promised a primary that cannot reach etcd not to replace it, so it takes no part in a race until the promise ends.", "Nothing to do: it ends one ttl after that primary asked last."},
+	ReasonNotListed:  {"This member is not in the list of failsafe members, so the last primary may go on without its promise.", "Bring a member that is listed in the key failsafe back; if the old primary is dead for certain, fail over with --force."},
+
 	// follow.go
 	ReasonFollowing:       {"This member is a standby and streams.", nothing},
 	ReasonRepointing:      {"This standby is pointed at the member it must stream from.", nothing},

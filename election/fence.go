@@ -37,7 +37,7 @@ func loseLease(o *Observation) (Decision, bool) {
 	}
 	v := &o.View.Value
 	ours := o.Lease.Busy != "" && v.Leader != nil && v.Leader.Name == o.Self.Name // perhaps our own call's doing
-	replaced := o.View.Good() && !ours && !o.Lease.Giving && v.Revision >= int64(o.Lease.Term) &&
+	replaced := o.View.Good() && !ours && !o.Lease.Giving && !reclaims(o) && v.Revision >= int64(o.Lease.Term) &&
 		(v.Leader == nil || v.Leader.Term != o.Lease.Term) // guard: term_in_view — SAFETY 2
 	switch {
 	case replaced:
@@ -68,9 +68,10 @@ func DeadlineLifted(o *Observation) bool {
 	return o.Settings.Pause && mark != nil && mark.Name == o.Self.Name // guard: pause_needs_mark — SAFETY 2, Pause
 }
 
-// leaseDeadline is when the guard stops what this lease allows: s + T - margin.
+// leaseDeadline is when the guard stops what this lease allows: s + T - margin, of the
+// last renewal, or of the last round of promises.
 func leaseDeadline(o *Observation) cluster.Instant {
-	return o.Lease.Renewed.Add(o.Settings.TTL - o.Settings.Margin(o.Guard.LastKill))
+	return max(o.Lease.Renewed.Add(o.Settings.TTL-o.Settings.Margin(o.Guard.LastKill)), o.Lease.AgreedUntil)
 }
 
 func leaseLostDetail(o *Observation) string {
@@ -423,6 +424,9 @@ func paused(o *Observation) (Decision, bool) {
 		return Decision{}, false
 	}
 	v, primary := &o.View.Value, o.Node.Value.Mode == cluster.ModePrimary
+	if primary && reclaims(o) {
+		return byPromises(o)
+	}
 	if primary && o.Lease.Term != 0 && !DeadlineLifted(o) {
 		return do(ReasonPausedLeading, PutPausedPrimary{Name: o.Self.Name}), true
 	}

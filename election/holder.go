@@ -139,6 +139,9 @@ func othersCouldLead(o *Observation) bool {
 
 // leading: a running primary under the term, and its duties.
 func leading(o *Observation) Decision {
+	if d, ok := byPromises(o); ok {
+		return d
+	}
 	if d, ok := switching(o); ok {
 		return d
 	}
@@ -160,7 +163,7 @@ func duties(o *Observation) []Action {
 	if slots, ok := slotsToMend(o); ok {
 		actions = append(actions, slots)
 	}
-	if rule, ok := keepRule(o); ok && !o.Settings.Pause {
+	if rule, ok := keepRule(o); ok && !o.Settings.Pause && !recordStands(o) {
 		actions = append(actions, rule)
 	}
 	if !o.Self.Checkpointed && !o.Settings.Pause {
@@ -180,6 +183,9 @@ func duties(o *Observation) []Action {
 	}
 	if history, ok := newHistory(o); ok {
 		actions = append(actions, PutHistory{History: history})
+	}
+	if list, ok := failsafeList(o); ok {
+		actions = append(actions, list)
 	}
 	if published := v.Status; published == nil || published.Optime != node.WriteLSN || published.Timeline != node.Timeline || !slices.Equal(published.Retain, o.RetainedSlots) {
 		actions = append(actions, PutStatus{Positions: cluster.Positions{Optime: node.WriteLSN, Timeline: node.Timeline, Slots: slotPositions(node), Retain: o.RetainedSlots}})

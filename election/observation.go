@@ -24,6 +24,8 @@ type Observation struct {
 	Lease   Lease
 	// Beat is the holder's beat as this process watched it change.
 	Beat Sighting
+	// Failsafe is what a holder knows of its way to go on without the store.
+	Failsafe Failsafe
 	// Vacancy is since when this process sees no live holder; zero while
 	// there is one.
 	Vacancy cluster.Instant
@@ -69,6 +71,9 @@ type Self struct {
 	Paused bool
 	// Promised is the newest term this member will take no WAL from, durably.
 	Promised cluster.Term
+	// Pledged is until when this member has promised a holder, durably or about to be,
+	// to race for nothing and to vote for nobody.
+	Pledged cluster.Instant
 	// Checkpointed: a checkpoint was completed since this node was promoted.
 	Checkpointed bool
 	// GaveUp is when this process last gave up a lease because its server was sick
@@ -116,6 +121,9 @@ type Lease struct {
 	// Renewed is s of the last renewal that counted: just before its keepalive
 	// left. Tried is when the last attempt began.
 	Renewed, Tried cluster.Instant
+	// Agreed is s of the last round of promises that was enough: just before the first
+	// question left. AgreedUntil is the deadline that it gave the guard.
+	Agreed, AgreedUntil cluster.Instant
 	// Acquired is when this process got the term.
 	Acquired cluster.Instant
 	// Busy names the call on the leader key under way; empty for none.
@@ -132,6 +140,18 @@ type Lease struct {
 	// Condemned: the server under it is sick and another member shall lead. It is
 	// renewed no more, and released once the server is proved stopped.
 	Condemned cluster.Ailment
+}
+
+// Failsafe is what a holder knows of the rounds of promises.
+type Failsafe struct {
+	// Busy: a round is under way; Tried is when the last one began.
+	Busy  bool
+	Tried cluster.Instant
+	// Lists are what was sent to the store under this term as the list of members, and
+	// is not shown by it: any of them may be there.
+	Lists []map[string]string
+	// RecordUnclear: a record of rules was sent to the store, and is not shown by it.
+	RecordUnclear bool
 }
 
 // Sync is the rule in force at a server that may write.

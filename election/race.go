@@ -72,6 +72,8 @@ func race(o *Observation) Decision {
 		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
 	case o.Self.Tags.NoFailover() && !v.Durability.Asks(): // nobody wants to know its position: compete has the guard
 		return wait(ReasonNoFailover, "tagged nofailover")
+	case pledged(o): // guard: pledge_votes_for_nobody — SAFETY 3, Failsafe
+		return byPledge(o)
 	case o.Node.At < o.Vacancy:
 		d := wait(ReasonLooking, "")
 		d.Look = true
@@ -162,7 +164,10 @@ func standing(o *Observation, mine report) Decision {
 // with the beat where we saw it.
 func acquire(o *Observation, reason cluster.Reason) Decision {
 	v := &o.View.Value
-	a := Acquire{}
+	if unlisted(o) { // guard: unlisted_takes_nothing — SAFETY 3, Failsafe
+		return wait(ReasonNotListed, "the last holder does not know this member, and may go on without its promise")
+	}
+	a := Acquire{FailsafeRevision: v.FailsafeRev}
 	if v.Leader != nil {
 		a.LeaderTerm = v.Leader.Term
 	}

@@ -84,6 +84,12 @@ const (
 	ReasonNewTerm       cluster.Reason = "renewing_revoked_term"
 	ReasonRecordingRule cluster.Reason = "recording_rule_before_promotion"
 
+	// failsafe.go
+	ReasonFailsafe   cluster.Reason = "leading_by_failsafe"
+	ReasonReclaiming cluster.Reason = "reclaiming_lease_after_failsafe"
+	ReasonPledged    cluster.Reason = "promised_failsafe"
+	ReasonNotListed  cluster.Reason = "not_a_candidate_failsafe"
+
 	// follow.go
 	ReasonFollowing       cluster.Reason = "following"
 	ReasonRepointing      cluster.Reason = "repointing"

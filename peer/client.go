@@ -72,6 +72,31 @@ func (c *Client) Post(ctx context.Context, member, apiURL, path string, body []b
 	return Answer{}, fmt.Errorf("call %s at %s: it asks for another session again and again: are two agents behind one address?", member, where.Host)
 }
 
+// Plain calls a member that is no agent of ours, unsigned, as Patroni's members call
+// each other. Nothing proves who answers.
+func (c *Client) Plain(ctx context.Context, member, apiURL, path string, body []byte) (Answer, error) {
+	target, err := url.Parse(apiURL)
+	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
+		return Answer{}, fmt.Errorf("call %s: its api_url %q is no http or https address", member, apiURL)
+	}
+	where := url.URL{Scheme: target.Scheme, Host: target.Host, Path: path}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, where.String(), bytes.NewReader(body))
+	if err != nil {
+		return Answer{}, fmt.Errorf("call %s: %w", member, err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	response, err := c.http.Do(r)
+	if err != nil {
+		return Answer{}, fmt.Errorf("call %s at %s: %w", member, where.Host, plain(err))
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, answerLimit))
+	if err != nil {
+		return Answer{}, fmt.Errorf("call %s at %s: %w", member, where.Host, plain(err))
+	}
+	return Answer{Code: response.StatusCode, Body: data}, nil
+}
+
 // try makes one call; session is set when the other wants that one named.
 func (c *Client) try(ctx context.Context, member string, where url.URL, body []byte) (a Answer, session string, err error) {
 	secret := c.self.Secret()

@@ -72,13 +72,6 @@ func refuse(code int, format string, args ...any) answer {
 	return answer{code: code, text: fmt.Sprintf(format, args...)}
 }
 
-// notBuilt answers for what is promised and not built yet.
-func notBuilt(what string) operation {
-	return func(context.Context, []byte, facts) answer {
-		return refuse(http.StatusNotImplemented, "%s is not built yet", what)
-	}
-}
-
 // bound is how long a write waits for its result: Patroni's 2 x max(10 s,
 // loop_wait), and never less than least.
 func (s *Server) bound(f facts, least time.Duration) time.Duration {

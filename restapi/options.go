@@ -64,6 +64,9 @@ type Options struct {
 	Peers *peer.Verifier
 	// Reach calls every other agent and says which of them answer; may be nil.
 	Reach func(ctx context.Context) []cluster.Reach
+	// Failsafe brings the question of a holder without store to the loop, and returns its
+	// answer once that is durable, or none when ctx ends; nil answers with 503.
+	Failsafe func(ctx context.Context, ask cluster.FailsafeAsk) cluster.FailsafeAnswer
 	// ExtraHeaders are added to every answer (restapi.http_extra_headers), and
 	// ExtraHeadersTLS to answers over TLS, where they win.
 	ExtraHeaders    map[string]string

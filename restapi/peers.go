@@ -21,6 +21,7 @@ func (s *Server) peerCalls() []peerCall {
 	return []peerCall{
 		{"/pgkeeper/ping", s.ping},
 		{"/pgkeeper/reach", s.reach},
+		{"/pgkeeper/failsafe", s.askedByAgent},
 	}
 }
 

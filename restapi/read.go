@@ -34,16 +34,6 @@ func (s *Server) config(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, raw)
 }
 
-// failsafe answers the members that failsafe mode would ask.
-func (s *Server) failsafe(w http.ResponseWriter, _ *http.Request) {
-	members := s.facts().View.Value.Failsafe
-	if members == nil {
-		writeText(w, http.StatusBadGateway, "failsafe mode is off")
-		return
-	}
-	writeJSON(w, http.StatusOK, members)
-}
-
 // explain answers why the node does what it does, in words.
 func (s *Server) explain(w http.ResponseWriter, _ *http.Request) {
 	if s.options.Explain != nil {

@@ -29,7 +29,6 @@ func (s *Server) writes() []write {
 		{http.MethodPost, "/reinitialize", bodyOptional, s.reinitialize},
 		{http.MethodPatch, "/config", bodyRequired, s.patchConfig},
 		{http.MethodPut, "/config", bodyRequired, s.putConfig},
-		{http.MethodPost, "/failsafe", bodyIgnored, notBuilt("failsafe mode")},
 	}
 }
 
@@ -68,6 +67,7 @@ func (s *Server) routes() chi.Router {
 	for _, operation := range s.writes() {
 		router.MethodFunc(operation.method, operation.path, s.guarded(operation))
 	}
+	router.Post("/failsafe", s.askedByPatroni)
 	for _, c := range s.peerCalls() {
 		router.Post(c.path, s.betweenAgents(c))
 	}

@@ -24,6 +24,7 @@ type statusJSON struct {
 	Replication      []walsenderJSON                  `json:"replication,omitempty"`
 	Pause            bool                             `json:"pause,omitempty"`
 	ClusterUnlocked  bool                             `json:"cluster_unlocked,omitempty"`
+	FailsafeActive   bool                             `json:"failsafe_mode_is_active,omitempty"`
 	DCSLastSeen      int64                            `json:"dcs_last_seen"`
 	Tags             cluster.Tags                     `json:"tags,omitempty"`
 	SystemID         string                           `json:"database_system_identifier,omitempty"`
@@ -80,6 +81,10 @@ type keeperJSON struct {
 	StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles,omitempty"`
 	// Sick is what keeps the member from serving, or did a moment ago.
 	Sick cluster.Ailment `json:"sick,omitempty"`
+	// Failsafe: the primary goes on by its members' promises; FailsafePromised is whom
+	// this member has promised.
+	Failsafe         bool   `json:"failsafe,omitempty"`
+	FailsafePromised string `json:"failsafe_promised,omitempty"`
 }
 
 // rendered is the status JSON of one Status, up to the fields that move with the
@@ -153,6 +158,7 @@ func newStatusJSON(f facts) statusJSON {
 		State: f.State, Role: f.Role,
 		Pause:           f.Settings.Pause,
 		ClusterUnlocked: f.View.Value.Leader == nil,
+		FailsafeActive:  f.Failsafe || f.PledgedTo != "",
 		DCSLastSeen:     f.DCSSeen,
 		Tags:            f.Tags, SystemID: f.Node.Value.SystemID,
 		PendingRestart: len(f.PendingRestart) > 0, PendingReason: f.PendingRestart,
@@ -220,7 +226,7 @@ func (s *Server) newKeeperJSON(f facts) keeperJSON {
 		Version: version, Reason: f.Reason, Detail: f.Detail,
 		Mode: f.Node.Value.Mode.String(), Term: f.Term, Job: f.Job, Progress: f.Progress,
 		ConfigError: f.ConfigError, ServerError: f.Node.Err, StoreError: f.View.Err,
-		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit, Sick: f.Sick,
+		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit, Sick: f.Sick, Failsafe: f.Failsafe, FailsafePromised: f.PledgedTo,
 	}
 	if f.Store != nil {
 		out.StoreTroubles = f.Store.Troubles

@@ -198,7 +198,6 @@ func TestRestartReloadReinitialize(t *testing.T) {
 		{"reinitialize with a wrong type", standby(), "POST", "/reinitialize", `{"force":1}`, done, 400, `field "force" is 1: want true or false`, ""},
 		{"reinitialize refused", standby(), "POST", "/reinitialize", "", operator{result: cluster.Result{Refused: true, Message: "no other copy"}}, 503, "no other copy", ""},
 
-		{"failsafe", nil, "POST", "/failsafe", `{"name":"pg-2"}`, done, 501, "failsafe mode is not built yet", ""},
 		{"a method a path does not have", nil, "POST", "/primary", "{}", done, 501, `POST is not supported on "/primary"`, ""},
 		{"a path there is not", nil, "POST", "/sigterm", "{}", done, 501, `POST is not supported on "/sigterm"`, ""},
 	}

@@ -84,6 +84,21 @@ var leaseCases = []testCase{
 		_, err = b.Acquire(w.ctx, seen)
 		w.must(err)
 	}},
+	{"acquire_failsafe: the list of members that a candidate saw itself in still stands", func(w *world) {
+		a := w.acquire(w.session("a"))
+		w.must(a.PutFailsafe(w.ctx, map[string]string{"a": "u", "b": "v"}))
+		seen := w.candidacy("b")
+		seen.FailsafeRevision = w.view().FailsafeRev
+		w.must(a.PutFailsafe(w.ctx, map[string]string{"a": "u"}))
+		w.must(a.Session().Close(w.ctx))
+		seen.LeaderTerm = 0
+		b := w.session("b")
+		_, err := b.Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+		seen.FailsafeRevision = w.view().FailsafeRev
+		_, err = b.Acquire(w.ctx, seen)
+		w.must(err)
+	}},
 	{"renew_txn: a renewal fails once the key is gone, although the lease is alive", func(w *world) {
 		l := w.acquire(w.session("a"))
 		w.txn(nil, dcs.Delete(w.key("leader")))

@@ -1,0 +1,290 @@
+package election
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Failsafe (SAFETY 3): a holder that cannot reach the store asks everybody who could
+// take its lease not to, for T. Whoever accepts races for nothing and votes for nobody
+// for T from the moment the question came, on its own clock and across restarts. s was
+// read before the first question left, so the guard may keep the server until
+// s + T - margin, as after a renewal. docs/decisions/0013 has the argument.
+
+// FailsafePeer is a member to ask. Keeper: it is no Patroni.
+type FailsafePeer struct {
+	Name, URL string
+	Keeper    bool
+}
+
+// Since is what the lease runs from: the last renewal, or the last round of promises.
+func (l Lease) Since() cluster.Instant { return max(l.Renewed, l.Agreed) }
+
+// FailsafeActive reports whether the term goes on by promises and not by renewals.
+func FailsafeActive(o *Observation) bool {
+	return o.Lease.Term != 0 && o.Lease.Agreed > o.Lease.Renewed && o.Now < o.Lease.AgreedUntil
+}
+
+// withFailsafe asks for promises in time when renewals do not count. It needs all that
+// a renewal needs: a good look at a running primary, and a guard that answers.
+func withFailsafe(o *Observation, d Decision) Decision {
+	if !mayAsk(o) || touchesLeader(d.Actions) || condemns(d.Actions) {
+		return d
+	}
+	ask, possible := failsafeRound(o)
+	if !possible {
+		return d
+	}
+	due := max(askDue(o), o.Failsafe.Tried.Add(o.Settings.RenewEvery()/4))
+	switch {
+	case o.Now < due:
+		d.wakeAt(due)
+	case !freshLook(o): // guard: ask_after_good_look — ARCHITECTURE 1
+		d.Look = true
+	case !o.Failsafe.Busy:
+		d.Actions = append(slices.DeleteFunc(slices.Clone(d.Actions), changesRecord), ask) // guard: record_stands_when_asked — SAFETY 3, Failsafe
+	}
+	return d
+}
+
+// askDue: one renewal has failed, or hangs, before the members are troubled; after that
+// they are asked as often as the store would be.
+func askDue(o *Observation) cluster.Instant {
+	if FailsafeActive(o) {
+		return o.Lease.Agreed.Add(o.Settings.RenewEvery())
+	}
+	return o.Lease.Renewed.Add(2 * o.Settings.RenewEvery())
+}
+
+// mayAsk: there is a primary that runs under the term and would be stopped at the
+// deadline for no other reason than the store.
+func mayAsk(o *Observation) bool {
+	l, g := &o.Lease, &o.Guard
+	switch {
+	case !o.Settings.FailsafeMode, l.Term == 0, o.Settings.Pause, o.Wish.Stop, o.Refused:
+		return false
+	case l.Giving, l.Unsettled: // guard: no_promises_while_giving — S1
+		return false
+	case l.Condemned != "": // guard: condemned_asks_nobody — L1: what cannot be stopped must lose its lease all the same
+		return false
+	case !g.Connected, g.Frozen, !g.Running, !g.Writable, o.Job.Kind != JobNone:
+		return false
+	}
+	return o.Node.Good() && o.Node.Value.Mode == cluster.ModePrimary && o.Now < leaseDeadline(o)
+}
+
+// failsafeRound is whom to ask, and what is enough. Only lists that the store may have
+// now count, and every one that it may have: whoever is in none of them takes no lease.
+func failsafeRound(o *Observation) (AskFailsafe, bool) {
+	v, self := &o.View.Value, o.Self.Name
+	peers := map[string]FailsafePeer{}
+	lists := []map[string]string{v.Failsafe}
+	lists = append(lists, o.Failsafe.Lists...) // guard: failsafe_asks_every_list — SAFETY 3, Failsafe
+	for _, list := range lists {
+		if list[self] == "" { // guard: failsafe_in_every_list — SAFETY 3, Failsafe
+			return AskFailsafe{}, false
+		}
+		for name, url := range list {
+			m, known := v.Members[name]
+			if known && m.APIURL != "" {
+				url = m.APIURL
+			}
+			peers[name] = FailsafePeer{Name: name, URL: url, Keeper: !known || m.IsKeeper()}
+		}
+	}
+	delete(peers, self)
+	ask := AskFailsafe{Self: self, Rules: v.Durability.Asking()}
+	patroni := false
+	for _, name := range slices.Sorted(maps.Keys(peers)) {
+		ask.Peers = append(ask.Peers, peers[name])
+		patroni = patroni || !peers[name].Keeper
+	}
+	if o.Failsafe.RecordUnclear || patroni { // guard: unclear_record_needs_all — SAFETY 3, Failsafe
+		ask.Rules = nil
+	}
+	return ask, true
+}
+
+// Enough: with these no election elsewhere can be complete. Everybody has promised, or
+// of the copies of one rule that every election must satisfy too few are left.
+func (a AskFailsafe) Enough(accepted []string) bool {
+	all := !slices.ContainsFunc(a.Peers, func(p FailsafePeer) bool { return !slices.Contains(accepted, p.Name) })
+	if all { // guard: failsafe_needs_all — SAFETY 3, Failsafe
+		return true
+	}
+	bound := append([]string{a.Self}, accepted...)
+	return slices.ContainsFunc(a.Rules, func(r cluster.Rule) bool {
+		free := 0
+		for _, name := range r.Copies() {
+			if !slices.ContainsFunc(bound, func(b string) bool { return strings.EqualFold(b, name) }) {
+				free++
+			}
+		}
+		return free < r.Reports() // guard: failsafe_blocks_election — SAFETY 3, Failsafe
+	})
+}
+
+// recordStands: nothing about who must confirm commits changes while promises count,
+// or are asked for: they were counted against the record as it is.
+func recordStands(o *Observation) bool {
+	return o.Failsafe.Busy || FailsafeActive(o) // guard: record_stands_in_failsafe — SAFETY 3, Failsafe
+}
+
+// changesRecord reports whether a changes whom an election must hear: a round that
+// begins beside it would be counted against a record that is there no more.
+func changesRecord(a Action) bool {
+	_, changes := a.(PutDurability)
+	return changes
+}
+
+// byPromises is a primary that goes on without the store. When the store is back it is
+// left as it is until a renewal counts; where the lease ran out meanwhile, it is taken
+// anew at once, without wait: the last holder is this one.
+func byPromises(o *Observation) (Decision, bool) {
+	if !FailsafeActive(o) {
+		return Decision{}, false
+	}
+	if reclaims(o) {
+		return acquire(o, ReasonReclaiming), true
+	}
+	d := wait(ReasonFailsafe, fmt.Sprintf("etcd was written last %s ago; the members agreed %s ago",
+		o.Now.Sub(o.Lease.Renewed).Round(100*time.Millisecond), o.Now.Sub(o.Lease.Agreed).Round(100*time.Millisecond)))
+	return d, true
+}
+
+// reclaims: the store is back and this term's key is gone, and nobody has taken the
+// cluster since: who does writes the beat. The promises keep everybody else from it.
+func reclaims(o *Observation) bool {
+	v := &o.View.Value
+	if !FailsafeActive(o) || !o.View.Good() || v.Leader != nil || v.Beat == nil || v.Revision < int64(o.Lease.Term) {
+		return false
+	}
+	if v.PausedAt != nil && v.PausedAt.Name != o.Self.Name {
+		return false
+	}
+	return v.Beat.Term == o.Lease.Term || v.Beat.ModRevision == int64(o.Lease.Term) // guard: reclaim_own_beat — S1
+}
+
+// pledged: this member has promised a holder not to end its tenure. A holder that gave
+// the lease up since, its server proved stopped, needs no promise any more.
+func pledged(o *Observation) bool {
+	return o.Now < o.Self.Pledged && !released(o)
+}
+
+func released(o *Observation) bool {
+	v := &o.View.Value
+	return v.Leader == nil && v.Release != nil && v.Beat != nil && v.Release.BeatRevision == v.Beat.ModRevision
+}
+
+// byPledge waits for the end of this member's own promise: it reports to no race, and
+// votes for nobody.
+func byPledge(o *Observation) Decision {
+	d := wait(ReasonPledged, fmt.Sprintf("for %s more", o.Self.Pledged.Sub(o.Now).Round(time.Millisecond)))
+	d.wakeAt(o.Self.Pledged)
+	return d
+}
+
+// withoutPledged takes nothing that would end the tenure of a holder that was promised
+// not to, whatever leads to it. A hand-over is that holder's own doing.
+func withoutPledged(o *Observation, d Decision) Decision {
+	if !pledged(o) || !slices.ContainsFunc(d.Actions, takes) { // guard: pledge_takes_nothing — SAFETY 3, Failsafe
+		return d
+	}
+	d.Actions = slices.DeleteFunc(slices.Clone(d.Actions), takes)
+	d.wakeAt(o.Self.Pledged)
+	return d
+}
+
+// takes reports whether a takes the leader key, or casts a vote for who does.
+func takes(a Action) bool {
+	switch a.(type) {
+	case Acquire, Inherit, Promise:
+		return true
+	}
+	return false
+}
+
+// unlisted: a holder without store does not know of this member, and goes on without
+// its promise. An operator who forces a failover vouches that there is no such holder.
+func unlisted(o *Observation) bool {
+	v := &o.View.Value
+	return len(v.Failsafe) > 0 && v.Failsafe[o.Self.Name] == "" && !released(o) && !forced(o)
+}
+
+// failsafeList is what the store must say of the members, when it does not.
+func failsafeList(o *Observation) (PutFailsafe, bool) {
+	v := &o.View.Value
+	want := map[string]string{}
+	if o.Settings.FailsafeMode {
+		for name, m := range v.Members {
+			if m.APIURL != "" {
+				want[name] = m.APIURL
+			}
+		}
+		if want[o.Self.Name] == "" {
+			return PutFailsafe{}, false
+		}
+	}
+	return PutFailsafe{Members: want}, !maps.Equal(want, v.Failsafe)
+}
+
+// longestPledge bounds what a member promises at once.
+const longestPledge = 10 * time.Minute
+
+// AcceptFailsafe is this member's answer to a holder that asks for its promise. It must
+// be kept before it is given. A question without a term is Patroni's.
+func AcceptFailsafe(o *Observation, ask cluster.FailsafeAsk) cluster.FailsafeAnswer {
+	no := func(verdict cluster.FailsafeVerdict, format string, args ...any) cluster.FailsafeAnswer {
+		return cluster.FailsafeAnswer{Verdict: verdict, Why: fmt.Sprintf(format, args...)}
+	}
+	v := &o.View.Value
+	m, known := v.Members[ask.Name]
+	switch {
+	case !o.Settings.FailsafeMode && !o.View.At.Never():
+		return no(cluster.FailsafeOff, "failsafe mode is off")
+	case ask.Name == o.Self.Name || ask.Name == "":
+		return no(cluster.FailsafeInvalid, "%q asks %q", ask.Name, o.Self.Name)
+	case ask.TTL <= 0 || ask.TTL > longestPledge:
+		return no(cluster.FailsafeInvalid, "nothing is promised for %s", ask.TTL)
+	case ask.Term == 0 && (!known || m.IsKeeper()):
+		return no(cluster.FailsafeForeign, "%s is no member that asks in Patroni's way", ask.Name)
+	case mayWrite(o):
+		return no(cluster.FailsafePrimary, "this member is itself a running primary")
+	case o.Lease.Term != 0 || o.Lease.Busy != "": // guard: no_pledge_while_taking — SAFETY 3, Failsafe
+		return no(cluster.FailsafeConflict, "this member holds the lease, or is taking it")
+	case replacedSince(v, ask): // guard: no_pledge_to_replaced — SAFETY 3, Failsafe
+		return no(cluster.FailsafeConflict, "somebody has led after %s: it must stop", ask.Name)
+	case ask.Term != 0 && o.Self.Promised >= ask.Term: // guard: no_pledge_after_vote — SAFETY 3, Failsafe
+		return no(cluster.FailsafeConflict, "this member has already promised to take no WAL of term %d", ask.Term)
+	}
+	return cluster.FailsafeAnswer{Verdict: cluster.FailsafeAccepted, Why: "Accepted", LSN: o.Node.Value.Position().LSN}
+}
+
+// PledgeUntil is until when an accepted question binds this member: T from its receipt,
+// the longer of the asker's and its own.
+func PledgeUntil(o *Observation, ask cluster.FailsafeAsk) cluster.Instant {
+	return max(o.Self.Pledged, o.Now.Add(max(ask.TTL, o.Settings.TTL))) // guard: pledge_lasts — SAFETY 3, Failsafe
+}
+
+// mayWrite: this node's server writes, or may be about to.
+func mayWrite(o *Observation) bool {
+	return o.Node.Value.Mode == cluster.ModePrimary || o.Guard.Running && o.Guard.Writable || o.Job.Kind == JobPromote
+}
+
+// replacedSince: as far as this member has seen, somebody took the cluster after the
+// asker did.
+func replacedSince(v *cluster.View, ask cluster.FailsafeAsk) bool {
+	if ask.Term == 0 {
+		return v.Leader != nil && v.Leader.Name != ask.Name
+	}
+	if v.Leader != nil && v.Leader.Term > ask.Term {
+		return true
+	}
+	// Who takes the cluster beats without a term, in the transaction that is its term.
+	return v.Beat != nil && (v.Beat.Term > ask.Term || v.Beat.Term == 0 && v.Beat.ModRevision > int64(ask.Term))
+}
