@@ -90,7 +90,7 @@ var deeds = map[string]deed{
 // kinds are the names in an order that is the same everywhere.
 var kinds = func() []string {
 	var names []string
-	for name := range deeds {
+	for name := range deeds { // before failsafeDeeds are added
 		names = append(names, name)
 	}
 	slices.Sort(names)

@@ -56,6 +56,9 @@ type facts struct {
 	called time.Duration
 	until  time.Duration
 	ttl    time.Duration
+	// asked is when the present round of promises began, for askedTTL; agreed until when
+	// the last one that was enough binds the others.
+	asked, askedTTL, agreed time.Duration
 	// proved is until when the store has seen to it that nobody else takes over: the last
 	// beat of this node that was committed, whatever its process has heard of that. The
 	// guard may have the deadline that comes of it while the worker is frozen.
@@ -304,6 +307,8 @@ func (n *Node) noteEffect(e agent.Effect) {
 		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
 	case agent.OnServer:
 		n.seen.gate.started = do.Settings.CommitGate
+	case agent.OnFailsafe:
+		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
 		n.seen.gate.started = do.Settings.CommitGate
 		n.untouched(do)
@@ -328,6 +333,9 @@ func (n *Node) untouched(do agent.OnJob) {
 
 // noteEvent sees what a node's loop is told.
 func (n *Node) noteEvent(e agent.Event) {
+	if round, ok := e.(agent.FailsafeDone); ok {
+		n.noteFailsafe(round)
+	}
 	done, ok := e.(agent.LeaseDone)
 	if !ok || done.Outcome != agent.Succeeded {
 		return
@@ -335,9 +343,9 @@ func (n *Node) noteEvent(e agent.Event) {
 	w := n.w
 	switch done.Action.(type) {
 	case election.Renew:
-		n.seen.until = n.seen.called + n.seen.ttl
+		n.seen.until = max(n.seen.called+n.seen.ttl, n.seen.agreed)
 	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
-		n.seen.until = n.seen.called + n.seen.ttl
+		n.seen.until, n.seen.agreed = n.seen.called+n.seen.ttl, 0
 		n.seen.how = done.Action
 		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
 		n.seen.forced = n.seen.named && w.view().Failover.Force

@@ -22,8 +22,9 @@ type Node struct {
 	boots int
 	skew  time.Duration // of its wall clock
 
-	wire wire
-	pg   *pgfake.Server
+	wire  wire
+	calls network
+	pg    *pgfake.Server
 	// dataDir and argv are what its server is started with.
 	dataDir string
 	argv    [1]string

@@ -39,7 +39,9 @@ func newSchedule(seed uint64) schedule {
 	lag := 1 << (10 + rng.IntN(11))
 	mode, faults := durability(seed), draw(rng, nodes)
 	gate, more := gating(seed, mode != "", nodes, len(faults))
-	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s}`, ttl, wait, lag, mode, gate), append(faults, more...)}
+	failsafeMode, yet := failsafe(seed, nodes, len(faults)+len(more))
+	more = append(more, yet...)
+	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode), append(faults, more...)}
 }
 
 // durability draws the synchronous mode, apart from everything else: half of the
@@ -63,6 +65,7 @@ type result struct {
 	late      int // of them, delivered after a freeze
 	text      string
 	took      time.Duration // from the healing to order
+	failsafes int           // rounds of promises that were enough
 }
 
 // run runs the schedule; told makes its transcript.
@@ -91,7 +94,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 }
 
 func (w *World) result() result {
-	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length)}
+	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length), failsafes: w.failsafes}
 }
 
 // minimised drops faults one by one, as long as the same invariant is violated.
@@ -113,7 +116,7 @@ func (w *World) heal() {
 	w.site.Advance(w.serverNow())
 	w.heals()
 	for _, n := range w.nodes {
-		n.wire, n.stopped = wire{}, false
+		n.wire, n.calls, n.stopped = wire{}, network{}, false
 		w.rewire(n)
 		n.mend()
 		n.power()

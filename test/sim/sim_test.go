@@ -57,8 +57,8 @@ func TestSeeds(t *testing.T) {
 	}
 	h.run()
 	took := time.Since(h.began)
-	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late\n",
-		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late)
+	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late; %d rounds of failsafe promises\n",
+		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late, h.failsafes)
 	if h.found == nil {
 		return
 	}
@@ -85,6 +85,7 @@ type hunt struct {
 	steps     int
 	faults    int
 	excused   int
+	failsafes int
 	astray    int
 	gated     int
 	late      int
@@ -129,6 +130,7 @@ func (h *hunt) take(s schedule, r result) {
 	h.steps += r.steps
 	h.faults += len(s.faults)
 	h.excused += r.excused
+	h.failsafes += r.failsafes
 	h.late += r.late
 	if r.gated > 0 {
 		h.gated++

@@ -53,6 +53,12 @@ type World struct {
 	moment  time.Duration // of the last event; atOnce counts those of it
 	atOnce  int
 
+	// asked are questions between agents that wait for their answer; failsafes counts
+	// the rounds of them that were enough.
+	asked     map[uint64]func(cluster.FailsafeAnswer)
+	questions uint64
+	failsafes int
+
 	text []byte // the transcript; nil when nobody reads it
 	told bool
 	judge
@@ -60,7 +66,7 @@ type World struct {
 
 // newWorld makes n machines without power.
 func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *World {
-	w := &World{pool: threads, rng: rand.New(rand.NewPCG(seed, 0x5eed)), bootstrap: json.RawMessage(settings), told: told}
+	w := &World{pool: threads, rng: rand.New(rand.NewPCG(seed, 0x5eed)), bootstrap: said(settings), told: told}
 	if told {
 		w.text = []byte{}
 	}
