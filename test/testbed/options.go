@@ -136,7 +136,8 @@ func (o *Options) parameters() map[string]any {
 func (o *Options) dynamic() map[string]any {
 	d := map[string]any{
 		"ttl": o.TTL.Seconds(), "loop_wait": o.LoopWait.Seconds(), "retry_timeout": o.RetryTimeout.Seconds(),
-		"postgresql": map[string]any{"use_pg_rewind": true, "use_slots": true, "parameters": o.parameters()},
+		"failsafe_mode": false, // most faults here are about what happens without it
+		"postgresql":    map[string]any{"use_pg_rewind": true, "use_slots": true, "parameters": o.parameters()},
 	}
 	maps.Copy(d, o.Dynamic)
 	return d

@@ -1,0 +1,191 @@
+//go:build integration
+
+package integration
+
+import (
+	"maps"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
+)
+
+// failsafeBed is a cluster with failsafe mode, whose members are all listed.
+func failsafeBed(t *testing.T, dynamic map[string]any) (*bedtest.Bed, *testbed.Node) {
+	t.Helper()
+	with := map[string]any{"failsafe_mode": true}
+	maps.Copy(with, dynamic)
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Dynamic: with})
+	primary := b.Healthy(10 * time.Second)
+	b.Wait(10*time.Second, "all members in /failsafe", func(ctx) string {
+		if list := b.Key("failsafe"); strings.Count(list, "/patroni") != 3 {
+			return "it says " + list
+		}
+		return ""
+	})
+	return b, primary
+}
+
+// awaitReason waits until a node decides for that reason.
+func awaitReason(b *bedtest.Bed, n *testbed.Node, reason string) {
+	b.T().Helper()
+	b.WaitStatus(n, 10*time.Second, n.Name+" to be "+reason, func(s testbed.Status) bool { return string(s.Keeper.Reason) == reason })
+}
+
+func TestWithoutAnyEtcdAPrimaryInFailsafeGoesOn(t *testing.T) {
+	for name, dynamic := range map[string]map[string]any{
+		"asynchronous": nil,
+		"quorum":       {"synchronous_mode": "quorum"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, primary := failsafeBed(t, dynamic)
+			before := status(b, primary).Keeper.Term
+			o := b.Observe()
+			outage := time.NewTimer(5 * shortTTL)
+
+			o.Fault()
+			b.Etcd.Stop()
+			awaitReason(b, primary, "leading_by_failsafe")
+			<-outage.C
+			if code := primary.Health(t.Context(), "/primary"); code != 200 {
+				t.Errorf("/primary of %s answers %d after five leases without etcd, want 200", primary.Name, code)
+			}
+			b.Must(b.Etcd.Start(t.Context()))
+			awaitReason(b, primary, "leading")
+			if after := b.Healthy(15 * time.Second); after != primary || status(b, primary).Keeper.Term < before {
+				t.Errorf("%s leads, want %s still", after.Name, primary.Name)
+			}
+			o.NothingFailed()
+			o.End(primary, 0)
+		})
+	}
+}
+
+func TestALeaseThatRanOutInFailsafeIsTakenAnewWithoutAStop(t *testing.T) {
+	t.Parallel()
+	b, primary := failsafeBed(t, nil)
+	server, before := pid(t, primary, testbed.Postmaster), status(b, primary).Keeper.Term
+	o := b.Observe()
+	outage := time.NewTimer(4 * shortTTL)
+
+	o.Fault()
+	for _, n := range b.Nodes {
+		n.CutEtcd()
+	}
+	<-outage.C
+	for _, n := range b.Nodes {
+		n.HealEtcd()
+	}
+	awaitReason(b, primary, "leading")
+	if after := b.Healthy(15 * time.Second); after != primary || status(b, primary).Keeper.Term <= before {
+		t.Errorf("%s leads under term %d, want %s under a term after %d", after.Name, status(b, after).Keeper.Term, primary.Name, before)
+	}
+	if now := pid(t, primary, testbed.Postmaster); now != server {
+		t.Errorf("the postmaster is %d, want %d as before", now, server)
+	}
+	o.NothingFailed()
+	o.End(primary, 0)
+}
+
+func TestAPrimaryStopsAtItsDeadlineWhenAMemberDoesNotAgree(t *testing.T) {
+	t.Parallel()
+	b, primary := failsafeBed(t, nil)
+	silent := b.Standby(primary)
+	worker := pid(t, silent, testbed.Worker)
+	o := b.Observe()
+
+	o.Fault()
+	b.Must(syscall.Kill(worker, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGCONT) })
+	b.Etcd.Stop()
+	b.Wait(10*time.Second, "the primary to stop being one", func(ctx ctx) string {
+		if primary.Health(ctx, "/primary") == 200 {
+			return "it answers 200"
+		}
+		if primary.Exec(ctx, "create table if not exists after_the_end ()") == nil {
+			return "it accepts writes"
+		}
+		return ""
+	})
+	b.Must(b.Etcd.Start(t.Context()))
+	b.Must(syscall.Kill(worker, syscall.SIGCONT))
+	next := b.Healthy(30 * time.Second)
+	o.GapAtMost(30 * time.Second)
+	o.End(next, loseAtMost)
+}
+
+func TestInAQuorumADeadReplicaDoesNotEndFailsafe(t *testing.T) {
+	t.Parallel()
+	b, primary := failsafeBed(t, map[string]any{"synchronous_mode": "quorum"})
+	silent := b.Standby(primary)
+	b.Wait(10*time.Second, "a quorum of both standbys", func(ctx) string {
+		if record := b.Key("pgkeeper/durability"); strings.Count(record, `"primary"`) != 1 || !strings.Contains(record, silent.Name) {
+			return "the record is " + record
+		}
+		return ""
+	})
+	beats, err := b.WatchKeys(t.Context())
+	b.Must(err)
+	for beaten := 0; beaten < 2; { // a record that its writer has not seen in etcd counts for nothing
+		select {
+		case change := <-beats:
+			if change.Key == "pgkeeper/beat" {
+				beaten++
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("no beat for 10 s")
+		}
+	}
+	worker := pid(t, silent, testbed.Worker)
+	outage := time.NewTimer(5 * shortTTL)
+
+	b.Must(syscall.Kill(worker, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGCONT) })
+	b.Etcd.Stop()
+	awaitReason(b, primary, "leading_by_failsafe")
+	<-outage.C
+	if code := primary.Health(t.Context(), "/primary"); code != 200 {
+		t.Errorf("/primary of %s answers %d, want 200: one of two voters has promised", primary.Name, code)
+	}
+	b.Must(b.Etcd.Start(t.Context()))
+	b.Must(syscall.Kill(worker, syscall.SIGCONT))
+	if after := b.Healthy(30 * time.Second); after != primary {
+		t.Errorf("%s leads, want %s still", after.Name, primary.Name)
+	}
+}
+
+func TestARestartedMemberKeepsItsPromise(t *testing.T) {
+	t.Parallel()
+	b, primary := failsafeBed(t, nil)
+	o := b.Observe()
+
+	// Only the primary is without etcd: the others see its lease run out, and wait.
+	o.Fault()
+	primary.CutEtcd()
+	awaitReason(b, primary, "leading_by_failsafe")
+	outage := time.NewTimer(4 * shortTTL)
+	restarts := time.NewTicker(shortTTL)
+	defer restarts.Stop()
+	for going := true; going; {
+		select {
+		case <-outage.C:
+			going = false
+		case <-restarts.C:
+			standby := b.Standby(primary)
+			b.Must(syscall.Kill(pid(t, standby, testbed.Worker), syscall.SIGKILL))
+		}
+	}
+	if code := primary.Health(t.Context(), "/primary"); code != 200 {
+		t.Errorf("/primary of %s answers %d, want 200", primary.Name, code)
+	}
+	primary.HealEtcd()
+	if after := b.Healthy(20 * time.Second); after != primary {
+		t.Errorf("%s leads, want %s still", after.Name, primary.Name)
+	}
+	o.NothingFailed()
+	o.End(primary, 0)
+}
