@@ -139,8 +139,11 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 		return nil
 	}
 	l.busy[LaneServer] = true
-	if s, ok := a.(election.SetSync); ok {
-		l.obs.Sync.Begun = s.Names
+	switch a := a.(type) {
+	case election.SetSync:
+		l.obs.Sync.Begun = a.Names
+	case election.Reload:
+		l.server.configuring = true
 	}
 	limit := serverLimit
 	if _, long := a.(election.Checkpoint); long {
@@ -153,7 +156,7 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 
 // onJob starts long work.
 func (l *Loop) onJob(a election.Action) []Effect {
-	if l.busy[LaneJob] {
+	if l.busy[LaneJob] || l.server.configuring && starts(a) { // guard: no_start_beside_reload — S1 (gate)
 		return nil
 	}
 	o := &l.obs
@@ -172,6 +175,15 @@ func (l *Loop) onJob(a election.Action) []Effect {
 	l.server.recovers = o.Node.Value.Control
 	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
 	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance(), CloneFrom: l.cloneFrom()}}}
+}
+
+// starts reports whether a starts a server.
+func starts(a election.Action) bool {
+	switch a.(type) {
+	case election.StartServer, election.Restart:
+		return true
+	}
+	return false
 }
 
 // onFence fences past the guard. The job under way is ended beside it: it may be

@@ -312,6 +312,9 @@ func (l *Loop) foldKeys(e KeysDone) {
 // foldServer ends quick SQL.
 func (l *Loop) foldServer(e ServerDone) []Effect {
 	l.busy[LaneServer] = false
+	if _, configured := e.Action.(election.Reload); configured {
+		l.server.configuring = false
+	}
 	if e.Err != "" {
 		l.server.retryAt = l.obs.Now.Add(serverPause)
 		l.log.Warn("server action failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)

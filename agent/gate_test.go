@@ -349,3 +349,22 @@ func TestAServerThatMayHaveAGateIsAskedForIt(t *testing.T) {
 		t.Errorf("%+v of a server whose commits wait for a gate", do)
 	}
 }
+
+// TestNoServerIsStartedBesideAReload: one that turns the gate on waits for it to stream,
+// and takes its name off again when it cannot. A server that started meanwhile would
+// have its own name taken off, with all that waits for it.
+func TestNoServerIsStartedBesideAReload(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Config = &cluster.Config{Raw: []byte(`{"ttl":6}`), ModRevision: 70}
+	if begun := find[OnServer](r.see()); len(begun) != 1 || begun[0].Action != (election.Reload{}) {
+		t.Fatalf("the configuration has changed, and %+v is done to the server", begun)
+	}
+	r.view.Requests = []cluster.Request{{ID: "x", Member: "pg1", Kind: cluster.RequestRestart}}
+	if jobs := find[OnJob](r.see()); len(jobs) != 0 {
+		t.Errorf("beside a reload: %+v", jobs)
+	}
+	if jobs := find[OnJob](r.step(ServerDone{Action: election.Reload{}})); len(jobs) != 1 {
+		t.Errorf("after it: %+v, want the restart", jobs)
+	}
+}

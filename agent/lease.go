@@ -85,7 +85,7 @@ func (l *Loop) foldRenew(e LeaseDone) []Effect {
 // counted moves what this node may rely on: s, and the deadline the guard got.
 func (l *Loop) counted(s cluster.Instant) {
 	o := &l.obs
-	o.Lease.Renewed = s
+	o.Lease.Renewed, o.Lease.Counted = s, o.Now
 	l.session.kept, l.session.tried = s, s
 	o.Guard.Deadline = max(s.Add(o.Settings.TTL-o.Settings.Margin(o.Guard.LastKill)), o.Lease.AgreedUntil)
 }

@@ -124,6 +124,9 @@ type serverState struct {
 	retryAt cluster.Instant
 	// exited is the instance the guard reported gone last.
 	exited string
+	// configuring: a reload is under way. It may be about to take a gate's name off that
+	// could not stream, which must not be the name that a server starts with meanwhile.
+	configuring bool
 	// restarting is the request the running restart answers.
 	restarting *cluster.Request
 	// recovers is pg_control as it was when the job began, which may be a recovery.

@@ -114,7 +114,7 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 	if waits { // guard: lost_gate_keeps_name — SAFETY 4 "losing the gate never empties the name"
 		return name, then, nil
 	}
-	if status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g) {
+	if status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g, status.Server.Instance) {
 		return name, then, nil
 	}
 	// Nothing must wait for it; what else changed is brought to the server all the same,
@@ -124,14 +124,15 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 	}, nil
 }
 
-// gateStreams waits for the gate of a primary.
-func (n *Node) gateStreams(ctx context.Context, g Guard) bool {
+// gateStreams waits for the gate of a primary, which may exit meanwhile.
+func (n *Node) gateStreams(ctx context.Context, g Guard, instance string) bool {
+	exited := n.link.Exited(instance)
 	for until := n.clock.Now().Add(gateArrives); n.clock.Now() < until; {
 		st, err := g.Status(ctx)
 		if err == nil && st.Gate != nil && st.Gate.Report.Streaming {
 			return true
 		}
-		if !n.clock.Sleep(ctx.Done(), gateEvery) {
+		if n.clock.Wait(ctx, exited, gateEvery) || ctx.Err() != nil {
 			break
 		}
 	}

@@ -53,9 +53,11 @@ func withFailsafe(o *Observation, d Decision) Decision {
 }
 
 // askDue: one renewal has failed, or hangs, before the members are troubled; after that
-// they are asked as often as the store would be.
+// they are asked as often as the store would be, until a renewal counts again. One that
+// left with the questions may count from before them, which ends nothing by itself: the
+// next renewal does, if nobody is asked beside that too.
 func askDue(o *Observation) cluster.Instant {
-	if FailsafeActive(o) {
+	if FailsafeActive(o) && o.Lease.Counted < o.Failsafe.Tried { // guard: renewal_ends_asking — L1: the mode is left when etcd is back
 		return o.Lease.Agreed.Add(o.Settings.RenewEvery())
 	}
 	return o.Lease.Renewed.Add(2 * o.Settings.RenewEvery())

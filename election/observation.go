@@ -121,6 +121,8 @@ type Lease struct {
 	// Renewed is s of the last renewal that counted: just before its keepalive
 	// left. Tried is when the last attempt began.
 	Renewed, Tried cluster.Instant
+	// Counted is when this process heard of it.
+	Counted cluster.Instant
 	// Agreed is s of the last round of promises that was enough: just before the first
 	// question left. AgreedUntil is the deadline that it gave the guard.
 	Agreed, AgreedUntil cluster.Instant

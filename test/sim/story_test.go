@@ -109,6 +109,11 @@ var stories = []story{
 		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
 			{at: 32857309721, lasts: 12357362778, kind: "freeze server", node: 3, to: 3, n: 20},
 			{at: 38895083275, lasts: 22092309012, kind: "suspend machine", node: 1, to: 3, n: 47}}},
+	{name: "found_90876766593291_restart_beside_a_reload", seed: 90876766593291, nodes: 4, until: 60 * s,
+		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":16384,"commit_gate":true,"failsafe_mode":true}`, faults: []fault{
+			{at: 6774699471, lasts: 23933123949, kind: "gate refused", node: 1, to: 3, n: 19},
+			{at: 14566204577, lasts: 3009378754, kind: "durability changed", node: 2, to: 0, n: 2},
+			{at: 19 * s, lasts: 2621000604, kind: "restart", node: 1, to: 0, n: 25}}},
 	{name: "found_346_fence_again_and_again", seed: 346004, until: 60 * s,
 		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 26881403147, lasts: 100327131, kind: "kill agent", node: 1, to: 2, n: 35},

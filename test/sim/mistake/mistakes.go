@@ -14,6 +14,9 @@ var mistakes = []mistake{
 		{"agent/node_clone.go", "if err := n.stillPrimary(ctx, up, src); err != nil {", "if err := error(nil); err != nil {"}}},
 	{"found_102224598637907_given_up_after_it_was_lost", []change{
 		{"agent/fold.go", "l.obs.Lease.Term, l.obs.Lease.Condemned = 0, \"\" // the lease", "l.obs.Lease.Term = 0 // the lease"}}},
+	{"found_90876766593291_restart_beside_a_reload", []change{
+		{"agent/node_gate.go", "exited := n.link.Exited(instance)", "exited := make(chan struct{})"},
+		{"agent/act.go", "l.server.configuring && starts(a) {", "l.server.configuring && false {"}}},
 	{"found_346_fence_again_and_again", []change{
 		{"agent/fold.go", "g.Fencing, g.FencedAt = false, false, l.obs.Now\n", "g.Fencing, g.FencedAt = false, false, 0\n"}}},
 	{"found_1613_member_key_on_a_lease_nobody_keeps", []change{
