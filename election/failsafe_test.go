@@ -112,7 +112,7 @@ func failsafeRules() []rule {
 		{name: "and asks for the next as often as it would renew",
 			given: primary(failsafe, storeless(30*time.Second), agreed(2*time.Second)), reason: ReasonFailsafe, do: acts(askAll)},
 		{name: "until a renewal counts, though it left a moment before the questions did",
-			given: primary(failsafe, storeless(2010*time.Millisecond), agreed(2*time.Second), func(o *Observation) { o.Lease.Counted = ago(1990 * time.Millisecond) }),
+			given:  primary(failsafe, storeless(2010*time.Millisecond), agreed(2*time.Second), func(o *Observation) { o.Lease.Counted = ago(1990 * time.Millisecond) }),
 			reason: ReasonFailsafe},
 		{name: "one round at a time",
 			given:  primary(failsafe, storeless(30*time.Second), agreed(2*time.Second), func(o *Observation) { o.Failsafe.Busy = true }),
