@@ -102,6 +102,8 @@ func groups() []group {
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
 		{name: "synchronous", setup: durable("on"), rows: []string{"sync_standby_killed"}, lossless: true},
 		{name: "quorum", setup: durable("quorum"), rows: []string{"agent_frozen_quorum", "switchovers_quorum"}, lossless: true},
+		{name: "failsafe", setup: failsafe(), rows: []string{"etcd_gone"}},
+		{name: "sick", setup: fastest, rows: []string{"server_hung"}},
 		{name: "gated", setup: gated(), rows: []string{"agent_frozen_gate"}, alone: true, lossless: true},
 		{name: "commit gate", setup: quick, rows: []string{"commit_gate"}},
 		{name: "Patroni's settings", setup: fastest, rows: []string{"etcd_idle"}},

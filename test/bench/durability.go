@@ -31,6 +31,51 @@ func gated() setup {
 	return s
 }
 
+// failsafe is the quick setup with failsafe mode.
+func failsafe() setup {
+	s := quick
+	s.dynamic = map[string]any{"failsafe_mode": true}
+	return s
+}
+
+// etcdGone kills every member of etcd and starts them all again after a minute.
+func etcdGone() fault {
+	const gone = time.Minute
+	return fault{
+		nothing: true, watch: func(system) time.Duration { return gone },
+		hit: func(_ context.Context, s system, _ member) error {
+			for _, m := range s.etcd().Members {
+				m.Kill()
+			}
+			return nil
+		},
+		heal: func(ctx context.Context, s system, _ member) (err error) {
+			for _, m := range s.etcd().Members {
+				err = errors.Join(err, m.Start(ctx))
+			}
+			return err
+		},
+	}
+}
+
+// serverHung stops every process of the primary's server, which lets nobody in and
+// answers nobody.
+func serverHung() fault {
+	return fault{
+		watch: pastLease,
+		hit: func(_ context.Context, _ system, leader member) error {
+			if signalAll(leader.data(), syscall.SIGSTOP) == 0 {
+				return errors.New("the server has no process to stop")
+			}
+			return nil
+		},
+		heal: func(_ context.Context, _ system, leader member) error {
+			signalAll(leader.data(), syscall.SIGCONT) // what was not killed meanwhile
+			return nil
+		},
+	}
+}
+
 // syncStandbyKilled kills all processes of a node that commits wait for.
 func syncStandbyKilled() fault {
 	var killed member

@@ -45,6 +45,8 @@ func faults() map[string]fault {
 		}},
 		"etcd_leader_killed":  etcdLeaderKilled(),
 		"sync_standby_killed": syncStandbyKilled(),
+		"etcd_gone":           etcdGone(),
+		"server_hung":         serverHung(),
 		"node_killed":         {hit: func(_ context.Context, _ system, leader member) error { return leader.killAll() }, watch: pastLease, heal: startAgain},
 	}
 }

@@ -113,6 +113,7 @@ func (m *keeperNode) sql() string           { return loopback(m.n.SQLPort) }
 func (m *keeperNode) api() string           { return loopback(m.n.APIPort) }
 func (m *keeperNode) logPath() string       { return m.n.LogPath() }
 func (m *keeperNode) start() error          { return m.n.Start() }
+func (m *keeperNode) data() string          { return m.n.DataDir() }
 func (m *keeperNode) running() bool         { return m.n.Running() }
 func (m *keeperNode) killAll() error        { return m.n.KillAll() }
 func (m *keeperNode) killPostmaster() error { return m.n.Kill(testbed.Postmaster) }

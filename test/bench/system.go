@@ -57,6 +57,8 @@ type member interface {
 	hits() []hit
 	// agentPIDs are the processes of the agent, without the server's.
 	agentPIDs() []int
+	// data is the server's data directory.
+	data() string
 	// wipe removes the data of a node that is stopped.
 	wipe() error
 }
