@@ -282,3 +282,19 @@ func TestACreatedClusterHasFailsafeModeUnlessToldOtherwise(t *testing.T) {
 		}
 	}
 }
+
+// TestALeaseOfAnotherLengthWaitsForTheEndOfFailsafe: to put the key on it compares the
+// term, and where the key is gone that fails for ever and leaves no turn to take it anew.
+func TestALeaseOfAnotherLengthWaitsForTheEndOfFailsafe(t *testing.T) {
+	for _, active := range []bool{false, true} {
+		r := newRig(t)
+		r.primary()
+		r.loop.config.settings.TTL = 20 * time.Second
+		if o := &r.loop.obs; active {
+			o.Lease.Agreed, o.Lease.AgreedUntil = o.Lease.Renewed+1, o.Now.Add(time.Second)
+		}
+		if began := len(r.loop.keepSession()) > 0; began == active {
+			t.Errorf("in failsafe %t: the key is put on another lease: %t", active, began)
+		}
+	}
+}

@@ -76,7 +76,8 @@ func (l *Loop) keepSession() []Effect {
 		l.busy[LaneMember], l.session.opening = true, true
 		l.session.tried = l.obs.Now
 		return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: OpenSession{TTL: want, Resume: l.resumable(want)}}}
-	case l.session.ttl != want && l.obs.Lease.Busy == "" && !l.busy[LaneLease] && l.obs.Lease.Condemned == "": // it would renew
+	case l.session.ttl != want && l.obs.Lease.Busy == "" && !l.busy[LaneLease] && l.obs.Lease.Condemned == "" && // it would renew
+		!election.FailsafeActive(&l.obs): // and compare a key that may be gone, again and again, before it can be taken anew
 		return l.regrant(want)
 	case l.obs.Lease.Term == 0 && l.obs.Now >= l.nextKeepAlive():
 		l.busy[LaneMember] = true

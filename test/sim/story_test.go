@@ -114,6 +114,14 @@ var stories = []story{
 			{at: 6774699471, lasts: 23933123949, kind: "gate refused", node: 1, to: 3, n: 19},
 			{at: 14566204577, lasts: 3009378754, kind: "durability changed", node: 2, to: 0, n: 2},
 			{at: 19 * s, lasts: 2621000604, kind: "restart", node: 1, to: 0, n: 25}}},
+	{name: "found_266367764927229_lease_of_another_length_in_failsafe", seed: 266367764927229, nodes: 4, until: 90 * s,
+		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":32768,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true}`, faults: []fault{
+			{at: 22148400282, lasts: 26484324843, kind: "everybody cut from etcd", node: 1, to: 0, n: 33},
+			{at: 22158732481, lasts: 5971566848, kind: "busy backend", node: 1, to: 3, n: 20},
+			{at: 23333431234, lasts: 2415787572, kind: "suspend machine", node: 2, to: 0, n: 3},
+			{at: 25807089611, lasts: 16858779792, kind: "disk full", node: 2, to: 0, n: 21},
+			{at: 37924447233, lasts: 993996416, kind: "refused requests", node: 2, to: 3, n: 39},
+			{at: 41410731828, lasts: 6559031581, kind: "ttl changed", node: 2, to: 2, n: 22}}},
 	{name: "found_346_fence_again_and_again", seed: 346004, until: 60 * s,
 		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 26881403147, lasts: 100327131, kind: "kill agent", node: 1, to: 2, n: 35},
