@@ -65,6 +65,10 @@ func (s *Server) Rewind(ctx context.Context, source Source, how Rewinding) (rewo
 	}
 	if err = s.readyForRewind(ctx, lock, state, how); err == nil {
 		s.nameLocally(ctx, lock, how.Lost)
+		// All that may have taken long: a recovery, and a disk that stalls.
+		err = s.SourceReady(ctx, source)
+	}
+	if err == nil {
 		var out string
 		out, err = s.copying(ctx, s.o.Rewind, lock, job{
 			program: "pg_rewind", args: s.rewindArgs(source, how), line: watch, env: []string{"PGAPPNAME=pgkeeper_rewind_" + s.o.Name},

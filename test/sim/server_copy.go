@@ -42,12 +42,18 @@ func (s server) SourceInfo(ctx context.Context, src postgres.Source) (postgres.S
 	return postgres.SourceInfo{SystemID: info.SystemID, Timeline: info.Timeline, LSN: info.LSN, InRecovery: info.InRecovery, History: info.History}, nil
 }
 
+var errNotReady = errors.New("the source of the rewind is in recovery, or away")
+
 // Rewind implements agent.Server.
 func (s server) Rewind(ctx context.Context, src postgres.Source, _ postgres.Rewinding) (bool, error) {
 	if _, err := s.SourceInfo(ctx, src); err != nil {
 		return false, err
 	}
 	s.n.disk()
+	if info, err := s.n.pg.SourceInfo(s.n.w.serverNow(), src.Host); err != nil || info.InRecovery { // as package postgres asks again
+		s.n.sleep(ctx, time.Second)
+		return false, errors.Join(errNotReady, named(err))
+	}
 	work, err := s.n.pg.Rewind(s.n.w.serverNow(), src.Host)
 	if err != nil {
 		return false, named(err)
