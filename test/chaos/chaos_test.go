@@ -203,7 +203,7 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	if err != nil {
 		return v, err
 	}
-	j := lossJudge{mode: s.Settings.Mode, h: w.h, eras: eras, records: kept, maxLag: s.Settings.MaxLag, excepted: v.order.excepted}
+	j := lossJudge{mode: s.Settings.Mode, loses: s.Settings.loses(), h: w.h, eras: eras, records: kept, maxLag: s.Settings.MaxLag, excepted: v.order.excepted}
 	v.losses = j.judge()
 	v.linear = judgeObjects(w.h, v.order.excepted)
 	for _, n := range w.c.Nodes {

@@ -22,9 +22,10 @@ type loss struct {
 // position, the fork. Lost may only be what was committed behind it, and it may not
 // be further before the last published position than maximum_lag_on_failover: what
 // was written since then is the rest of the window. A hand-over loses nothing, and no
-// failover of a synchronous mode does (S2).
+// failover of a strict synchronous mode does (S2).
 type lossJudge struct {
 	mode     mode
+	loses    bool
 	h        *history
 	eras     []era
 	records  *records
@@ -47,7 +48,7 @@ func (j *lossJudge) judge() []loss {
 		if !j.allowed(op, end, known) || op.survived {
 			continue
 		}
-		if !j.mode.loses() {
+		if !j.loses {
 			j.wrong("operation %d, acknowledged by %s on timeline %d at %v in %s mode, is not on the last primary (S2)", op.id, op.node, op.tl, op.ret, j.mode)
 		}
 		l := j.losses[op.tl]

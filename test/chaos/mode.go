@@ -60,8 +60,9 @@ func (m mode) faultsOf(all []fault) []fault {
 	return own
 }
 
-// loses tells whether a failover may lose acknowledged writes.
-func (m mode) loses() bool { return m == asynchronous || m == gated }
+// loses tells whether a failover may lose acknowledged writes: also in a synchronous
+// mode that is not strict, once commits wait for nobody since nobody streams.
+func (s settings) loses() bool { return s.Mode == asynchronous || s.Mode == gated || !s.Strict }
 
 // excepts tells whether the named exception applies: nothing but its own agent stops a
 // server whose every agent process stands still.
@@ -96,7 +97,7 @@ func (s settings) inForce(n *testbed.Node, names string) string {
 
 // name is the mode in reports.
 func (s settings) name() string {
-	if s.Strict && !s.Mode.loses() {
+	if s.Strict && s.Mode != asynchronous && s.Mode != gated {
 		return string(s.Mode) + ", strict"
 	}
 	return string(s.Mode)

@@ -47,12 +47,16 @@ func TestOnlyAsynchronousModeExceptsAFrozenAgent(t *testing.T) {
 	}
 }
 
-func TestASynchronousModeLosesNothing(t *testing.T) {
+func TestAStrictSynchronousModeLosesNothing(t *testing.T) {
 	// Timeline 1 ends at 250: operation 3, at 300, lies behind it, in the window that
 	// asynchronous replication may lose.
 	eras := []era{{1, 250}, {2, math.MaxInt64}}
+	var all []settings
 	for _, m := range modes {
-		t.Run(string(m), func(t *testing.T) {
+		all = append(all, settings{Mode: m}, settings{Mode: m, Strict: true})
+	}
+	for _, s := range all {
+		t.Run(s.name(), func(t *testing.T) {
 			for _, acknowledged := range []bool{true, false} {
 				p := tell()
 				p.write(1, true)
@@ -62,9 +66,9 @@ func TestASynchronousModeLosesNothing(t *testing.T) {
 				}
 				p.write(2, true)
 				r := &records{status: []published{{10, 260, 1}}, terms: map[int32]int64{2: 20}, handed: map[int64]int64{}}
-				j := lossJudge{mode: m, h: p.history, eras: eras, records: r, maxLag: 100}
+				j := lossJudge{mode: s.Mode, loses: s.loses(), h: p.history, eras: eras, records: r, maxLag: 100}
 				j.judge()
-				if violated, want := len(j.violations) > 0, acknowledged && (m == synchronous || m == quorum); violated != want {
+				if violated, want := len(j.violations) > 0, acknowledged && s.Strict && (s.Mode == synchronous || s.Mode == quorum); violated != want {
 					t.Errorf("acknowledged: %t, violations %q, want one: %t", acknowledged, j.violations, want)
 				}
 				if warned := p.warned(); warned != map[bool]int{false: 1}[acknowledged] {

@@ -171,7 +171,7 @@ func TestLostWritesStayInTheAsynchronousWindow(t *testing.T) {
 			if c.handed {
 				r.handed[20] = 250
 			}
-			j := lossJudge{mode: asynchronous, h: p.history, eras: eras, records: r, maxLag: 100}
+			j := lossJudge{mode: asynchronous, loses: true, h: p.history, eras: eras, records: r, maxLag: 100}
 			losses := j.judge()
 			if violated := len(j.violations) > 0; violated != c.violated {
 				t.Errorf("losses %+v, violations %q, want one: %t", losses, j.violations, c.violated)

@@ -331,10 +331,23 @@ func (n *Node) untouched(do agent.OnJob) {
 	n.w.fail("S6", "%s does %s in a pause", n.name, election.KindOf(do.Action))
 }
 
+// noteWaived: a mode that is not strict, or was turned off, has let commits wait for
+// nobody. What standbys had confirmed before is from then on no safer than what is
+// acknowledged after it (docs/safety.md, S2).
+func (n *Node) noteWaived(e agent.ServerDone) {
+	set, ok := e.Action.(election.SetSync)
+	if s := n.settings(); ok && e.Err == "" && set.Names == "" && n.w.lastBy == n && !(s.SynchronousStrict && s.Synchronous()) {
+		n.w.last.Synchronous = false
+	}
+}
+
 // noteEvent sees what a node's loop is told.
 func (n *Node) noteEvent(e agent.Event) {
-	if round, ok := e.(agent.FailsafeDone); ok {
-		n.noteFailsafe(round)
+	switch e := e.(type) {
+	case agent.FailsafeDone:
+		n.noteFailsafe(e)
+	case agent.ServerDone:
+		n.noteWaived(e)
 	}
 	done, ok := e.(agent.LeaseDone)
 	if !ok || done.Outcome != agent.Succeeded {
