@@ -109,6 +109,6 @@ func integration(ctx context.Context, s *suite) tally {
 		fmt.Fprintln(s.out, "no package has files behind the integration tag")
 		return tally{}
 	}
-	args := []string{"-race", "-vet=off", "-count=1", "-timeout", "15m", "-tags", "integration"}
+	args := []string{"-race", "-vet=off", "-count=1", "-timeout", "25m", "-tags", "integration"}
 	return s.goTest(ctx, []string{"CGO_ENABLED=1"}, append(args, packages...)...)
 }
