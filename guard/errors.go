@@ -37,6 +37,8 @@ var (
 	ErrUnknownRequest = errors.New("unknown request")
 	// ErrFailed says that the guard tried and the operating system refused.
 	ErrFailed = errors.New("guard could not do it")
+	// ErrNoWatchdog refuses what needs the watchdog that is required.
+	ErrNoWatchdog = errors.New("the required watchdog cannot be armed")
 	// ErrDisconnected says that the connection to the guard is gone.
 	ErrDisconnected = errors.New("guard connection lost")
 	// ErrGuardRunning says that another guard holds the runtime directory.
@@ -62,6 +64,7 @@ var codes = []struct {
 	{"stopping", ErrStopping},
 	{"bad_request", ErrBadRequest},
 	{"unknown_request", ErrUnknownRequest},
+	{"no_watchdog", ErrNoWatchdog},
 }
 
 // RemoteError is a refusal as it came over the socket. It unwraps to its sentinel.

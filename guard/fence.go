@@ -148,6 +148,7 @@ func (k *keeper) proved() {
 	e.Leftovers = len(s.killed)
 	k.inst, k.lastExit = nil, &e
 	i.dir.close()
+	k.disarmWatchdog() // guard: watchdog-disarmed-by-proof — S1, watchdog: only when nothing is left that could write
 	k.log.Info("server ended", "pid", e.PID, "status", e.Status, "signal", e.Signal, "leftovers", e.Leftovers)
 	k.push(e)
 }

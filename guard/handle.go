@@ -49,6 +49,8 @@ func (k *keeper) handle(c *conn, r request) {
 		k.killLeftovers(c, r)
 	case "gate":
 		ok(k.setGate(r.Gate))
+	case "watchdog":
+		ok(k.setWatchdog(r))
 	case "shutdown":
 		ok(k.shutdown(r.Force))
 	default:
@@ -108,6 +110,7 @@ func (k *keeper) extend(session uint64, r request) error {
 		return err
 	}
 	k.lease.renewed = min(r.Renewed, now)
+	k.watchdogFollows()
 	k.publish()
 	return nil
 }
@@ -133,6 +136,11 @@ func (k *keeper) pause(on bool) error {
 	}
 	k.paused = on
 	k.publish()
+	if on { // guard: pause-disarms-watchdog — S6: a reset of the machine touches PostgreSQL like nothing else
+		k.disarmWatchdog()
+	} else {
+		k.watchdogFollows()
+	}
 	return nil
 }
 

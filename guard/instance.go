@@ -84,8 +84,15 @@ func (k *keeper) startIn(dir directory, session uint64, r request) (*instance, e
 	if err := k.mayStart(dir, session, r); err != nil {
 		return nil, err
 	}
+	if r.Writable {
+		// guard: watchdog-before-start — S1, watchdog: it is armed before a server may write.
+		if err := k.armWatchdog(); err != nil {
+			return nil, err
+		}
+	}
 	pid, err := k.procs.Spawn(dir, r)
 	if err != nil {
+		k.spareWatchdog()
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
 	k.inst = &instance{id: k.newID(), pid: pid, dir: dir, state: Running, writable: r.Writable, since: k.clock.Now(), gate: r.Gate}

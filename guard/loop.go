@@ -77,6 +77,7 @@ type keeper struct {
 	procs processes
 	files files
 	gates gates // nil: there are no gates here
+	watch watching
 	log   *slog.Logger
 	self  Status // version, pid and protocol; the rest is filled in by status
 
@@ -243,6 +244,7 @@ func (k *keeper) status() *Status {
 	s.Session, s.Term, s.EndedTerm = k.lease.session, k.lease.term, k.lease.ended
 	s.Deadline, s.Margin = k.lease.at, k.lease.margin
 	s.Paused, s.LastKill, s.LastExit = k.paused, k.lastKill, k.lastExit
+	s.Watchdog = k.watchdogStatus()
 	if k.worker != nil {
 		s.WorkerPID = k.worker.pid
 	}

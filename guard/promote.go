@@ -23,6 +23,11 @@ func (k *keeper) promote(session uint64, r request, answer func(error)) {
 		answer(err)
 		return
 	}
+	// guard: watchdog-before-promote — S1, watchdog: it is armed before a server may write.
+	if err := k.armWatchdog(); err != nil {
+		answer(err)
+		return
+	}
 	p := promotion{inst: i, armed: i.writable, term: r.Term, answer: answer}
 	// guard: armed-before-promote — SAFETY 2 "the deadline is armed before the promote signal".
 	i.writable = true
@@ -64,6 +69,7 @@ func (k *keeper) finish(p promotion) error {
 	if p.err != nil {
 		if !p.touched {
 			p.inst.writable = p.armed // nothing was asked of the server yet
+			k.spareWatchdog()
 		}
 		return fmt.Errorf("prepare the promotion: %w", p.err)
 	}

@@ -9,8 +9,8 @@ import (
 // ProtocolVersion is the version of the socket protocol spoken by this build. A
 // guard is often older than its worker: fields may be added, none may change.
 //
-// Version 2 knows gates.
-const ProtocolVersion = 2
+// Version 2 knows gates, version 3 watchdogs.
+const ProtocolVersion = 3
 
 // maxLine is the longest message in bytes; promotion with its history files is
 // by far the largest one, at a few KiB.
@@ -51,6 +51,7 @@ type request struct {
 	Force     bool              `json:"force,omitempty"`
 	Renewed   time.Duration     `json:"renewed_boottime_ns,omitempty"`
 	Gate      *Gate             `json:"gate,omitempty"`
+	Watchdog  *Watchdog         `json:"watchdog,omitempty"`
 }
 
 // reply answers the request of the same id.
@@ -88,6 +89,8 @@ type Status struct {
 	Server    *Server       `json:"server,omitempty"`       // nil when none
 	LastExit  *Event        `json:"last_exit,omitempty"`    // the latest exited event of this guard
 	Gate      *GateStatus   `json:"gate,omitempty"`         // nil when the server wants none
+
+	Watchdog *WatchdogStatus `json:"watchdog,omitempty"` // nil when it is off
 }
 
 // State says where a server is in its life.

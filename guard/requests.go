@@ -69,6 +69,14 @@ func (c *Client) Gate(ctx context.Context, g *Gate) error {
 	return err
 }
 
+// Watchdog says which watchdog is to reset the machine when this guard hangs. It
+// never fails because of the device: Status says whether it can be used. A guard that
+// is older than watchdogs answers ErrUnknownRequest.
+func (c *Client) Watchdog(ctx context.Context, w Watchdog, dataDir string) error {
+	_, err := c.call(ctx, request{Op: "watchdog", Watchdog: &w, DataDir: dataDir})
+	return err
+}
+
 // EndTerm closes a term (and every lower one) for good: the lease is known to be
 // lost. A server that may write is stopped now, as at its deadline. For a planned
 // end call Stop and wait for the Exited event instead.

@@ -77,6 +77,7 @@ func Run(ctx context.Context, o Options) error {
 	table := newProcessTable(resetOOM)
 	k := newKeeper(clock, table, dataFiles{}, log,
 		Status{Protocol: ProtocolVersion, Version: o.Version, PID: os.Getpid()})
+	k.watch.open = openRealWatchdog
 	if len(o.Gate) > 0 {
 		page, err := NewPage()
 		if err != nil {
