@@ -50,6 +50,8 @@ type Loop struct {
 	// store is how the store does itself; nil while nobody has looked. Nothing is
 	// decided by it.
 	store *cluster.StoreHealth
+	// watchdog is what the guard says of its watchdog.
+	watchdog cluster.Watchdog
 	// pledging are questions of holders whose answer waits for the disk.
 	pledging []pledging
 	failsafe failsafeState

@@ -90,7 +90,7 @@ func (l *Loop) memberNow() *cluster.Member {
 	*k = cluster.MemberKeeper{
 		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: progress, Promised: l.obs.Self.Promised,
 		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
-		Gate: node.Gate, SyncCommit: node.SyncCommit, Sick: sick,
+		Gate: node.Gate, SyncCommit: node.SyncCommit, Sick: sick, Watchdog: l.watchdog.State,
 	}
 	if l.store != nil {
 		k.StoreTroubles = l.store.Troubles
@@ -192,7 +192,7 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
 		Unconfirmed: election.Unconfirmed(o), Sick: election.Sickness(o), Failsafe: election.FailsafeActive(o), PledgedTo: to, Pledged: o.Self.Pledged,
-		Job: string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store,
+		Job: string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store, Watchdog: l.watchdog,
 	}
 }
 

@@ -199,6 +199,10 @@ var gaugeTable = []gauge{
 		}},
 	{"pgkeeper_sick", "1 while the server or its disks fail the probes, and for a minute after the lease was given up for that: the member is no candidate.",
 		func(s *cluster.Status, _ cluster.Instant) float64 { return boolean(s.Sick != "") }},
+	{"pgkeeper_watchdog_armed", "1 while the kernel watchdog would reset this machine if the agent hung.",
+		func(s *cluster.Status, _ cluster.Instant) float64 {
+			return boolean(s.Watchdog.State == cluster.WatchdogArmed)
+		}},
 	{"pgkeeper_failsafe_active", "1 while the primary goes on by its members' promises because etcd cannot be written.",
 		func(s *cluster.Status, now cluster.Instant) float64 { return boolean(s.Failsafe && s.Holds(now)) }},
 	{"pgkeeper_failsafe_promised", "1 while this member has promised a primary without etcd not to replace it.",

@@ -13,6 +13,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 	"github.com/pgkeeper/pgkeeper/postgres"
 )
 
@@ -35,6 +36,8 @@ type Node struct {
 	// configured: the server's files were written by this worker and no clone,
 	// rewind or initdb replaced them since.
 	configured atomic.Bool
+	// watchdog is what keepWatchdog told the guard last.
+	watchdog guard.Watchdog
 	// post gives the loop an event an effect reports before its end.
 	post func(Event)
 	// reread reads the local configuration again.

@@ -81,6 +81,12 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 	if err != nil {
 		return err
 	}
+	if writable {
+		// guard: watchdog_told_before_start — S1, watchdog: a guard refuses only what it knows to need one
+		if err := n.watchdogBeforeWriting(ctx, do.Settings); err != nil {
+			return err
+		}
+	}
 	if err := n.prepareStart(ctx, do, writable, up, gate); err != nil {
 		return err
 	}
@@ -285,6 +291,10 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 	}
 	// guard: gate_before_promotion — SAFETY 3 "a new primary has its names in force before it is promoted"
 	if err := n.gateBeforePromotion(ctx, do); err != nil {
+		return err
+	}
+	// guard: watchdog_told_before_promotion — S1, watchdog: a guard refuses only what it knows to need one
+	if err := n.watchdogBeforeWriting(ctx, do.Settings); err != nil {
 		return err
 	}
 	files, err := n.pg.HistoryFiles(do.Node.Timeline, timeline)

@@ -76,6 +76,7 @@ type (
 		Promote(ctx context.Context, term int64, dataDir string, history map[string]string) error
 		Renewed(ctx context.Context, term int64, renewed, at, margin time.Duration) error
 		Gate(ctx context.Context, g *guard.Gate) error
+		Watchdog(ctx context.Context, w guard.Watchdog, dataDir string) error
 		EndTerm(ctx context.Context, term int64) error
 		SetPause(ctx context.Context, on bool) error
 		KillLeftovers(ctx context.Context, dataDir string) (int, error)

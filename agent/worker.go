@@ -217,6 +217,7 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	if server, ok := w.node.pg.(commitWatch); ok {
 		part(func() error { w.keepSyncCommit(ctx, server); return nil })
 	}
+	part(func() error { w.keepWatchdog(ctx); return nil })
 	part(func() error { w.obey(ctx, signals); return nil })
 	if err := supervisor.NotifyReady(); err != nil {
 		w.Log.Warn("supervisor not told", "error", err.Error())

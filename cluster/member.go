@@ -78,6 +78,8 @@ type MemberKeeper struct {
 	// Sick is what keeps this member from serving, or did a moment ago: while others
 	// could, it is no candidate.
 	Sick Ailment `json:"sick,omitempty"`
+	// Watchdog is how the member's kernel watchdog does; empty when it uses none.
+	Watchdog WatchdogState `json:"watchdog,omitempty"`
 }
 
 // Tags are a member's tags as configured; values are bool, number or string.
@@ -225,7 +227,7 @@ func sameKeeper(a, b *MemberKeeper) bool {
 	}
 	return a.Version == b.Version && a.Node == b.Node && a.Promised == b.Promised && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
 		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress && a.Gate == b.Gate &&
-		a.SyncCommit.Equal(b.SyncCommit) && slices.Equal(a.StoreTroubles, b.StoreTroubles) && a.Sick == b.Sick
+		a.SyncCommit.Equal(b.SyncCommit) && slices.Equal(a.StoreTroubles, b.StoreTroubles) && a.Sick == b.Sick && a.Watchdog == b.Watchdog
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -48,6 +48,8 @@ type Status struct {
 	Progress string
 	// Sick is what ails this member, or made it give up its lease a moment ago.
 	Sick Ailment
+	// Watchdog is how the kernel watchdog does.
+	Watchdog Watchdog
 	// LoopAt is when the loop last stepped, for liveness.
 	LoopAt Instant
 	// DCSSeen is wall-clock seconds of the last good look at the store; for

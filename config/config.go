@@ -220,12 +220,12 @@ type Replica struct {
 	RemoveDataDirectoryOnDivergedTimelines bool
 }
 
-// Watchdog is the kernel watchdog; not built yet.
+// Watchdog is the kernel watchdog.
 type Watchdog struct {
-	// Mode is off or automatic.
+	// Mode is off, automatic or required.
 	Mode         string
 	Device       string
-	SafetyMargin time.Duration
+	SafetyMargin time.Duration // negative for -1
 	Driver       string
 }
 

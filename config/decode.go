@@ -54,6 +54,8 @@ func (k *Key) decode(n *node, into any) []fault {
 		return store(k, n, into, func(n *node) (int64, []fault) { return quantity(n, "a size", parseSize) })
 	case *time.Duration:
 		return store(k, n, into, func(n *node) (time.Duration, []fault) { return quantity(n, "a duration", parseDuration) })
+	case minusOne:
+		return store(k, n, into.at, func(n *node) (time.Duration, []fault) { return quantity(n, "a duration, or -1", into.parse) })
 	case *[]string:
 		if k.Type == Options {
 			return store(k, n, into, k.options)

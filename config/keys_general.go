@@ -25,10 +25,10 @@ func generalKeys() []Key {
 
 		{Path: "tags", Type: TagSet, Meaning: "What this member may be: `nofailover`, `failover_priority`, `noloadbalance`, `clonefrom`, `nosync`, `sync_priority`, `replicatefrom`, `nostream`, and any of your own.", into: func(d *draft) any { return &d.Tags }},
 
-		{Path: "watchdog.mode", Type: Text, Default: "off", Status: Pending, Quiet: []string{"off"}, Harmful: []string{"required"}, Note: "write watchdog.mode: off; the guard stops the server at the end of its lease without it", Values: []string{"off", "automatic", "required"}, Meaning: "Whether the kernel's watchdog guards the node; `required` is refused until it is built.", into: func(d *draft) any { return &d.Watchdog.Mode }},
-		{Path: "watchdog.device", Type: Text, Default: "/dev/watchdog", Status: Pending, Quiet: []string{"/dev/watchdog"}, Meaning: "Device of the watchdog.", into: func(d *draft) any { return &d.Watchdog.Device }},
-		{Path: "watchdog.safety_margin", Type: Duration, Default: "5", Status: Pending, Quiet: []string{"5"}, Meaning: "Time between the watchdog and the end of the lease.", into: func(d *draft) any { return &d.Watchdog.SafetyMargin }},
-		{Path: "watchdog.driver", Type: Text, Default: "default", Status: Pending, Quiet: []string{"default"}, Meaning: "Driver of the watchdog.", into: func(d *draft) any { return &d.Watchdog.Driver }},
+		{Path: "watchdog.mode", Type: Text, Default: "off", Values: []string{"off", "automatic", "required"}, Meaning: "Whether a kernel watchdog resets the machine when the whole agent hangs while the server runs: `automatic` uses it where it works, with `required` nothing is promoted without it.", into: func(d *draft) any { return &d.Watchdog.Mode }},
+		{Path: "watchdog.device", Type: Text, Default: "/dev/watchdog", Meaning: "Device of the watchdog; the agent's user must be able to write to it.", into: func(d *draft) any { return &d.Watchdog.Device }},
+		{Path: "watchdog.safety_margin", Type: Duration, Default: "5", Meaning: "Time before the lease can pass on at which the watchdog resets the machine; at most a third of the guard's margin (a thirtieth of `ttl`), which is also what -1 means.", into: func(d *draft) any { return minusOne{&d.Watchdog.SafetyMargin} }},
+		{Path: "watchdog.driver", Type: Text, Default: "default", Values: []string{"default", "testing"}, Meaning: "`testing` writes to a plain file or a FIFO what a device would be told.", into: func(d *draft) any { return &d.Watchdog.Driver }},
 	}
 }
 

@@ -49,6 +49,16 @@ func parseDuration(text string) (time.Duration, error) {
 	return time.Duration(math.Round(number * float64(scale))), nil
 }
 
+// minusOne is a duration that may also be -1, which is kept as a negative one.
+type minusOne struct{ at *time.Duration }
+
+func (minusOne) parse(text string) (time.Duration, error) {
+	if strings.TrimSpace(text) == "-1" {
+		return -1, nil
+	}
+	return parseDuration(text)
+}
+
 // parseSize reads bytes, or a number with PostgreSQL's units in any case.
 func parseSize(text string) (int64, error) {
 	if whole, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {

@@ -180,6 +180,7 @@ type Status struct {
 		SyncCommit    *cluster.SyncCommit    `json:"sync_commit"`
 		StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles"`
 		Failsafe      bool                   `json:"failsafe"`
+		Watchdog      cluster.Watchdog       `json:"watchdog"`
 	} `json:"pgkeeper"`
 }
 
@@ -245,6 +246,7 @@ func (a *API) fill(ctx context.Context, o *Overview) (gate cluster.GateState) {
 			continue
 		}
 		o.Members[i].Paused = s.Pause
+		o.Members[i].Watchdog = s.Keeper.Watchdog.State
 		if s.Keeper.Failsafe {
 			o.Notes = append(o.Notes, o.Members[i].Name+" goes on in failsafe, by the members' promises: etcd cannot be written, and nothing that needs it can be done")
 		}

@@ -120,6 +120,8 @@ type Member struct {
 	// Reason is the member's last decision, Progress its running job.
 	Reason   cluster.Reason
 	Progress string
+	// Watchdog is how its kernel watchdog does; empty when it uses none.
+	Watchdog cluster.WatchdogState
 }
 
 // MemberRole is a member's role in an overview, in the words of GET /cluster.

@@ -43,6 +43,15 @@ func List(o Overview, extended bool) Table { return listOf(o, extended, o.Member
 
 // Verbose adds to a list what is worth knowing and seldom asked for.
 func (t Table) Verbose(o Overview) Table {
+	var dogs []string
+	for _, m := range o.Members {
+		if m.Watchdog != cluster.WatchdogOff {
+			dogs = append(dogs, m.Name+": "+string(m.Watchdog))
+		}
+	}
+	if len(dogs) > 0 {
+		t.Footer = append(t.Footer, "Watchdog of "+strings.Join(dogs, "; "))
+	}
 	if o.SyncCommit == nil {
 		t.Footer = append(t.Footer, "synchronous_commit weakened for: unknown: no primary says", "Synchronous waits cancelled: unknown: no primary says")
 		return t

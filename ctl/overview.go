@@ -78,7 +78,7 @@ func memberOf(v cluster.View, m cluster.Member, settings cluster.Settings, head 
 		row.ScheduledRestart = at
 	}
 	if m.Keeper != nil {
-		row.Reason, row.Progress = m.Keeper.Reason, m.Keeper.Progress
+		row.Reason, row.Progress, row.Watchdog = m.Keeper.Reason, m.Keeper.Progress, m.Keeper.Watchdog
 	}
 	if row.Leads() || row.Role == RolePrimary {
 		return row

@@ -75,6 +75,7 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonCandidateConfirms:   {"The primary has stopped streaming, and this member says how far it got.", nothing},
 
 	// race.go
+	ReasonNoWatchdog:      {"Nobody leads, but this member's settings require a kernel watchdog that cannot be used.", "Follow the detail: load the module, let the agent's user write to the device, or set watchdog.mode to automatic."},
 	ReasonNoFailover:      {"Nobody leads, but this member is tagged nofailover.", "Take the tag off, or start another member."},
 	ReasonNotHealthy:      {"Nobody leads, but this member's server is not a running standby.", "Wait for it to come up, or look at the server's log."},
 	ReasonTooFarBehind:    {"Nobody leads, but this member is further behind the lost primary than maximum_lag_on_failover allows.", "Bring a member that has more; or accept the loss: name this one as the candidate of a failover."},

@@ -130,7 +130,7 @@ func releaseOf(node *cluster.NodeState) Release {
 // othersCouldLead: some other member runs a healthy server and may be promoted.
 func othersCouldLead(o *Observation) bool {
 	for name, m := range o.View.Value.Members {
-		if name != o.Self.Name && m.State == cluster.StateRunning && !m.Tags.NoFailover() && m.Sick() == "" {
+		if name != o.Self.Name && m.State == cluster.StateRunning && !m.Tags.NoFailover() && !m.NoWatchdog() && m.Sick() == "" {
 			return true
 		}
 	}

@@ -29,6 +29,9 @@ func toPromote(o *Observation) []string {
 	if o.Self.Tags.NoFailover() {
 		lacks = append(lacks, "it is tagged nofailover (or failover_priority 0): take the tag off")
 	}
+	if why := o.Self.NoWatchdog; why != "" {
+		lacks = append(lacks, "its watchdog is required and must work: "+why)
+	}
 	if sick := Sickness(o); sick != "" {
 		lacks = append(lacks, "it is, or was a moment ago, sick: "+sick.String())
 	}

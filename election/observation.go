@@ -74,6 +74,9 @@ type Self struct {
 	// Pledged is until when this member has promised a holder, durably or about to be,
 	// to race for nothing and to vote for nobody.
 	Pledged cluster.Instant
+	// NoWatchdog says why the watchdog that is required here cannot be used; empty
+	// when it can, or none is required.
+	NoWatchdog string
 	// Checkpointed: a checkpoint was completed since this node was promoted.
 	Checkpointed bool
 	// GaveUp is when this process last gave up a lease because its server was sick

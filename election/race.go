@@ -99,6 +99,9 @@ func compete(o *Observation) Decision {
 	if ill, sick := tooSick(o); sick { // guard: sick_candidate — L1: a server that cannot serve is not promoted
 		d = ill
 	}
+	if why := o.Self.NoWatchdog; why != "" { // guard: watchdog_candidate — S1, watchdog: its guard would refuse the promotion
+		d = wait(ReasonNoWatchdog, why)
+	}
 	if o.Self.Tags.NoFailover() { // guard: nofailover — a copy that others must know of, and no candidate
 		d = wait(ReasonNoFailover, "tagged nofailover; its position is reported")
 	}
@@ -279,6 +282,9 @@ func field(o *Observation, mine report) (best report, missing, coming []string) 
 	for name, m := range v.Members {
 		if name == o.Self.Name || m.Tags.NoFailover() ||
 			yields(o, &m) { // guard: sick_yields — L1: nobody waits for a candidate that cannot serve
+			continue
+		}
+		if m.NoWatchdog() { // guard: watchdog_yields — L1: nobody waits for a candidate that may not be promoted
 			continue
 		}
 		if m.State == cluster.StateStarting && m.IsKeeper() {

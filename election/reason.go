@@ -66,6 +66,7 @@ const (
 
 	// race.go
 	ReasonNoFailover      cluster.Reason = "not_a_candidate_nofailover"
+	ReasonNoWatchdog      cluster.Reason = "not_a_candidate_watchdog"
 	ReasonNotHealthy      cluster.Reason = "not_a_candidate_no_server"
 	ReasonTooFarBehind    cluster.Reason = "not_a_candidate_behind"
 	ReasonOldTimeline     cluster.Reason = "not_a_candidate_old_timeline"

@@ -93,6 +93,9 @@ func promisedReports(o *Observation, mine report) []report {
 			yields(o, &m) { // guard: sick_copy — S2, L1: what it has counts, and it is not waited for
 			r.priority = 0
 		}
+		if m.NoWatchdog() { // guard: watchdog_copy — S2, L1: what it has counts, and it is not waited for
+			r.priority = 0
+		}
 		all = append(all, r)
 	}
 	if r := v.Release; r != nil && r.Clean && v.Leader == nil && v.Beat != nil && r.BeatRevision == v.Beat.ModRevision && // guard: released_copy_is_fenced — SAFETY 3

@@ -180,7 +180,7 @@ func heir(o *Observation) (name string, found bool) {
 func couldWin(o *Observation, m *cluster.Member) bool {
 	node, v := &o.Node.Value, &o.View.Value
 	switch {
-	case m.State != cluster.StateRunning || m.Tags.NoFailover() || m.Sick() != "":
+	case m.State != cluster.StateRunning || m.Tags.NoFailover() || m.NoWatchdog() || m.Sick() != "":
 		return false
 	case m.Timeline != 0 && node.Timeline != 0 && m.Timeline != node.Timeline:
 		return false

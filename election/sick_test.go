@@ -42,6 +42,10 @@ func strict(k int, voters ...string) change {
 	}
 }
 
+func noWatchdog(o *Observation) { o.Self.NoWatchdog = "no such device" }
+
+func missesWatchdog(m *cluster.Member) { m.Keeper.Watchdog = cluster.WatchdogMissing }
+
 func sickRules() []rule {
 	hung := ails(cluster.CheckAccept, cluster.AilmentHung, 6*time.Second)
 	stalled := ails(cluster.CheckData, cluster.AilmentStalled, 6*time.Second)
@@ -141,6 +145,18 @@ func sickRules() []rule {
 		{name: "in a synchronous cluster they take what it has first",
 			given:  vacant(lsn, strictOf("b", "a", "c"), promises("a"), promises("c"), reports("c", lsn+0x1000), sickMember("c", cluster.AilmentFull)),
 			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+
+		// a required watchdog
+		{name: "a member without the watchdog it requires is no candidate, be it alone", given: vacant(lsn, alone, noWatchdog),
+			reason: ReasonNoWatchdog, also: says(Say{Vacancy: beat, Position: &end})},
+		{name: "nobody waits for one", given: vacant(lsn, reports("c", lsn+0x1000), who("c", missesWatchdog)), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
+		{name: "nor for one that has yet to report", given: vacant(lsn, reports("c", lsn+0x1000), who("c", missesWatchdog), who("c", func(m *cluster.Member) { m.Keeper.Position = nil })),
+			reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
+		{name: "in a synchronous cluster what it has is taken first",
+			given:  vacant(lsn, strictOf("b", "a", "c"), promises("a"), promises("c"), reports("c", lsn+0x1000), who("c", missesWatchdog)),
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+		{name: "nobody switches over to one", given: primary(wish("a", "b"), who("b", missesWatchdog)),
+			reason: ReasonSwitchoverRefused, do: refusal("b lacks the watchdog that it requires")},
 
 		// switchover, recovery
 		{name: "nobody switches over to a sick member", given: primary(wish("a", "b"), sickMember("b", cluster.AilmentFull)),

@@ -147,6 +147,8 @@ func unsuitable(o *Observation, m cluster.Member) string {
 	switch {
 	case m.Tags.NoFailover():
 		return m.Name + " is tagged nofailover"
+	case m.NoWatchdog(): // guard: watchdog_successor — L1: a switchover goes to a server that may be promoted
+		return m.Name + " lacks the watchdog that it requires"
 	case m.State != cluster.StateRunning:
 		return fmt.Sprintf("%s is %s", m.Name, m.State)
 	case m.Sick() != "": // guard: sick_successor — L1: a switchover goes to a server that can serve

@@ -173,7 +173,7 @@ func candidatesForSync(o *Observation, last cluster.Rule) []syncCandidate {
 			continue
 		}
 		newest = max(newest, w.Flush)
-		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover() || m.Sick() != "", w.Flush})
+		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover() || m.NoWatchdog() || m.Sick() != "", w.Flush})
 	}
 	if limit := o.Settings.MaximumLagOnSyncnode; limit > 0 {
 		fit = slices.DeleteFunc(fit, func(c syncCandidate) bool { return c.flush.Behind(newest) > uint64(limit) })

@@ -81,6 +81,8 @@ type keeperJSON struct {
 	StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles,omitempty"`
 	// Sick is what keeps the member from serving, or did a moment ago.
 	Sick cluster.Ailment `json:"sick,omitempty"`
+	// Watchdog is how the kernel watchdog does; nil without one.
+	Watchdog *cluster.Watchdog `json:"watchdog,omitempty"`
 	// Failsafe: the primary goes on by its members' promises; FailsafePromised is whom
 	// this member has promised.
 	Failsafe         bool   `json:"failsafe,omitempty"`
@@ -227,6 +229,9 @@ func (s *Server) newKeeperJSON(f facts) keeperJSON {
 		Mode: f.Node.Value.Mode.String(), Term: f.Term, Job: f.Job, Progress: f.Progress,
 		ConfigError: f.ConfigError, ServerError: f.Node.Err, StoreError: f.View.Err,
 		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit, Sick: f.Sick, Failsafe: f.Failsafe, FailsafePromised: f.PledgedTo,
+	}
+	if f.Watchdog.State != cluster.WatchdogOff {
+		out.Watchdog = &f.Watchdog
 	}
 	if f.Store != nil {
 		out.StoreTroubles = f.Store.Troubles

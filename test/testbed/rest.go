@@ -33,6 +33,10 @@ type Status struct {
 		ServerError string `json:"server_error"`
 		LeaseMs     int64  `json:"lease_ms_left"`
 		CommitGate  string `json:"commit_gate"`
+		Watchdog    struct {
+			State   string `json:"state"`
+			Timeout int    `json:"timeout"`
+		} `json:"watchdog"`
 	} `json:"pgkeeper"`
 }
 

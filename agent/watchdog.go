@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/guard"
+)
+
+// watchdogProtocol is the guard's first protocol with watchdogs.
+const watchdogProtocol = 3
+
+// watchdogEvery is between two looks at the watchdog. A device that cannot be used is
+// tried again with each: it may have been loaded meanwhile.
+const watchdogEvery = time.Second
+
+var errOldGuard = errors.New("this guard is older than its worker and knows no watchdogs: stop the agent and its server in a quiet moment and start them again")
+
+// WatchdogSeen is how the watchdog does.
+type WatchdogSeen struct{ Watchdog cluster.Watchdog }
+
+func (WatchdogSeen) event() {}
+
+// watchdogOf is what the guard is told of the configured watchdog.
+func watchdogOf(c config.Watchdog, ttl, margin time.Duration) guard.Watchdog {
+	return guard.Watchdog{Mode: guard.WatchdogMode(c.Mode), Device: c.Device, Driver: c.Driver, SafetyMargin: c.SafetyMargin, TTL: ttl, Margin: margin}
+}
+
+// watchdogBeforeWriting has the guard know of the watchdog before it is asked for what
+// may write: it then refuses without one that is required. A guard that is too old to
+// know of any is not asked at all where one is required.
+func (n *Node) watchdogBeforeWriting(ctx context.Context, s cluster.Settings) error {
+	c := n.local.Load().Watchdog
+	if c.Mode == "" || c.Mode == string(guard.WatchdogOff) {
+		return nil // what the guard has of an earlier configuration is taken off beside the loop
+	}
+	g, status, err := n.askGuard(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the guard for its watchdog: %w", err)
+	}
+	if status.Protocol < watchdogProtocol {
+		if c.Mode == string(guard.WatchdogRequired) { // guard: no_old_guard_for_required — S1, watchdog: an older guard has none
+			return fmt.Errorf("the watchdog is required: %w", errOldGuard)
+		}
+		return nil
+	}
+	w := watchdogOf(c, s.TTL, s.Margin(status.LastKill))
+	if err := n.brief(ctx, func(ctx context.Context) error { return g.Watchdog(ctx, w, n.dataDir) }); err != nil {
+		return fmt.Errorf("tell the guard of its watchdog: %w", err)
+	}
+	return nil
+}
+
+// lookAtWatchdog brings the configured watchdog to the guard where it has another, or
+// where it cannot be used, and says how it does.
+func (n *Node) lookAtWatchdog(ctx context.Context, ttl time.Duration) (cluster.Watchdog, error) {
+	c := n.local.Load().Watchdog
+	g, status, err := n.askGuard(ctx)
+	if err != nil {
+		return cluster.Watchdog{}, err
+	}
+	if status.Protocol < watchdogProtocol {
+		return watchdogSeen(c, nil, errOldGuard.Error()), nil
+	}
+	off := c.Mode == "" || c.Mode == string(guard.WatchdogOff)
+	w := watchdogOf(c, ttl, cluster.Settings{TTL: ttl}.Margin(status.LastKill))
+	// One that a new guard has not heard of, one that changed, one to be tried again, one
+	// that has gone since it was tried.
+	_, gone := os.Stat(c.Device)
+	if has := status.Watchdog; off != (has == nil) || n.watchdog != w && !off || has != nil && (has.Error != "" || !has.Armed && gone != nil) {
+		if err := n.brief(ctx, func(ctx context.Context) error { return g.Watchdog(ctx, w, n.dataDir) }); err != nil {
+			return watchdogSeen(c, nil, err.Error()), nil
+		}
+		n.watchdog = w
+		if err := n.brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err }); err != nil {
+			return cluster.Watchdog{}, err
+		}
+	}
+	return watchdogSeen(c, status.Watchdog, ""), nil
+}
+
+// watchdogSeen is what others are shown of it.
+func watchdogSeen(c config.Watchdog, st *guard.WatchdogStatus, why string) cluster.Watchdog {
+	if c.Mode == "" || c.Mode == string(guard.WatchdogOff) {
+		return cluster.Watchdog{}
+	}
+	w := cluster.Watchdog{State: cluster.WatchdogReady, Device: c.Device, Error: why}
+	if st != nil {
+		w.Error, w.Timeout = st.Error, int(st.Timeout/time.Second)
+	}
+	switch {
+	case st != nil && st.Armed:
+		w.State = cluster.WatchdogArmed
+	case w.Error != "" && c.Mode == string(guard.WatchdogRequired):
+		w.State = cluster.WatchdogMissing
+	case w.Error != "":
+		w.State = cluster.WatchdogUnusable
+	}
+	return w
+}
+
+// keepWatchdog tells the loop how the watchdog does, until ctx ends.
+func (w *worker) keepWatchdog(ctx context.Context) {
+	var last cluster.Watchdog
+	for clock.Sleep(ctx.Done(), watchdogEvery) {
+		now, err := w.node.lookAtWatchdog(ctx, w.ttl())
+		if err != nil || now == last {
+			continue // a guard that does not answer is the loop's to notice
+		}
+		w.Log.Info("watchdog", "state", now.State, "device", now.Device, "timeout", now.Timeout, "error", now.Error)
+		last = now
+		w.node.post(WatchdogSeen{now})
+	}
+}
+
+// foldWatchdog takes what the guard says of its watchdog.
+func (l *Loop) foldWatchdog(w cluster.Watchdog) {
+	l.watchdog, l.obs.Self.NoWatchdog = w, ""
+	if w.State == cluster.WatchdogMissing {
+		l.obs.Self.NoWatchdog = w.Error
+	}
+}
