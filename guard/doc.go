@@ -13,6 +13,10 @@
 //   - A request of a worker that was replaced is refused, however late it comes.
 //   - When the guard dies, the kernel sends SIGQUIT to the server it spawned.
 //   - The end of a postmaster is reported only when no process of it is left.
+//   - Where a kernel watchdog is set up it is armed before a server may write and fed by
+//     renewals alone, before the deadline: a guard that hangs lets it reset the machine
+//     before the lease can pass on. The guard feeds it, not the worker: it holds the
+//     deadline, and a worker that hangs is fenced by that.
 //
 // What it does not promise:
 //   - It cannot stop a process that is stuck in the kernel. It then says so
