@@ -203,7 +203,7 @@ func (k *keeper) takeAim() error {
 	if !fresh {
 		atLeast = 0 // it has vouched for a server: a shorter one is better than none
 	}
-	// guard: watchdog-bites-before-lease-passes — S1, watchdog: s + T is the deadline and its margin.
+	// It bites before s + T, which is the deadline and its margin.
 	limit := k.lease.at + k.lease.margin - w.want.safety(k.lease.margin)
 	seconds, bites, err := aimDevice(d, w.timeout, now, limit, atLeast)
 	switch {
