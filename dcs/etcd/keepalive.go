@@ -218,8 +218,13 @@ func (s *keeper) ask(ctx, closed context.Context, client *clientv3.Client, lease
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, s.drop) // not before there is a stream: it would break none
-	defer stop()
+	dropped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { s.drop(); close(dropped) }) // not before there is a stream: it would break none
+	defer func() {
+		if !stop() {
+			<-dropped // later it would break the stream of the next keepalive
+		}
+	}()
 	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: lease}); err != nil {
 		// The reason is what Recv says; Send knows only that the stream ended.
 		if _, reason := stream.Recv(); reason != nil {
