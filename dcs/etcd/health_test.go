@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -60,11 +61,7 @@ func TestAFullEtcdIsNamed(t *testing.T) {
 
 func TestAMemberThatIsDownIsNamedUntilItIsBack(t *testing.T) {
 	ctx := within(t, 60*time.Second)
-	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 300})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	c := startTrio(ctx, t)
 	down := c.Members()[0]
 	if down == c.Leader() {
 		down = c.Members()[1]
@@ -89,11 +86,7 @@ func TestAMemberThatIsDownIsNamedUntilItIsBack(t *testing.T) {
 
 func TestEtcdsLeaderIsMovedOffThisMachine(t *testing.T) {
 	ctx := within(t, 60*time.Second)
-	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 300})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	c := startTrio(ctx, t)
 	old := c.Leader()
 	here := openHealth(t, func(endpoint string) bool { return endpoint == old.ClientURL() }, c.Endpoints()...)
 	if v := here.Health(ctx, true); !v.LeaderHere {
@@ -117,11 +110,7 @@ func TestEtcdsLeaderIsMovedOffThisMachine(t *testing.T) {
 
 func TestALeaderIsNotMovedWhileEtcdIsInTrouble(t *testing.T) {
 	ctx := within(t, 60*time.Second)
-	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 300})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	c := startTrio(ctx, t)
 	old := c.Leader()
 	down := c.Members()[0]
 	if down == old {
@@ -135,4 +124,15 @@ func TestALeaderIsNotMovedWhileEtcdIsInTrouble(t *testing.T) {
 	if c.Leader() != old {
 		t.Error("another member leads")
 	}
+}
+
+// startTrio is three members that elect quickly.
+func startTrio(ctx context.Context, t *testing.T) *embedded.Cluster {
+	t.Helper()
+	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed"
 )
 
 const (
@@ -89,22 +91,8 @@ func (d *disks) frozen(dir string, change int) error {
 // fillDisk leaves no byte of a file system.
 func fillDisk(dir string) (heal func() error, err error) {
 	path := filepath.Join(dir, "filler")
-	f, err := os.Create(path)
-	if err != nil {
+	if err := testbed.FillDisk(path, nodeDisk); err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	// Taken without writing it, in smaller and smaller pieces, until nothing is left.
-	var taken int64
-	for piece := int64(nodeDisk); piece >= 4096; {
-		switch err := unix.Fallocate(int(f.Fd()), 0, taken, piece); {
-		case err == nil:
-			taken += piece
-		case errors.Is(err, unix.ENOSPC):
-			piece /= 2
-		case !errors.Is(err, unix.EINTR):
-			return nil, errors.Join(err, os.Remove(path))
-		}
 	}
 	return func() error {
 		if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) { // two such faults may meet

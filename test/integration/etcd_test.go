@@ -67,15 +67,7 @@ func TestWhenEtcdIsDownForAllThePrimaryStopsAndIsBackWithIt(t *testing.T) {
 
 	o.Fault()
 	b.Etcd.Stop()
-	b.Wait(10*time.Second, "the primary to stop being one", func(ctx ctx) string {
-		if primary.Health(ctx, "/primary") == 200 {
-			return "it answers 200"
-		}
-		if primary.Exec(ctx, "create table if not exists after_the_end ()") == nil {
-			return "it accepts writes"
-		}
-		return ""
-	})
+	stopsBeingPrimary(b, primary)
 	b.Must(b.Etcd.Start(t.Context()))
 	next := b.Healthy(30 * time.Second)
 	o.Interrupted(5 * time.Second)
@@ -110,4 +102,17 @@ func TestNoClientNoticesTheDeathOfAnEtcdMember(t *testing.T) {
 			o.End(primary, 0)
 		})
 	}
+}
+
+// stopsBeingPrimary waits until a primary neither says that it is one nor takes a write.
+func stopsBeingPrimary(b *bedtest.Bed, primary *testbed.Node) {
+	b.Wait(10*time.Second, "the primary to stop being one", func(ctx ctx) string {
+		if primary.Health(ctx, "/primary") == 200 {
+			return "it answers 200"
+		}
+		if primary.Exec(ctx, "create table if not exists after_the_end ()") == nil {
+			return "it accepts writes"
+		}
+		return ""
+	})
 }

@@ -102,15 +102,7 @@ func TestAPrimaryStopsAtItsDeadlineWhenAMemberDoesNotAgree(t *testing.T) {
 	b.Must(syscall.Kill(worker, syscall.SIGSTOP))
 	t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGCONT) })
 	b.Etcd.Stop()
-	b.Wait(10*time.Second, "the primary to stop being one", func(ctx ctx) string {
-		if primary.Health(ctx, "/primary") == 200 {
-			return "it answers 200"
-		}
-		if primary.Exec(ctx, "create table if not exists after_the_end ()") == nil {
-			return "it accepts writes"
-		}
-		return ""
-	})
+	stopsBeingPrimary(b, primary)
 	b.Must(b.Etcd.Start(t.Context()))
 	b.Must(syscall.Kill(worker, syscall.SIGCONT))
 	next := b.Healthy(30 * time.Second)

@@ -151,7 +151,7 @@ func TestAServerWithAFullDiskIsReplacedWithoutLoss(t *testing.T) {
 	b, old, o := sickBed(t, sickTTL, true)
 	filler := filepath.Join(filepath.Dir(old.DataDir()), "filler")
 	o.Fault()
-	fill(t, filler)
+	b.Must(testbed.FillDisk(filler, volumeSize))
 	replaced(b, old, o, sickProbe+sickSlack)
 	b.Must(os.Remove(filler))
 	whole(b, o, 0)
@@ -168,7 +168,7 @@ func TestASingleServerWithAFullDiskIsLeftAlone(t *testing.T) {
 	only := b.Healthy(10 * time.Second)
 	postmaster := pid(t, only, testbed.Postmaster)
 	filler := filepath.Join(filepath.Dir(only.DataDir()), "filler")
-	fill(t, filler)
+	b.Must(testbed.FillDisk(filler, volumeSize))
 	b.Wait(20*time.Second, "the probe to find the disk full", func(ctx ctx) string {
 		r, err := b.Cluster.Ctl(ctx, "explain", only.Name)
 		if err != nil || !strings.Contains(r.Out, "the disk is full") {
@@ -200,25 +200,4 @@ func TestAServerWithAStalledDiskIsReplacedAfterItsLease(t *testing.T) {
 	o.GapAtMost(sickProbe + shortTTL + sickSlack)
 	thaw()
 	whole(b, o, loseAtMost)
-}
-
-// fill takes all the room of a file system.
-func fill(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var taken int64
-	for piece := int64(volumeSize); piece >= 4096; {
-		switch err := unix.Fallocate(int(f.Fd()), 0, taken, piece); {
-		case err == nil:
-			taken += piece
-		case errors.Is(err, unix.ENOSPC):
-			piece /= 2
-		case !errors.Is(err, unix.EINTR):
-			t.Fatal(err)
-		}
-	}
 }
