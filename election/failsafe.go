@@ -33,11 +33,7 @@ func FailsafeActive(o *Observation) bool {
 // withFailsafe asks for promises in time when renewals do not count. It needs all that
 // a renewal needs: a good look at a running primary, and a guard that answers.
 func withFailsafe(o *Observation, d Decision) Decision {
-	if !mayAsk(o) || touchesLeader(d.Actions) || condemns(d.Actions) {
-		return d
-	}
-	ask, possible := failsafeRound(o)
-	if !possible {
+	if !mayAsk(o) || touchesLeader(d.Actions) || condemns(d.Actions) || !inEveryList(o) {
 		return d
 	}
 	due := max(askDue(o), o.Failsafe.Tried.Add(o.Settings.RenewEvery()/4))
@@ -47,7 +43,7 @@ func withFailsafe(o *Observation, d Decision) Decision {
 	case !freshLook(o): // guard: ask_after_good_look — ARCHITECTURE 1
 		d.Look = true
 	case !o.Failsafe.Busy:
-		d.Actions = append(slices.DeleteFunc(slices.Clone(d.Actions), changesRecord), ask) // guard: record_stands_when_asked — SAFETY 3, Failsafe
+		d.Actions = append(slices.DeleteFunc(slices.Clone(d.Actions), changesRecord), failsafeRound(o)) // guard: record_stands_when_asked — SAFETY 3, Failsafe
 	}
 	return d
 }
@@ -80,17 +76,29 @@ func mayAsk(o *Observation) bool {
 	return o.Node.Good() && o.Node.Value.Mode == cluster.ModePrimary && o.Now < leaseDeadline(o)
 }
 
+// failsafeLists are those that the store may have now.
+func failsafeLists(o *Observation) []map[string]string {
+	lists := []map[string]string{o.View.Value.Failsafe}
+	lists = append(lists, o.Failsafe.Lists...) // guard: failsafe_asks_every_list — SAFETY 3, Failsafe
+	return lists
+}
+
+// inEveryList: whichever list the store has, this member is in it.
+func inEveryList(o *Observation) bool {
+	for _, list := range failsafeLists(o) {
+		if list[o.Self.Name] == "" { // guard: failsafe_in_every_list — SAFETY 3, Failsafe
+			return false
+		}
+	}
+	return true
+}
+
 // failsafeRound is whom to ask, and what is enough. Only lists that the store may have
 // now count, and every one that it may have: whoever is in none of them takes no lease.
-func failsafeRound(o *Observation) (AskFailsafe, bool) {
+func failsafeRound(o *Observation) AskFailsafe {
 	v, self := &o.View.Value, o.Self.Name
 	peers := map[string]FailsafePeer{}
-	lists := []map[string]string{v.Failsafe}
-	lists = append(lists, o.Failsafe.Lists...) // guard: failsafe_asks_every_list — SAFETY 3, Failsafe
-	for _, list := range lists {
-		if list[self] == "" { // guard: failsafe_in_every_list — SAFETY 3, Failsafe
-			return AskFailsafe{}, false
-		}
+	for _, list := range failsafeLists(o) {
 		for name, url := range list {
 			m, known := v.Members[name]
 			if known && m.APIURL != "" {
@@ -109,7 +117,7 @@ func failsafeRound(o *Observation) (AskFailsafe, bool) {
 	if o.Failsafe.RecordUnclear || patroni { // guard: unclear_record_needs_all — SAFETY 3, Failsafe
 		ask.Rules = nil
 	}
-	return ask, true
+	return ask
 }
 
 // Enough: with these no election elsewhere can be complete. Everybody has promised, or

@@ -24,21 +24,16 @@ import (
 // none of them can confirm anything after it was looked at: each has promised to take
 // no WAL of that term any more, or is a server proved stopped.
 
-// synchronous reports whether acknowledged commits are to wait for standbys.
-func synchronous(o *Observation) bool {
-	return o.Settings.Synchronous()
-}
-
 // keepRule is what a primary does next about the rule its commits wait for.
 func keepRule(o *Observation) (Action, bool) {
 	record := o.View.Value.Durability
-	if !synchronous(o) && record == nil {
+	if !o.Settings.Synchronous() && record == nil {
 		return nil, false
 	}
 	want := wantedRule(o)
 	mode := o.Settings.SynchronousMode
 	last := record.Last()
-	differs := record == nil || len(record.Rules) == 0 || !last.Equal(want) || record.Mode != mode && synchronous(o)
+	differs := record == nil || len(record.Rules) == 0 || !last.Equal(want) || record.Mode != mode && o.Settings.Synchronous()
 	if differs && record != nil && len(record.Rules) >= mostRules && begun(o, last) {
 		want, differs = last, false // one change after the other: this one is finished first
 	}
@@ -49,7 +44,7 @@ func keepRule(o *Observation) (Action, bool) {
 		return SetSync{Names: want.Names(mode == cluster.SyncQuorum)}, true
 	case len(record.Rules) > 1 && flushedUnder(o, want): // guard: old_rule_until_flushed — SAFETY 3
 		return PutDurability{cluster.Durability{Mode: mode, Rules: []cluster.Rule{want}}}, true
-	case !synchronous(o) && len(record.Rules) == 1: // commits are asynchronous, and proved to be
+	case !o.Settings.Synchronous() && len(record.Rules) == 1: // commits are asynchronous, and proved to be
 		return PutDurability{}, true
 	}
 	return nil, false
@@ -119,7 +114,7 @@ func Unconfirmed(o *Observation) bool {
 
 // wantedRule is whom this primary's commits should wait for, given who streams.
 func wantedRule(o *Observation) cluster.Rule {
-	if !synchronous(o) {
+	if !o.Settings.Synchronous() {
 		return cluster.Rule{Primary: o.Self.Name}
 	}
 	last := o.View.Value.Durability.Last()
@@ -225,7 +220,7 @@ func yes(b bool) int {
 func firstRule(o *Observation) cluster.Rule {
 	last := o.View.Value.Durability.Last()
 	rule := cluster.Rule{Primary: o.Self.Name}
-	if !synchronous(o) || !o.Settings.SynchronousStrict {
+	if !o.Settings.Synchronous() || !o.Settings.SynchronousStrict {
 		return rule
 	}
 	rule.Need = 1
@@ -246,11 +241,11 @@ func firstRule(o *Observation) cluster.Rule {
 // it is promoted.
 func ruleBeforePromotion(o *Observation) (names string, first Action) {
 	record := o.View.Value.Durability
-	if !synchronous(o) && !record.Asks() {
+	if !o.Settings.Synchronous() && !record.Asks() {
 		return "", nil
 	}
 	last := record.Last()
-	if record == nil || !strings.EqualFold(last.Primary, o.Self.Name) || record.Mode != o.Settings.SynchronousMode && synchronous(o) { // guard: rule_before_promotion — SAFETY 3
+	if record == nil || !strings.EqualFold(last.Primary, o.Self.Name) || record.Mode != o.Settings.SynchronousMode && o.Settings.Synchronous() { // guard: rule_before_promotion — SAFETY 3
 		return "", PutDurability{withRule(o, firstRule(o))}
 	}
 	return last.Names(o.Settings.SynchronousMode == cluster.SyncQuorum), nil
