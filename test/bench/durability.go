@@ -115,10 +115,7 @@ func syncStandby(ctx context.Context, leader member) (name string, err error) {
 
 // frozenTrial freezes every process of the primary's agent, the gate included, with its server running.
 func (s *session) frozenTrial(ctx context.Context) (report.Trial, error) {
-	if err := s.write(); err != nil {
-		return report.Trial{}, err
-	}
-	leader, err := healthy(ctx, s.system, time.Minute)
+	leader, err := s.writing(ctx)
 	if err != nil {
 		return report.Trial{}, err
 	}
@@ -143,10 +140,7 @@ const manySwitchovers = 100
 
 // switchoversTrial switches over again and again while pgbench writes, and gives the p99 of what the client sees.
 func (s *session) switchoversTrial(ctx context.Context) (report.Trial, error) {
-	if err := s.write(); err != nil {
-		return report.Trial{}, err
-	}
-	leader, err := healthy(ctx, s.system, time.Minute)
+	leader, err := s.writing(ctx)
 	if err != nil {
 		return report.Trial{}, err
 	}

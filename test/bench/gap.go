@@ -111,6 +111,14 @@ func (s *session) write() (err error) {
 	return err
 }
 
+// writing starts the direct client, waits for a healthy cluster and returns its primary.
+func (s *session) writing(ctx context.Context) (member, error) {
+	if err := s.write(); err != nil {
+		return nil, err
+	}
+	return healthy(ctx, s.system, time.Minute)
+}
+
 // calm measures what a gap is when nothing happens, once for a cluster.
 func (s *session) calm(ctx context.Context) error {
 	if s.undisturbed > 0 {

@@ -12,10 +12,7 @@ import (
 
 // overlapTrial hits the primary's agent in one of all ways, in turn, and looks whether two servers took writes at once.
 func (s *session) overlapTrial(ctx context.Context, number int) (report.Trial, error) {
-	if err := s.write(); err != nil {
-		return report.Trial{}, err
-	}
-	leader, err := healthy(ctx, s.system, time.Minute)
+	leader, err := s.writing(ctx)
 	if err != nil {
 		return report.Trial{}, err
 	}
