@@ -52,6 +52,7 @@ type pool struct{ idle []*thread }
 func (l *pool) take() *thread {
 	if last := len(l.idle) - 1; last >= 0 {
 		t := l.idle[last]
+		l.idle[last] = nil // a thread that has ended would keep its world, and that one's threads theirs
 		l.idle = l.idle[:last]
 		return t
 	}
@@ -122,6 +123,7 @@ func (r *routine) end() {
 	if !r.ended {
 		r.ended = true
 		r.t.stop()
+		r.t.r = nil
 	}
 }
 
