@@ -44,14 +44,7 @@ func (l *Loop) actOn(a election.Action) []Effect {
 	case election.ClaimInitialize, election.AbandonInitialize, election.PutInitialize, election.FinishBootstrap, election.Acquire,
 		election.Inherit, election.Accept, election.Renew, election.Reserve, election.Settle, election.Release, election.HandOver:
 		return l.onLease(a)
-	case election.PutStatus:
-		if l.obs.Now < l.keys.statusAt.Add(l.obs.Settings.LoopWait) {
-			return nil
-		}
-		return l.onKeys(a)
-	case election.PutHolder:
-		return l.onKeys(a)
-	case election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
+	case election.PutStatus, election.PutHolder, election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
 		election.PutPausedPrimary, election.PutResult, election.PutDurability, election.PutFailsafe:
 		return l.onKeys(a)
 	case election.Condemn:

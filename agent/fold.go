@@ -305,7 +305,7 @@ func (l *Loop) foldKeys(e KeysDone) {
 	case election.PutDurability:
 		l.keys.written = e.Revision
 	case election.PutStatus:
-		l.keys.statusAt = l.obs.Now
+		l.obs.Published = l.obs.Now
 	case election.PutResult:
 		l.obs.Self.Answered = a.Result.ID
 	}

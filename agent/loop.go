@@ -111,8 +111,7 @@ type looks struct {
 
 // keysState is what a holder has published and must still answer.
 type keysState struct {
-	statusAt cluster.Instant
-	retryAt  cluster.Instant
+	retryAt cluster.Instant
 	// written is the revision of the last record of rules that was put. Until the view
 	// has it, it would be decided upon again.
 	written int64

@@ -40,11 +40,11 @@ func (l *Loop) keepMember() []Effect {
 		l.member.forget()
 	}
 	l.member.due = 0
-	m := l.memberNow()
-	if l.member.wrote != nil && m.Equal(l.member.wrote) {
-		return nil
-	}
-	if l.onlyMoved(m) {
+	m, wrote := l.memberNow(), l.member.wrote
+	if wrote != nil && m.OnlyMoved(wrote) {
+		if !m.Moved(wrote) {
+			return nil
+		}
 		// A tenth sooner, so that it is the look that finds it due, and not a step of its own.
 		wait := l.obs.Settings.LoopWait
 		if due := l.member.at.Add(wait - wait/10); l.obs.Now < due {
@@ -72,11 +72,6 @@ func (l *Loop) overwritten() bool {
 }
 
 func (l *Loop) nextPublish() cluster.Instant { return l.member.due }
-
-// onlyMoved reports whether m differs from the key as written in positions only.
-func (l *Loop) onlyMoved(m *cluster.Member) bool {
-	return l.member.wrote != nil && m.OnlyMoved(l.member.wrote)
-}
 
 // memberNow is what the member key must say; the next call changes it.
 func (l *Loop) memberNow() *cluster.Member {

@@ -198,36 +198,34 @@ func (m Member) IsKeeper() bool { return m.Keeper != nil }
 
 // Equal reports whether the keys of both would have the same value. What comes
 // from the store, and the name, which is the key's, do not count.
-func (m *Member) Equal(other *Member) bool {
-	return m.ConnURL == other.ConnURL && m.APIURL == other.APIURL && m.State == other.State && m.Role == other.Role &&
-		m.Version == other.Version && m.ProxyURL == other.ProxyURL && same(m.CheckpointAfterPromote, other.CheckpointAfterPromote) &&
-		sameMap(m.Tags, other.Tags) && m.PendingRestart == other.PendingRestart && maps.Equal(m.PendingReason, other.PendingReason) &&
-		m.XlogLocation == other.XlogLocation && m.ReceiveLSN == other.ReceiveLSN && m.ReplayLSN == other.ReplayLSN &&
-		m.ReplicationState == other.ReplicationState && m.Timeline == other.Timeline &&
-		sameMap(m.ScheduledRestart, other.ScheduledRestart) && m.Pause == other.Pause && sameKeeper(m.Keeper, other.Keeper)
-}
+func (m *Member) Equal(other *Member) bool { return m.OnlyMoved(other) && !m.Moved(other) }
 
 // OnlyMoved reports whether m differs from older in nothing but what is for people to
 // read, and for others to estimate by: positions, reason, progress and counts.
 func (m *Member) OnlyMoved(older *Member) bool {
-	moved := *older
-	moved.XlogLocation, moved.ReceiveLSN, moved.ReplayLSN = m.XlogLocation, m.ReceiveLSN, m.ReplayLSN
-	if moved.Keeper != nil && m.Keeper != nil {
-		keeper := *moved.Keeper
-		keeper.Reason, keeper.Progress = m.Keeper.Reason, m.Keeper.Progress
-		keeper.SyncCommit = keeper.SyncCommit.countedAs(m.Keeper.SyncCommit)
-		moved.Keeper = &keeper
-	}
-	return m.Equal(&moved)
+	return m.ConnURL == older.ConnURL && m.APIURL == older.APIURL && m.State == older.State && m.Role == older.Role &&
+		m.Version == older.Version && m.ProxyURL == older.ProxyURL && same(m.CheckpointAfterPromote, older.CheckpointAfterPromote) &&
+		sameMap(m.Tags, older.Tags) && m.PendingRestart == older.PendingRestart && maps.Equal(m.PendingReason, older.PendingReason) &&
+		m.ReplicationState == older.ReplicationState && m.Timeline == older.Timeline &&
+		sameMap(m.ScheduledRestart, older.ScheduledRestart) && m.Pause == older.Pause && m.Keeper.onlyMoved(older.Keeper)
 }
 
-func sameKeeper(a, b *MemberKeeper) bool {
-	if a == nil || b == nil {
-		return a == b
+// Moved reports whether what OnlyMoved leaves out of account differs.
+func (m *Member) Moved(older *Member) bool {
+	return m.XlogLocation != older.XlogLocation || m.ReceiveLSN != older.ReceiveLSN || m.ReplayLSN != older.ReplayLSN || m.Keeper.moved(older.Keeper)
+}
+
+func (k *MemberKeeper) onlyMoved(older *MemberKeeper) bool {
+	if k == nil || older == nil {
+		return k == older
 	}
-	return a.Version == b.Version && a.Node == b.Node && a.Promised == b.Promised && a.Vacancy == b.Vacancy && same(a.Position, b.Position) &&
-		a.Switchover == b.Switchover && a.Reason == b.Reason && a.Progress == b.Progress && a.Gate == b.Gate &&
-		a.SyncCommit.Equal(b.SyncCommit) && slices.Equal(a.StoreTroubles, b.StoreTroubles) && a.Sick == b.Sick && a.Watchdog == b.Watchdog
+	return k.Version == older.Version && k.Node == older.Node && k.Promised == older.Promised && k.Vacancy == older.Vacancy && same(k.Position, older.Position) &&
+		k.Switchover == older.Switchover && k.Gate == older.Gate && k.SyncCommit.countedAs(older.SyncCommit).Equal(older.SyncCommit) &&
+		slices.Equal(k.StoreTroubles, older.StoreTroubles) && k.Sick == older.Sick && k.Watchdog == older.Watchdog
+}
+
+func (k *MemberKeeper) moved(older *MemberKeeper) bool {
+	return k != nil && older != nil && (k.Reason != older.Reason || k.Progress != older.Progress || !k.SyncCommit.Equal(older.SyncCommit))
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -229,6 +229,9 @@ func unlisted(o *Observation) bool {
 // failsafeList is what the store must say of the members, when it does not.
 func failsafeList(o *Observation) (PutFailsafe, bool) {
 	v := &o.View.Value
+	if failsafeListed(o) || o.Settings.FailsafeMode && v.Members[o.Self.Name].APIURL == "" {
+		return PutFailsafe{}, false
+	}
 	want := map[string]string{}
 	if o.Settings.FailsafeMode {
 		for name, m := range v.Members {
@@ -236,11 +239,25 @@ func failsafeList(o *Observation) (PutFailsafe, bool) {
 				want[name] = m.APIURL
 			}
 		}
-		if want[o.Self.Name] == "" {
-			return PutFailsafe{}, false
+	}
+	return PutFailsafe{Members: want}, true
+}
+
+// failsafeListed: the store's list names the members that answer, and nobody else.
+func failsafeListed(o *Observation) bool {
+	v, listed := &o.View.Value, 0
+	if !o.Settings.FailsafeMode {
+		return len(v.Failsafe) == 0
+	}
+	for name, m := range v.Members {
+		if m.APIURL != "" {
+			listed++
+			if v.Failsafe[name] != m.APIURL {
+				return false
+			}
 		}
 	}
-	return PutFailsafe{Members: want}, !maps.Equal(want, v.Failsafe)
+	return listed == len(v.Failsafe)
 }
 
 // longestPledge bounds what a member promises at once.

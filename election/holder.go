@@ -187,7 +187,7 @@ func duties(o *Observation) []Action {
 	if list, ok := failsafeList(o); ok {
 		actions = append(actions, list)
 	}
-	if published := v.Status; published == nil || published.Optime != node.WriteLSN || published.Timeline != node.Timeline || !slices.Equal(published.Retain, o.RetainedSlots) {
+	if publishes(o) {
 		actions = append(actions, PutStatus{Positions: cluster.Positions{Optime: node.WriteLSN, Timeline: node.Timeline, Slots: slotPositions(node), Retain: o.RetainedSlots}})
 	}
 	if sw := v.Switchover; sw != nil && sw.From != o.Self.Name {
@@ -202,6 +202,15 @@ func duties(o *Observation) []Action {
 		actions = append(actions, PutConfig{})
 	}
 	return actions
+}
+
+// publishes: the position in the store is not this server's, and old.
+func publishes(o *Observation) bool {
+	if !o.Published.Never() && o.Now < o.Published.Add(o.Settings.LoopWait) {
+		return false
+	}
+	there, node := o.View.Value.Status, &o.Node.Value
+	return there == nil || there.Optime != node.WriteLSN || there.Timeline != node.Timeline || !slices.Equal(there.Retain, o.RetainedSlots)
 }
 
 func slotPositions(node *cluster.NodeState) map[string]cluster.LSN {

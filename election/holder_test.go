@@ -106,6 +106,8 @@ func holderRules() []rule {
 		{name: "a primary publishes how far it has written, with its slots",
 			given: primary(node(func(n *cluster.NodeState) { n.WriteLSN += 8; n.Slots[0].Restart = lsn })), reason: ReasonLeading,
 			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn + 8, Timeline: 3, Slots: map[string]cluster.LSN{"b": lsn}}})},
+		{name: "one that was published within loop_wait is left to age",
+			given: primary(node(func(n *cluster.NodeState) { n.WriteLSN += 8 }), func(o *Observation) { o.Published = o.Now.Add(time.Millisecond - o.Settings.LoopWait) }), reason: ReasonLeading},
 		{name: "a missing configuration is restored, last of all",
 			given:  primary(view(func(v *cluster.View) { v.Config, v.Status = nil, nil })),
 			reason: ReasonLeading, do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn, Timeline: 3}}, PutConfig{})},

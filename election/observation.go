@@ -38,6 +38,8 @@ type Observation struct {
 	// RetainedSlots are the slots of members that have left; ExpiredSlots those
 	// of them that were left for longer than member_slots_ttl.
 	RetainedSlots, ExpiredSlots []string
+	// Published is when this holder last published its position.
+	Published cluster.Instant
 	// Health is what the probes of this node say; Recovery how long a start would take.
 	Health   cluster.Health
 	Recovery Recovery
