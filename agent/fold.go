@@ -69,6 +69,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.foldFailsafe(e)
 	case StoreHealthSeen:
 		l.store = &e.Health
+	case PoolerSeen:
+		l.pooler = e
 	case WatchdogSeen:
 		l.foldWatchdog(e.Watchdog)
 	case JobProgress:

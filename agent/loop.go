@@ -52,6 +52,8 @@ type Loop struct {
 	store *cluster.StoreHealth
 	// watchdog is what the guard says of its watchdog.
 	watchdog cluster.Watchdog
+	// pooler is what the pooler does that this member drives.
+	pooler PoolerSeen
 	// pledging are questions of holders whose answer waits for the disk.
 	pledging []pledging
 	failsafe failsafeState
@@ -211,7 +213,7 @@ func (l *Loop) settled(e Event) bool {
 // changes nothing they read.
 func (l *Loop) kept(e Event) bool {
 	switch e := e.(type) {
-	case MemberPut, persisted, StoreHealthSeen:
+	case MemberPut, persisted, StoreHealthSeen, PoolerSeen:
 		return true
 	case KeptAlive:
 		return !e.Gone && !l.session.opening

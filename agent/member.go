@@ -86,6 +86,7 @@ func (l *Loop) memberNow() *cluster.Member {
 		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: progress, Promised: l.obs.Self.Promised,
 		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
 		Gate: node.Gate, SyncCommit: node.SyncCommit, Sick: sick, Watchdog: l.watchdog.State,
+		Pooler: l.pooler.State, Held: l.pooler.Held,
 	}
 	if l.store != nil {
 		k.StoreTroubles = l.store.Troubles
@@ -187,7 +188,7 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,
 		Unconfirmed: election.Unconfirmed(o), Sick: election.Sickness(o), Failsafe: election.FailsafeActive(o), PledgedTo: to, Pledged: o.Self.Pledged,
-		Job: string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store, Watchdog: l.watchdog,
+		Job: string(o.Job.Kind), Progress: l.obs.Job.Progress, LoopAt: o.Now, DCSSeen: dcsSeen, Store: l.store, Watchdog: l.watchdog, Pooler: l.pooler.State,
 	}
 }
 

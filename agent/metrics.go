@@ -109,7 +109,7 @@ func (m *metrics) step(s *cluster.Status) {
 
 // timedPhases are the reasons whose duration operators ask about.
 var timedPhases = map[cluster.Reason]bool{
-	election.ReasonSwitchoverPreparing: true, election.ReasonSwitchoverStopping: true, election.ReasonSwitchoverConfirm: true,
+	election.ReasonSwitchoverPreparing: true, election.ReasonSwitchoverHolding: true, election.ReasonSwitchoverStopping: true, election.ReasonSwitchoverConfirm: true,
 	election.ReasonHandingOver: true, election.ReasonAcceptingHandover: true, election.ReasonCandidatePreparing: true,
 	election.ReasonCollecting: true, election.ReasonAcquiring: true, election.ReasonReserving: true,
 	"running_stop": true, "running_promote": true, "running_start": true, "running_rejoin": true, "running_clone": true,

@@ -37,6 +37,9 @@ type Options struct {
 	OpenStore func(c config.Etcd, observe func(op string, d time.Duration, err error)) (dcs.KV, error)
 	// Surface makes what answers HTTP, from what there is to answer with.
 	Surface func(c *config.Config, s Sources) (Surface, error)
+	// Pooler makes the driver of the connection pooler beside this member; nil when the
+	// configuration names none.
+	Pooler func(c *config.Config) (Pooler, error)
 	// PeerTransport carries calls to other agents; it verifies their certificates.
 	PeerTransport func(c *config.Config) (http.RoundTripper, error)
 	Log           *slog.Logger
@@ -78,6 +81,9 @@ type worker struct {
 	surface Surface
 	peers   *Peers
 	metrics *metrics
+	// pooler is nil without one; stepped has a signal after a step.
+	pooler  Pooler
+	stepped chan struct{}
 	// reloaded is told of each new configuration.
 	reloaded chan struct{}
 	cancel   context.CancelCauseFunc
@@ -94,7 +100,7 @@ func RunWorker(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	w := &worker{Options: o, reloaded: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name)}
+	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name)}
 	if err := w.build(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -138,7 +144,10 @@ func (w *worker) build() error {
 	w.peers = newPeers(c.Name, w.store, w.node, transport, w.Log)
 	asked := &questions{}
 	w.node.peers, w.node.answer = w.peers, asked.answer
-	w.driver = NewDriver(loop, w.node, w.metrics.step, w.Log)
+	w.driver = NewDriver(loop, w.node, w.stepDone, w.Log)
+	if w.pooler, err = w.Pooler(c); err != nil {
+		return err
+	}
 	steps := recorder.New(recorder.Options{Dir: filepath.Join(c.Keeper.StateDir, recorder.Folder), Log: w.Log,
 		Head: recorder.Head{Version: w.Version, Scope: c.Scope, Member: c.Name}})
 	w.driver.RecordTo(steps)
@@ -218,6 +227,9 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 		part(func() error { w.keepSyncCommit(ctx, server); return nil })
 	}
 	part(func() error { w.keepWatchdog(ctx); return nil })
+	if w.pooler != nil {
+		part(func() error { w.drivePooler(ctx); return nil })
+	}
 	part(func() error { w.obey(ctx, signals); return nil })
 	if err := supervisor.NotifyReady(); err != nil {
 		w.Log.Warn("supervisor not told", "error", err.Error())

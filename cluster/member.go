@@ -80,7 +80,25 @@ type MemberKeeper struct {
 	Sick Ailment `json:"sick,omitempty"`
 	// Watchdog is how the member's kernel watchdog does; empty when it uses none.
 	Watchdog WatchdogState `json:"watchdog,omitempty"`
+	// Pooler is what the connection pooler does that this member drives; empty when it
+	// drives none.
+	Pooler PoolerState `json:"pooler,omitempty"`
+	// Held is the switchover for which that pooler lets nothing through any more.
+	Held string `json:"held,omitempty"`
 }
+
+// PoolerState is what a driven connection pooler does with new work.
+type PoolerState string
+
+// The states of a pooler.
+const (
+	// PoolerServing: it passes work on to the primary.
+	PoolerServing PoolerState = "serving"
+	// PoolerHolding: new work waits in it for a primary.
+	PoolerHolding PoolerState = "holding"
+	// PoolerLost: its console does not answer, and nobody waits for it.
+	PoolerLost PoolerState = "lost"
+)
 
 // Tags are a member's tags as configured; values are bool, number or string.
 type Tags map[string]any
@@ -221,7 +239,8 @@ func (k *MemberKeeper) onlyMoved(older *MemberKeeper) bool {
 	}
 	return k.Version == older.Version && k.Node == older.Node && k.Promised == older.Promised && k.Vacancy == older.Vacancy && same(k.Position, older.Position) &&
 		k.Switchover == older.Switchover && k.Gate == older.Gate && k.SyncCommit.countedAs(older.SyncCommit).Equal(older.SyncCommit) &&
-		slices.Equal(k.StoreTroubles, older.StoreTroubles) && k.Sick == older.Sick && k.Watchdog == older.Watchdog
+		slices.Equal(k.StoreTroubles, older.StoreTroubles) && k.Sick == older.Sick && k.Watchdog == older.Watchdog &&
+		k.Pooler == older.Pooler && k.Held == older.Held
 }
 
 func (k *MemberKeeper) moved(older *MemberKeeper) bool {

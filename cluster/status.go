@@ -50,6 +50,8 @@ type Status struct {
 	Sick Ailment
 	// Watchdog is how the kernel watchdog does.
 	Watchdog Watchdog
+	// Pooler is what the pooler does that this member drives; empty without one.
+	Pooler PoolerState
 	// LoopAt is when the loop last stepped, for liveness.
 	LoopAt Instant
 	// DCSSeen is wall-clock seconds of the last good look at the store; for

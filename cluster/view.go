@@ -190,6 +190,9 @@ type SwitchoverPhase string
 const (
 	// SwitchoverPreparing: the candidate readies itself, nothing has an impact.
 	SwitchoverPreparing SwitchoverPhase = "preparing"
+	// SwitchoverHolding: both ends are ready, and poolers let transactions end and keep
+	// new ones waiting: the gap has begun for them. Left out where nobody drives one.
+	SwitchoverHolding SwitchoverPhase = "holding"
 	// SwitchoverStopping: the primary shuts down; the gap has begun.
 	SwitchoverStopping SwitchoverPhase = "stopping"
 	// SwitchoverAborted: rolled back; the old primary carries on.

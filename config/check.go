@@ -21,6 +21,7 @@ func (l *loader) finish() {
 	l.checkREST()
 	l.checkTags()
 	l.checkDirectories()
+	l.checkPooler()
 	l.fillCtl()
 	l.replicaMethods()
 	for i := range l.problems {

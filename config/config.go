@@ -28,6 +28,7 @@ type Config struct {
 	Watchdog   Watchdog
 	Tags       cluster.Tags
 	Keeper     Keeper
+	PgBouncer  PgBouncer
 
 	// origins says where each value came from, for problems found later.
 	origins map[string]Position
@@ -227,6 +228,22 @@ type Watchdog struct {
 	Device       string
 	SafetyMargin time.Duration // negative for -1
 	Driver       string
+}
+
+// PgBouncer is the connection pooler beside this member, section `poolers.pgbouncer`.
+type PgBouncer struct {
+	// Admin is a DSN of its console; empty when there is no pooler to drive.
+	Admin string
+	// DatabasesFile is what pgbouncer.ini includes.
+	DatabasesFile string
+	// Databases are served by the primary, and with ReadSuffix by the replicas.
+	Databases  []string
+	ReadSuffix string
+	// Parameters end every line of the file.
+	Parameters string
+	// PauseTimeout is how long transactions may go on when a switchover begins, MaxHold
+	// how long clients wait for a primary.
+	PauseTimeout, MaxHold time.Duration
 }
 
 // Keeper is pgkeeper's own section, `pgkeeper`.

@@ -167,7 +167,7 @@ func Keys() []Key { return slices.Clone(local.keys) }
 func DynamicKeys() []Key { return slices.Clone(dynamic.keys) }
 
 func localKeys() []Key {
-	keys := slices.Concat(generalKeys(), restKeys(), etcdKeys(), bootstrapKeys(), postgresqlKeys(), keeperKeys(), foreignKeys())
+	keys := slices.Concat(generalKeys(), restKeys(), etcdKeys(), bootstrapKeys(), postgresqlKeys(), keeperKeys(), poolerKeys(), foreignKeys())
 	out := make([]Key, 0, len(keys))
 	for _, k := range keys {
 		if k.Status == "" {

@@ -47,6 +47,19 @@ func keeperKeys() []Key {
 	}
 }
 
+// poolerKeys are about the connection pooler beside the member.
+func poolerKeys() []Key {
+	return []Key{
+		{Path: "poolers.pgbouncer.admin", Type: Secret, Meaning: "How the console of the PgBouncer is reached that this agent drives, `host=127.0.0.1 port=6432 user=pgkeeper`: a user of its `admin_users`. Empty: none is driven.", into: func(d *draft) any { return &d.PgBouncer.Admin }},
+		{Path: "poolers.pgbouncer.databases_file", Type: Text, Meaning: "File of databases that the agent writes; the last line of pgbouncer.ini is `%include <file>`. A file that is there keeps its owner and permissions.", into: func(d *draft) any { return &d.PgBouncer.DatabasesFile }},
+		{Path: "poolers.pgbouncer.databases", Type: Names, Meaning: "Databases that are served: each under its own name by the primary, and with `read_suffix` by the replicas.", into: func(d *draft) any { return &d.PgBouncer.Databases }},
+		{Path: "poolers.pgbouncer.read_suffix", Type: Text, Default: "_ro", Meaning: "What follows a database's name where the replicas serve it: those that stream and have no tag `noloadbalance`, the primary when there are none.", into: func(d *draft) any { return &d.PgBouncer.ReadSuffix }},
+		{Path: "poolers.pgbouncer.parameters", Type: Text, Meaning: "What each line of the file ends with, `pool_size=20 auth_user=lookup`.", into: func(d *draft) any { return &d.PgBouncer.Parameters }},
+		{Path: "poolers.pgbouncer.pause_timeout", Type: Duration, Default: "2", Meaning: "How long transactions may go on when a switchover begins, while new ones wait already; at most 4 s. What runs longer ends with the old primary.", into: func(d *draft) any { return &d.PgBouncer.PauseTimeout }},
+		{Path: "poolers.pgbouncer.max_hold", Type: Duration, Default: "30", Meaning: "How long clients wait for a primary before they are told that there is none; also when the agent dies meanwhile.", into: func(d *draft) any { return &d.PgBouncer.MaxHold }},
+	}
+}
+
 // foreignKeys are Patroni's sections for stores and extensions not built here.
 func foreignKeys() []Key {
 	const store = "name etcd's members in etcd3.hosts"

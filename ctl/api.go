@@ -181,6 +181,7 @@ type Status struct {
 		StoreTroubles []cluster.StoreTrouble `json:"etcd_troubles"`
 		Failsafe      bool                   `json:"failsafe"`
 		Watchdog      cluster.Watchdog       `json:"watchdog"`
+		Pooler        cluster.PoolerState    `json:"pooler"`
 	} `json:"pgkeeper"`
 }
 
@@ -246,7 +247,7 @@ func (a *API) fill(ctx context.Context, o *Overview) (gate cluster.GateState) {
 			continue
 		}
 		o.Members[i].Paused = s.Pause
-		o.Members[i].Watchdog = s.Keeper.Watchdog.State
+		o.Members[i].Watchdog, o.Members[i].Pooler = s.Keeper.Watchdog.State, s.Keeper.Pooler
 		if s.Keeper.Failsafe {
 			o.Notes = append(o.Notes, o.Members[i].Name+" goes on in failsafe, by the members' promises: etcd cannot be written, and nothing that needs it can be done")
 		}

@@ -122,6 +122,8 @@ type Member struct {
 	Progress string
 	// Watchdog is how its kernel watchdog does; empty when it uses none.
 	Watchdog cluster.WatchdogState
+	// Pooler is what the pooler does that it drives; empty without one.
+	Pooler cluster.PoolerState
 }
 
 // MemberRole is a member's role in an overview, in the words of GET /cluster.

@@ -43,14 +43,20 @@ func List(o Overview, extended bool) Table { return listOf(o, extended, o.Member
 
 // Verbose adds to a list what is worth knowing and seldom asked for.
 func (t Table) Verbose(o Overview) Table {
-	var dogs []string
+	var dogs, poolers []string
 	for _, m := range o.Members {
 		if m.Watchdog != cluster.WatchdogOff {
 			dogs = append(dogs, m.Name+": "+string(m.Watchdog))
 		}
+		if m.Pooler != "" {
+			poolers = append(poolers, m.Name+": "+string(m.Pooler))
+		}
 	}
 	if len(dogs) > 0 {
 		t.Footer = append(t.Footer, "Watchdog of "+strings.Join(dogs, "; "))
+	}
+	if len(poolers) > 0 {
+		t.Footer = append(t.Footer, "Pooler of "+strings.Join(poolers, "; "))
 	}
 	if o.SyncCommit == nil {
 		t.Footer = append(t.Footer, "synchronous_commit weakened for: unknown: no primary says", "Synchronous waits cancelled: unknown: no primary says")

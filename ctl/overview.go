@@ -78,7 +78,7 @@ func memberOf(v cluster.View, m cluster.Member, settings cluster.Settings, head 
 		row.ScheduledRestart = at
 	}
 	if m.Keeper != nil {
-		row.Reason, row.Progress, row.Watchdog = m.Keeper.Reason, m.Keeper.Progress, m.Keeper.Watchdog
+		row.Reason, row.Progress, row.Watchdog, row.Pooler = m.Keeper.Reason, m.Keeper.Progress, m.Keeper.Watchdog, m.Keeper.Pooler
 	}
 	if row.Leads() || row.Role == RolePrimary {
 		return row
@@ -162,6 +162,8 @@ func switchoverWords(v cluster.View) string {
 	switch s.Phase {
 	case cluster.SwitchoverPreparing:
 		return fmt.Sprintf("from %s to %s: the candidate gets ready, no impact yet", s.From, s.To)
+	case cluster.SwitchoverHolding:
+		return fmt.Sprintf("from %s to %s: poolers let transactions end", s.From, s.To)
 	case cluster.SwitchoverStopping:
 		return fmt.Sprintf("from %s to %s: %s is shutting down", s.From, s.To, s.From)
 	case cluster.SwitchoverAborted:

@@ -83,7 +83,7 @@ func (o *object) someBool(name string, value bool) {
 // encodeMember writes a member key.
 func encodeMember(m *cluster.Member) ([]byte, error) {
 	k := m.Keeper
-	if len(m.Tags)+len(m.PendingReason)+len(m.ScheduledRestart) > 0 || k != nil && (k.SyncCommit != nil || len(k.StoreTroubles) > 0 || k.Watchdog != "") {
+	if len(m.Tags)+len(m.PendingReason)+len(m.ScheduledRestart) > 0 || k != nil && (k.SyncCommit != nil || len(k.StoreTroubles) > 0 || k.Watchdog != "" || k.Pooler != "") {
 		return compact(m)
 	}
 	o := object{text: make([]byte, 0, 384)}

@@ -66,6 +66,7 @@ var explanations = map[cluster.Reason]explanation{
 	// switchover.go
 	ReasonSwitchoverRefused:   {"The switchover or failover that was asked for is not possible, and nothing was tried.", "Follow the detail, then ask again."},
 	ReasonSwitchoverPreparing: {"A switchover begins: both ends write a checkpoint; clients notice nothing yet.", "It ends within 30 s, one way or the other."},
+	ReasonSwitchoverHolding:   {"A switchover is about to stop the primary: connection poolers let transactions end and keep new ones waiting.", "It goes on at once when they do, and without them after 5 s."},
 	ReasonSwitchoverStopping:  {"A switchover is under way and the primary shuts down.", nothing},
 	ReasonSwitchoverConfirm:   {"The primary is down and waits for the candidate to confirm that it has everything.", "It ends within seconds: without the confirmation the old primary starts again."},
 	ReasonHandingOver:         {"The candidate has everything, and the lease is handed to it in one transaction.", "It ends when etcd answers."},

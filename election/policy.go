@@ -29,6 +29,9 @@ const (
 	// preparePatience and confirmPatience bound the phases of a switchover.
 	preparePatience = 30 * time.Second
 	confirmPatience = 5 * time.Second
+	// holdPatience is how long poolers may take to let transactions end: longer than they
+	// are given by themselves (poolers.pgbouncer.pause_timeout), for those that hang.
+	holdPatience = 5 * time.Second
 	// successorPatience is how long a primary that handed over lets its successor
 	// be promoted before it starts as a standby.
 	successorPatience = time.Second

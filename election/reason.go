@@ -56,6 +56,7 @@ const (
 	// switchover.go
 	ReasonSwitchoverRefused   cluster.Reason = "switchover_refused"
 	ReasonSwitchoverPreparing cluster.Reason = "switchover_preparing"
+	ReasonSwitchoverHolding   cluster.Reason = "switchover_holding"
 	ReasonSwitchoverStopping  cluster.Reason = "switchover_stopping"
 	ReasonSwitchoverConfirm   cluster.Reason = "switchover_waiting_for_confirmation"
 	ReasonHandingOver         cluster.Reason = "handing_over"

@@ -11,7 +11,8 @@ import (
 )
 
 // A switchover in this file: the holder validates the wish, records "preparing"
-// (both ends checkpoint; no impact yet), records "stopping", stops its server
+// (both ends checkpoint; no impact yet), records "holding" where members drive
+// connection poolers, until these hold new work, records "stopping", stops its server
 // fast, waits until the candidate confirms that it flushed the shutdown
 // checkpoint, and hands the key over with the successor's lease in one
 // transaction. Up to that transaction any failure rolls back: the old primary
@@ -178,6 +179,8 @@ func advance(o *Observation, sw cluster.Switchover) Decision {
 		return abort(o, sw, sw.To+" is gone")
 	case unsuitable(o, m) != "":
 		return abort(o, sw, "the candidate is not fit any more: "+unsuitable(o, m))
+	case sw.Phase == cluster.SwitchoverHolding:
+		return holdWork(o, sw)
 	case phaseAge(o, sw) > preparePatience:
 		return abort(o, sw, fmt.Sprintf("the candidate was not ready after %s", preparePatience))
 	}
@@ -187,11 +190,39 @@ func advance(o *Observation, sw cluster.Switchover) Decision {
 	case o.Self.Prepared != sw.ID:
 		d.Actions = []Action{Checkpoint{For: sw.ID}}
 	case m.IsKeeper() && m.Keeper.Switchover != sw.ID:
+	case len(unheld(o, sw)) > 0:
+		sw.Phase = cluster.SwitchoverHolding
+		d = do(ReasonSwitchoverHolding, PutSwitchover{sw})
 	default:
 		sw.Phase = cluster.SwitchoverStopping
 		d = do(ReasonSwitchoverStopping, PutSwitchover{sw})
 	}
 	return d
+}
+
+// holdWork waits for the poolers. One that takes too long costs its clients what they
+// would lose without it: it ends no switchover.
+func holdWork(o *Observation, sw cluster.Switchover) Decision {
+	waiting := unheld(o, sw)
+	if len(waiting) == 0 || phaseAge(o, sw) > holdPatience {
+		sw.Phase = cluster.SwitchoverStopping
+		return do(ReasonSwitchoverStopping, PutSwitchover{sw})
+	}
+	d := wait(ReasonSwitchoverHolding, "for the pooler of "+strings.Join(waiting, ", "))
+	d.wakeAt(o.Phase.Since.Add(holdPatience + 1))
+	return d
+}
+
+// unheld are the members whose pooler could hold work for the switchover and does not.
+func unheld(o *Observation, sw cluster.Switchover) []string {
+	var names []string
+	for name, m := range o.View.Value.Members {
+		if k := m.Keeper; k != nil && k.Pooler != "" && k.Pooler != cluster.PoolerLost && k.Held != sw.ID {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func phaseAge(o *Observation, sw cluster.Switchover) time.Duration {

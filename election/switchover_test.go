@@ -8,10 +8,13 @@ import (
 )
 
 func switchoverRules() []rule {
-	const preparing, stopping, aborted = cluster.SwitchoverPreparing, cluster.SwitchoverStopping, cluster.SwitchoverAborted
+	const preparing, holding, stopping, aborted = cluster.SwitchoverPreparing, cluster.SwitchoverHolding, cluster.SwitchoverStopping, cluster.SwitchoverAborted
 	prepared := func(o *Observation) { o.Self.Prepared = "op" }
 	candidate := func(name string, at *cluster.Position) change {
 		return who(name, func(m *cluster.Member) { m.Keeper.Switchover, m.Keeper.Position = "op", at })
+	}
+	pooler := func(name string, state cluster.PoolerState, held string) change {
+		return who(name, func(m *cluster.Member) { m.Keeper.Pooler, m.Keeper.Held = state, held })
 	}
 	end := cluster.Position{Timeline: 3, LSN: lsn + 0x70}
 	short := cluster.Position{Timeline: 3, LSN: lsn}
@@ -98,6 +101,24 @@ func switchoverRules() []rule {
 		{name: "a Patroni candidate does not say that it is ready",
 			given:  primary(wish("a", "b"), switchover("a", "b", preparing), prepared, who("b", func(m *cluster.Member) { m.Keeper = nil })),
 			reason: ReasonSwitchoverStopping, do: acts(phased(record("op", "b", stopping)))},
+		{name: "where somebody drives a pooler it records first that poolers shall hold new work",
+			given:  primary(wish("a", "b"), switchover("a", "b", preparing), prepared, candidate("b", nil), pooler("c", cluster.PoolerServing, "")),
+			reason: ReasonSwitchoverHolding, do: acts(phased(record("op", "b", holding)))},
+		{name: "it waits for them",
+			given:  primary(wish("a", "b"), switchover("a", "b", holding), prepared, candidate("b", nil), pooler("b", cluster.PoolerHolding, "op"), pooler("c", cluster.PoolerHolding, "older"), phaseFor(4500*time.Millisecond)),
+			reason: ReasonSwitchoverHolding, also: wakes(now.Add(500*time.Millisecond + 1))},
+		{name: "and stops when all hold for it",
+			given:  primary(wish("a", "b"), switchover("a", "b", holding), prepared, candidate("b", nil), pooler("b", cluster.PoolerHolding, "op")),
+			reason: ReasonSwitchoverStopping, do: acts(phased(record("op", "b", stopping)))},
+		{name: "a pooler whose console does not answer is not waited for",
+			given:  primary(wish("a", "b"), switchover("a", "b", preparing), prepared, candidate("b", nil), pooler("c", cluster.PoolerLost, "")),
+			reason: ReasonSwitchoverStopping, do: acts(phased(record("op", "b", stopping)))},
+		{name: "nor is one that takes too long",
+			given:  primary(wish("a", "b"), switchover("a", "b", holding), prepared, candidate("b", nil), pooler("c", cluster.PoolerServing, ""), phaseFor(5*time.Second+1)),
+			reason: ReasonSwitchoverStopping, do: acts(phased(record("op", "b", stopping)))},
+		{name: "a candidate that became unfit meanwhile ends the switchover",
+			given:  primary(wish("a", "b"), switchover("a", "b", holding), who("b", func(m *cluster.Member) { m.State = cluster.StateStopped })),
+			reason: ReasonSwitchoverAborted, do: acts(rolledBack("the candidate is not fit any more: b is stopped"), DeleteSwitchover{})},
 		{name: "once recorded the server is stopped",
 			given:  primary(wish("a", "b"), switchover("a", "b", stopping), prepared),
 			reason: ReasonSwitchoverStopping, do: acts(StopServer{Mode: StopFast, Successor: "b"})},

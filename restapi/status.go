@@ -83,6 +83,8 @@ type keeperJSON struct {
 	Sick cluster.Ailment `json:"sick,omitempty"`
 	// Watchdog is how the kernel watchdog does; nil without one.
 	Watchdog *cluster.Watchdog `json:"watchdog,omitempty"`
+	// Pooler is what the pooler does that this member drives.
+	Pooler cluster.PoolerState `json:"pooler,omitempty"`
 	// Failsafe: the primary goes on by its members' promises; FailsafePromised is whom
 	// this member has promised.
 	Failsafe         bool   `json:"failsafe,omitempty"`
@@ -228,7 +230,7 @@ func (s *Server) newKeeperJSON(f facts) keeperJSON {
 		Version: version, Reason: f.Reason, Detail: f.Detail,
 		Mode: f.Node.Value.Mode.String(), Term: f.Term, Job: f.Job, Progress: f.Progress,
 		ConfigError: f.ConfigError, ServerError: f.Node.Err, StoreError: f.View.Err,
-		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit, Sick: f.Sick, Failsafe: f.Failsafe, FailsafePromised: f.PledgedTo,
+		CommitGate: f.Node.Value.Gate, SyncCommit: f.Node.Value.SyncCommit, Sick: f.Sick, Failsafe: f.Failsafe, FailsafePromised: f.PledgedTo, Pooler: f.Pooler,
 	}
 	if f.Watchdog.State != cluster.WatchdogOff {
 		out.Watchdog = &f.Watchdog

@@ -158,5 +158,5 @@ func checkPipe(fd int) error {
 
 // hidden are the processes that the agent starts.
 func (a *app) hidden() []func() *cobra.Command {
-	return []func() *cobra.Command{a.worker, a.guard, a.gate, a.probe}
+	return []func() *cobra.Command{a.worker, a.guard, a.gate, a.probe, a.poolerDeadman}
 }

@@ -41,6 +41,7 @@ func (a *app) runWorker(ctx context.Context) error {
 	}
 	err = agent.RunWorker(ctx, agent.Options{
 		Config: c, Version: version, Log: log, OpenStore: openObserved(log), Surface: newSurface(log),
+		Pooler:        newPooler(log),
 		PeerTransport: func(c *config.Config) (http.RoundTripper, error) { return peerTransport(c, log) },
 		Reload:        func() (*config.Config, error) { return a.reloadAgent(path) },
 	})

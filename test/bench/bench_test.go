@@ -97,6 +97,8 @@ func groups() []group {
 		{name: "ttl 5", setup: quick, rows: []string{"switchover", "postmaster_killed", "agent_stopped", "worker_killed", "etcd_leader_killed", "overlap"}},
 		{name: "ttl 5, HAProxy", setup: quick, rows: []string{"haproxy_switchover", "haproxy_postmaster_killed"}},
 		{name: "ttl 3", setup: three, rows: []string{"node_killed", "haproxy_node_killed"}},
+		{name: "ttl 5, PgBouncer", setup: pooled(quick.ttl, quick.retryTimeout), rows: []string{"pooled_switchovers"}, alone: true, lossless: true},
+		{name: "ttl 3, PgBouncer", setup: pooled(three.ttl, three.retryTimeout), rows: []string{"pooled_node_killed"}, alone: true},
 		{name: "start", setup: empty, rows: []string{"start"}, fresh: true},
 		{name: "idle", setup: quick, rows: []string{"get_closed", "get_offered", "idle_memory", "idle_cpu"}},
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
@@ -219,6 +221,9 @@ func (s *session) end() error {
 	if s.routed != nil {
 		all = errors.Join(all, s.routed.stop())
 	}
+	if s.pooled != nil {
+		all = errors.Join(all, s.pooled.stop())
+	}
 	if s.system != nil {
 		all = errors.Join(all, s.system.close())
 	}
@@ -275,6 +280,10 @@ func (s *session) measure(ctx context.Context, w todo) (report.Trial, error) {
 		return s.switchoversTrial(ctx)
 	case "haproxy_switchover", "haproxy_postmaster_killed", "haproxy_node_killed":
 		return s.routedTrial(ctx, w.row)
+	case "pooled_switchovers":
+		return s.pooledSwitchoversTrial(ctx)
+	case "pooled_node_killed":
+		return s.pooledKillTrial(ctx)
 	case "start":
 		return s.startTrial(ctx)
 	case "replica_1gb":

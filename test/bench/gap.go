@@ -89,7 +89,9 @@ type session struct {
 	// lostBefore is how many acknowledged rows were missing after the last trial.
 	lostBefore int
 	routed     *routed
-	fourth     member
+	// pooled is the client behind the pooler.
+	pooled *writer
+	fourth member
 	// filled: pgbench's tables are there.
 	filled bool
 	// pace is what the rows of the gate load the server with, transactions a second.

@@ -16,10 +16,12 @@ import (
 
 // keeper is a pgkeeper cluster on the test bed.
 type keeper struct {
-	bed  *testbed.Cluster
-	id   string
-	s    setup
-	list []member
+	bed *testbed.Cluster
+	// bouncer is the pooler in front of it, if the setup has one.
+	bouncer *testbed.PgBouncer
+	id      string
+	s       setup
+	list    []member
 }
 
 func startKeeper(ctx context.Context, id string, s setup) (system, error) {
@@ -34,6 +36,11 @@ func startKeeper(ctx context.Context, id string, s setup) (system, error) {
 	}
 	for _, n := range k.bed.Nodes {
 		if err := k.take(n); err != nil {
+			return k, err
+		}
+	}
+	if s.pooled {
+		if err := k.pool(ctx); err != nil {
 			return k, err
 		}
 	}
@@ -74,7 +81,14 @@ func (k *keeper) build() string       { return k.id }
 func (k *keeper) etcd() *testbed.Etcd { return k.bed.Etcd }
 func (k *keeper) members() []member   { return k.list }
 func (k *keeper) ttl() time.Duration  { return k.s.ttl }
-func (k *keeper) close() error        { return k.bed.Close() }
+
+func (k *keeper) close() error {
+	err := k.bed.Close()
+	if k.bouncer != nil {
+		err = errors.Join(err, k.bouncer.Close())
+	}
+	return err
+}
 
 func (k *keeper) add(name string) (member, error) {
 	n, err := k.bed.Add(name)

@@ -23,6 +23,8 @@ type setup struct {
 	unstarted bool
 	// dynamic is merged over the first dynamic configuration, at its top level.
 	dynamic map[string]any
+	// pooled puts a pooler in front, where a system drives one.
+	pooled bool
 }
 
 // system is a running cluster of either kind.

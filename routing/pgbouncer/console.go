@@ -1,0 +1,88 @@
+package pgbouncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// console is PgBouncer's own database. It speaks the simple protocol only, and a
+// command that waits keeps its connection busy: each command has a connection of its own.
+type console struct{ config *pgconn.Config }
+
+// newConsole reads the DSN.
+func newConsole(dsn string) (console, error) {
+	config, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return console{}, fmt.Errorf("poolers.pgbouncer.admin: %w", err)
+	}
+	if config.Database == "" || config.Database == config.User {
+		config.Database = "pgbouncer"
+	}
+	return console{config}, nil
+}
+
+// command runs one command to its end, or until ctx ends.
+func (c console) command(ctx context.Context, sql string) ([]*pgconn.Result, error) {
+	conn, err := pgconn.ConnectConfig(ctx, c.config)
+	if err != nil {
+		return nil, fmt.Errorf("reach the console of PgBouncer: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sql, err)
+	}
+	return results, nil
+}
+
+// pause keeps new transactions of a database waiting, and returns when those under way
+// have ended. When ctx ends before that, new ones wait all the same.
+func (c console) pause(ctx context.Context, database string) error {
+	return already(c.command(ctx, "PAUSE "+quoted(database)))
+}
+
+// resume lets them through.
+func (c console) resume(ctx context.Context, database string) error {
+	return already(c.command(ctx, "RESUME "+quoted(database)))
+}
+
+// already: it is as it was asked to be.
+func already(_ []*pgconn.Result, err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && (strings.Contains(refused.Message, "already") || strings.Contains(refused.Message, "not paused")) {
+		return nil
+	}
+	return err
+}
+
+// reload has PgBouncer read its files.
+func (c console) reload(ctx context.Context) error {
+	_, err := c.command(ctx, "RELOAD")
+	return err
+}
+
+// host is where PgBouncer sends the clients of a database; empty when it has none of
+// that name.
+func (c console) host(ctx context.Context, database string) (host, port string, err error) {
+	results, err := c.command(ctx, "SHOW DATABASES")
+	if err != nil || len(results) == 0 {
+		return "", "", err
+	}
+	column := map[string]int{} // their order and number change with the version
+	for i, f := range results[0].FieldDescriptions {
+		column[f.Name] = i
+	}
+	for _, row := range results[0].Rows {
+		if string(row[column["name"]]) == database {
+			return string(row[column["host"]]), string(row[column["port"]]), nil
+		}
+	}
+	return "", "", nil
+}
+
+// quoted is a name for the console.
+func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
