@@ -52,6 +52,8 @@ func (l *Loop) actOn(a election.Action) []Effect {
 		return nil
 	case election.AskFailsafe:
 		return l.onFailsafe(a)
+	case election.Knock:
+		return l.onKnock(a)
 	case election.Fence:
 		return l.onFence()
 	case election.Answer:

@@ -24,6 +24,7 @@ const (
 	LaneReread
 	LaneFailsafe
 	LanePledge
+	LaneKnock
 	lanes // how many there are
 )
 
@@ -116,6 +117,8 @@ type (
 		Term        cluster.Term
 		TTL, Margin time.Duration
 	}
+	// Knock tries whether anything of the leader's node answers.
+	Knock struct{ Leader, APIURL, Host, Port string }
 	// AnswerFailsafe answers another member's question.
 	AnswerFailsafe struct {
 		ID     uint64
@@ -151,3 +154,4 @@ func (Persist) do()     {}
 
 func (OnFailsafe) do()     {}
 func (AnswerFailsafe) do() {}
+func (Knock) do()          {}

@@ -131,6 +131,14 @@ type (
 		Err       string
 	}
 
+	// Knocked: a try of the leader's node ended. Answered is who did, empty for nobody.
+	// The times are the try's own, by which it shows whether it was held up.
+	Knocked struct {
+		Leader       string
+		Began, Ended cluster.Instant
+		Answered     string
+	}
+
 	// StopWanted: the agent was told to stop; Leave keeps the server running.
 	StopWanted struct{ Leave bool }
 	// Reloaded: the local configuration was read again.
@@ -186,6 +194,7 @@ func (Probed) event()        {}
 func (ProbeLost) event()     {}
 func (FailsafeAsked) event() {}
 func (FailsafeDone) event()  {}
+func (Knocked) event()       {}
 func (StopWanted) event()    {}
 func (Reloaded) event()      {}
 func (RereadDone) event()    {}

@@ -73,6 +73,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.pooler = e
 	case WatchdogSeen:
 		l.foldWatchdog(e.Watchdog)
+	case Knocked:
+		l.foldKnock(e)
 	case JobProgress:
 		l.obs.Job.Progress = e.Text
 	case Probed:
@@ -194,6 +196,7 @@ func (l *Loop) foldLook(e Looked) {
 	if e.Fast {
 		node = fastOver(o.Node.Value, node)
 	}
+	l.foldHeard(&o.Node.Value, &node, e)
 	o.Node = cluster.Seen(node, e.At)
 	l.noteWritten()
 	streaming := node.Receiver != nil && node.Receiver.Status == "streaming"
@@ -206,10 +209,12 @@ func (l *Loop) foldLook(e Looked) {
 }
 
 // fastOver lays a cheap look over the last full one: it says mode, positions and
-// receiver only.
+// whether there is a receiver only.
 func fastOver(full, fast cluster.NodeState) cluster.NodeState {
 	full.Mode = fast.Mode
-	full.Receiver = fast.Receiver
+	if full.Receiver == nil || fast.Receiver == nil || full.Receiver.Timeline != fast.Receiver.Timeline {
+		full.Receiver = fast.Receiver
+	}
 	full.WriteLSN = max(full.WriteLSN, fast.WriteLSN)
 	full.ReceiveLSN, full.ReplayLSN = fast.ReceiveLSN, fast.ReplayLSN
 	if fast.Timeline != 0 {

@@ -175,7 +175,11 @@ func (l *Loop) keepLooking() []Effect {
 	if o.Now < l.nextLook() {
 		return nil
 	}
-	fast := l.decision.FastLook && !l.looks.wanted && o.Node.Good() && o.Node.Value.Mode.Running()
+	cheap := l.decision.FastLook || l.looks.watching && o.Now < l.looks.whole.Add(o.Settings.LoopWait)
+	fast := cheap && !l.looks.wanted && o.Node.Good() && o.Node.Value.Mode.Running()
+	if !fast {
+		l.looks.whole = o.Now
+	}
 	l.busy[LaneLook] = true
 	l.looks.began, l.looks.wanted = o.Now, false
 	return []Effect{{Lane: LaneLook, Limit: l.obs.Settings.Attempt(), Do: Look{
@@ -198,6 +202,8 @@ func (l *Loop) nextLook() cluster.Instant {
 		return l.looks.began.Add(min(syncLook, o.Settings.RenewEvery()))
 	case o.Lease.Term != 0:
 		return l.looks.began.Add(o.Settings.RenewEvery())
+	case l.looks.watching:
+		return l.looks.began.Add(l.watchEvery())
 	}
 	return l.looks.began.Add(o.Settings.LoopWait)
 }

@@ -103,6 +103,10 @@ type configState struct {
 // looks is the cadence of looking.
 type looks struct {
 	began cluster.Instant
+	// watching: the leader's node is watched closely. whole is when the last look began
+	// that was not a cheap one.
+	watching bool
+	whole    cluster.Instant
 	// wanted: something happened that makes the last look old.
 	wanted bool
 	// failed: the last look failed, and nothing has happened since.
@@ -206,7 +210,7 @@ func (l *Loop) settled(e Event) bool {
 	seen, ok := e.(ViewSeen)
 	o := &l.obs
 	return ok && o.View.Good() && !o.Refused && seen.View.News != 0 && seen.View.News == o.View.Value.News && seen.View.ClusterID == o.View.Value.ClusterID &&
-		seen.View.Revision >= o.View.Value.Revision && o.Vacancy.Never() && o.View.Value.Switchover == nil && o.View.Value.Failover.Empty()
+		seen.View.Revision >= o.View.Value.Revision && o.Vacancy.Never() && o.Suspicion.Since.Never() && o.View.Value.Switchover == nil && o.View.Value.Failover.Empty()
 }
 
 // kept: the event ends what the loop keeps up beside its decisions, in a way that
@@ -217,6 +221,8 @@ func (l *Loop) kept(e Event) bool {
 		return true
 	case KeptAlive:
 		return !e.Gone && !l.session.opening
+	case Looked:
+		return l.onlyFlows(e)
 	case Probed: // of a server that was well and is
 		c := l.obs.Health.Of(e.Check)
 		return c == nil || e.Ailment == "" && c.Ailment == ""
@@ -285,6 +291,7 @@ func (l *Loop) derive(r clock.Reading) {
 	o.Settings.TTL = l.inForce()
 	o.Self.MemberLease = l.session.lease
 	o.RetainedSlots, o.ExpiredSlots = l.leftSlots()
+	l.deriveSuspicion()
 	switch {
 	case !election.Vacant(o):
 		o.Vacancy = 0

@@ -84,7 +84,7 @@ func (l *Loop) memberNow() *cluster.Member {
 	}
 	*k = cluster.MemberKeeper{
 		Version: l.id.Version, Node: l.id.Node, Reason: l.decision.Reason, Progress: progress, Promised: l.obs.Self.Promised,
-		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover,
+		Vacancy: l.decision.Say.Vacancy, Position: l.decision.Say.Position, Switchover: l.decision.Say.Switchover, Gone: l.decision.Say.Gone,
 		Gate: node.Gate, SyncCommit: node.SyncCommit, Sick: sick, Watchdog: l.watchdog.State,
 		Pooler: l.pooler.State, Held: l.pooler.Held,
 	}

@@ -53,8 +53,9 @@ type Node struct {
 	link Link
 	// peers is how other members are asked for their promise, answer how a question of
 	// theirs is answered.
-	peers  FailsafePeers
-	answer func(id uint64, a cluster.FailsafeAnswer)
+	peers   FailsafePeers
+	knocker Knocker
+	answer  func(id uint64, a cluster.FailsafeAnswer)
 
 	mu      sync.Mutex
 	session *dcs.Session
@@ -88,6 +89,8 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 		return n.onJob(ctx, do)
 	case OnFailsafe:
 		return n.onFailsafe(ctx, do)
+	case Knock:
+		return n.knock(ctx, do)
 	case AnswerFailsafe:
 		n.answer(do.ID, do.Answer)
 	case Reread:

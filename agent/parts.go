@@ -105,6 +105,13 @@ type (
 		Ask(ctx context.Context, ask cluster.FailsafeAsk, peers []election.FailsafePeer, heard func(name string, a cluster.FailsafeAnswer, err error) (enough bool))
 	}
 
+	// Knocker tries other members' nodes.
+	Knocker interface {
+		// Knock says who answers there, its agent or its server; empty for neither. It
+		// ends with ctx.
+		Knock(ctx context.Context, do Knock) (answered string)
+	}
+
 	// Clock is time as effects know it. Waits end early with done or ctx.
 	Clock interface {
 		Now() cluster.Instant
@@ -134,6 +141,8 @@ type Parts struct {
 	Persist func(Memory) error
 	// Peers asks other members for their promise; nil asks nobody.
 	Peers FailsafePeers
+	// Knocker tries whether the leader's node answers.
+	Knocker Knocker
 	// Answer answers another member's question; may be nil where none comes.
 	Answer func(id uint64, a cluster.FailsafeAnswer)
 	Log    *slog.Logger
@@ -143,7 +152,7 @@ type Parts struct {
 func NewNode(p Parts) *Node {
 	n := &Node{
 		store: p.Store, pg: p.Server, link: p.Link, clock: p.Clock, log: p.Log,
-		post: p.Post, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, peers: p.Peers, answer: p.Answer, dataDir: p.Config.PostgreSQL.DataDir,
+		post: p.Post, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, peers: p.Peers, knocker: p.Knocker, answer: p.Answer, dataDir: p.Config.PostgreSQL.DataDir,
 	}
 	n.local.Store(p.Config)
 	n.loadLost()

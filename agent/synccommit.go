@@ -21,13 +21,16 @@ const (
 	commitLogEvery      = 10 * time.Second
 	commitSettingsEvery = time.Minute
 	commitLimit         = 5 * time.Second
+	// commitFirst is how soon it is looked for a server that nobody has looked at yet:
+	// until then the others take it for one that has them.
+	commitFirst = time.Second
 )
 
 // keepSyncCommit looks until ctx ends, beside the loop: a catalogue that is locked, or a
 // log on a disk that hangs, must not hold a look at the server up.
 func (w *worker) keepSyncCommit(ctx context.Context, server commitWatch) {
 	settings := clock.Now()
-	for first := true; clock.Sleep(ctx.Done(), commitLogEvery); {
+	for first := true; clock.Sleep(ctx.Done(), commitPause(first)); {
 		status := w.driver.Status()
 		if status == nil || !status.Node.Good() || !status.Node.Value.Mode.Running() {
 			first = true
@@ -40,6 +43,13 @@ func (w *worker) keepSyncCommit(ctx context.Context, server commitWatch) {
 		first = false
 		watchCommits(ctx, server, due)
 	}
+}
+
+func commitPause(first bool) time.Duration {
+	if first {
+		return commitFirst
+	}
+	return commitLogEvery
 }
 
 // watchCommits gives up waiting after commitLimit: a disk that hangs keeps whoever reads

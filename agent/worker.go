@@ -143,7 +143,7 @@ func (w *worker) build() error {
 	}
 	w.peers = newPeers(c.Name, w.store, w.node, transport, w.Log)
 	asked := &questions{}
-	w.node.peers, w.node.answer = w.peers, asked.answer
+	w.node.peers, w.node.knocker, w.node.answer = w.peers, w.peers, asked.answer
 	w.driver = NewDriver(loop, w.node, w.stepDone, w.Log)
 	if w.pooler, err = w.Pooler(c); err != nil {
 		return err

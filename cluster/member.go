@@ -65,6 +65,9 @@ type MemberKeeper struct {
 	// Switchover is the id of the switchover this member, as its candidate,
 	// prepared for (Position nil) or confirms Position for.
 	Switchover string `json:"switchover,omitempty"`
+	// Gone is the mod_revision of the last beat of a holder whose node this member finds
+	// gone, by what it measures itself; 0 while it does not.
+	Gone int64 `json:"holder_gone,omitempty"`
 	// Reason is the member's last decision, for explain and list.
 	Reason Reason `json:"reason,omitempty"`
 	// Progress of a running job in words ("clone 43%, 12s left").
@@ -238,7 +241,7 @@ func (k *MemberKeeper) onlyMoved(older *MemberKeeper) bool {
 		return k == older
 	}
 	return k.Version == older.Version && k.Node == older.Node && k.Promised == older.Promised && k.Vacancy == older.Vacancy && same(k.Position, older.Position) &&
-		k.Switchover == older.Switchover && k.Gate == older.Gate && k.SyncCommit.countedAs(older.SyncCommit).Equal(older.SyncCommit) &&
+		k.Switchover == older.Switchover && k.Gone == older.Gone && k.Gate == older.Gate && k.SyncCommit.countedAs(older.SyncCommit).Equal(older.SyncCommit) &&
 		slices.Equal(k.StoreTroubles, older.StoreTroubles) && k.Sick == older.Sick && k.Watchdog == older.Watchdog &&
 		k.Pooler == older.Pooler && k.Held == older.Held
 }

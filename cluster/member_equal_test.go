@@ -15,7 +15,7 @@ func TestEqualComparesEveryFieldOfTheMemberKey(t *testing.T) {
 			Tags: cluster.Tags{"x": []any{1}}, PendingRestart: true, PendingReason: map[string]cluster.PendingReason{"p": {Old: "1"}},
 			XlogLocation: 1, ReceiveLSN: 2, ReplayLSN: 3, ReplicationState: "s", Timeline: 4,
 			ScheduledRestart: map[string]any{"schedule": "x"}, Pause: true,
-			Keeper: &cluster.MemberKeeper{Version: "v", Node: "n", Promised: 3, Vacancy: 1, Position: &cluster.Position{LSN: 1}, Switchover: "s", Reason: "r", Progress: "p", Gate: "g", Watchdog: "w", Pooler: "p", Held: "h",
+			Keeper: &cluster.MemberKeeper{Version: "v", Node: "n", Promised: 3, Vacancy: 1, Position: &cluster.Position{LSN: 1}, Switchover: "s", Gone: 1, Reason: "r", Progress: "p", Gate: "g", Watchdog: "w", Pooler: "p", Held: "h",
 				SyncCommit: &cluster.SyncCommit{Weakened: []cluster.Weakening{{Role: "app", Value: "off"}}}, StoreTroubles: []cluster.StoreTrouble{{Kind: cluster.StoreNoSpace}}, Sick: "x"},
 		}
 	}

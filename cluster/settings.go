@@ -31,6 +31,9 @@ type Settings struct {
 	SynchronousStrict bool
 	SynchronousNodes  int
 	FailsafeMode      bool
+	// FastFailover has a primary of a strict synchronous mode replaced without waiting for
+	// its lease when most members find its node gone. Elsewhere it means nothing.
+	FastFailover bool
 	// CommitGate has commits of an asynchronous cluster wait for a process that
 	// confirms them only while the lease holds (SAFETY 4).
 	CommitGate     bool
@@ -72,7 +75,7 @@ func DefaultSettings() Settings {
 		MaximumLagOnFailover: 1 << 20, MaximumLagOnSyncnode: -1,
 		PrimaryStartTimeout: 300 * time.Second,
 		ProbeTimeout:        DefaultProbeTimeout,
-		SynchronousMode:     "off", SynchronousNodes: 1,
+		SynchronousMode:     "off", SynchronousNodes: 1, FastFailover: true,
 		MemberSlotsTTL: 30 * time.Minute,
 		PostgreSQL:     PostgreSQLSettings{UseSlots: true, UsePgRewind: true},
 	}

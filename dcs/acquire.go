@@ -23,8 +23,11 @@ type Candidacy struct {
 	// FailsafeRevision is the mod_revision of the list of members whose promises a
 	// holder may go on by, 0 when there was none.
 	FailsafeRevision int64
-	Holder           cluster.Holder
-	TTL              time.Duration
+	// DurabilityRevision is the mod_revision of the record of rules that the candidate
+	// satisfies, 0 when there was none.
+	DurabilityRevision int64
+	Holder             cluster.Holder
+	TTL                time.Duration
 }
 
 // Acquire takes the free or stale leader key. ErrCompared: somebody was faster,
@@ -44,6 +47,9 @@ func (s *Session) Acquire(ctx context.Context, c Candidacy) (*Lease, error) {
 		// guard: acquire_failsafe — SAFETY 3, Failsafe: the candidate is still one of
 		// those whom a holder without store asks first.
 		modIs(store.key(keyFailsafe), c.FailsafeRevision),
+		// guard: acquire_durability — SAFETY 3: the rules are those that enough copies
+		// have promised for; a holder that lives may have added one.
+		modIs(store.key(keyDurability), c.DurabilityRevision),
 	}
 	return s.take(ctx, "acquire", compares, nil, c.Holder, c.TTL)
 }

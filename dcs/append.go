@@ -134,6 +134,9 @@ func (o *object) keeper(k *cluster.MemberKeeper) {
 		o.close()
 	}
 	o.someString("switchover", k.Switchover)
+	if k.Gone != 0 {
+		o.int("holder_gone", k.Gone)
+	}
 	o.someString("reason", string(k.Reason))
 	o.someString("progress", k.Progress)
 	o.someString("commit_gate", string(k.Gate))

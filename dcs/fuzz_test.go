@@ -99,7 +99,7 @@ func FuzzEncode(f *testing.F) {
 			XlogLocation: cluster.LSN(n), ReceiveLSN: cluster.LSN(n >> 1), ReplayLSN: cluster.LSN(n >> 2), ReplicationState: d, Timeline: cluster.Timeline(u), Pause: has(1)}
 		p := cluster.Positions{Optime: cluster.LSN(n), Timeline: cluster.Timeline(u)}
 		if has(2) {
-			m.Keeper = &cluster.MemberKeeper{Version: a, Node: b, Promised: cluster.Term(i), Vacancy: i, Switchover: c, Reason: cluster.Reason(d), Progress: a, Gate: cluster.GateState(b)}
+			m.Keeper = &cluster.MemberKeeper{Version: a, Node: b, Promised: cluster.Term(i), Vacancy: i, Switchover: c, Gone: i, Reason: cluster.Reason(d), Progress: a, Gate: cluster.GateState(b)}
 			p.Slots = map[string]cluster.LSN{a: 1, b: cluster.LSN(n), c: 3}
 		}
 		if has(3) {

@@ -14,7 +14,7 @@ func TestAMemoGivesWhatDecodingWouldGive(t *testing.T) {
 		Name: "pg1", ConnURL: "postgres://pg1:5432/postgres", APIURL: "http://pg1:8008/patroni", State: cluster.StateRunning, Role: cluster.RolePrimary,
 		Version: "4", CheckpointAfterPromote: new(bool), PendingRestart: true, XlogLocation: 7, ReceiveLSN: 8, ReplayLSN: 9,
 		ReplicationState: "streaming", Timeline: 3, Pause: true,
-		Keeper: &cluster.MemberKeeper{Version: "v", Node: "n", Promised: 3, Vacancy: 4, Position: &cluster.Position{Timeline: 3, LSN: 9}, Switchover: "s", Reason: "leading", Progress: "43%"},
+		Keeper: &cluster.MemberKeeper{Version: "v", Node: "n", Promised: 3, Vacancy: 4, Position: &cluster.Position{Timeline: 3, LSN: 9}, Switchover: "s", Gone: 5, Reason: "leading", Progress: "43%"},
 	}
 	tagged := full
 	tagged.Tags = cluster.Tags{"failover_priority": 2}

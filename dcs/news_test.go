@@ -49,6 +49,7 @@ func TestOnlyPositionsAreNoNews(t *testing.T) {
 		{"a member's position", "members/a", change(func(m *cluster.Member) { m.XlogLocation, m.ReplayLSN = 200, 200 }), 7, false},
 		{"its reason and progress", "members/a", change(func(m *cluster.Member) { m.Keeper.Reason, m.Keeper.Progress = "cloning", "43%" }), 7, false},
 		{"its state", "members/a", change(func(m *cluster.Member) { m.State = cluster.StateStarting }), 7, true},
+		{"that it finds the holder gone", "members/a", change(func(m *cluster.Member) { m.Keeper.Gone = 5 }), 7, true},
 		{"its report in a race", "members/a", change(func(m *cluster.Member) { m.Keeper.Vacancy = 5 }), 7, true},
 		{"its lease", "members/a", value(member), 8, true},
 		{"another member", "members/b", value(member), 9, true},

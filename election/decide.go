@@ -32,7 +32,7 @@ var gates = [...]gate{
 func Decide(o *Observation) Decision {
 	d := paced(o, withoutOldMark(o, decide(o)))
 	d.forgetPast(o.Now)
-	d = withoutPledged(o, withFailsafe(o, withRenewal(o, d)))
+	d = withoutPledged(o, withSuspicion(o, withFailsafe(o, withRenewal(o, d))))
 	d.forgetPast(o.Now)
 	return d
 }
@@ -61,12 +61,15 @@ func byLeadership(o *Observation) Decision {
 	switch {
 	case o.Lease.Term != 0:
 		return holding(o)
-	case leader == nil || staleLeader(o):
+	case leader == nil || staleLeader(o) || goneForMost(o):
 		return race(o)
 	}
 	d := following(o)
-	if leader.Name == o.Self.Name {
+	switch {
+	case leader.Name == o.Self.Name:
 		d = namedLeader(o)
+	case findsGone(o):
+		d = holderGone(o)
 	}
 	if v := &o.View.Value; v.Beat != nil && ownBeat(v) { // look again when the beat would have been silent for T
 		d.wakeAt(waitUntil(o))

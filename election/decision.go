@@ -36,6 +36,8 @@ type Say struct {
 	Vacancy    int64
 	Switchover string
 	Position   *cluster.Position
+	// Gone is the last beat of a holder whose node this member finds gone.
+	Gone int64
 }
 
 // Action is one thing to do; the set is closed.
@@ -81,6 +83,8 @@ type (
 		PausedRevision int64
 		// FailsafeRevision is the list of failsafe members that this one is in.
 		FailsafeRevision int64
+		// DurabilityRevision is the record of rules that the race was decided by.
+		DurabilityRevision int64
 	}
 	// Inherit continues on the leader key a dead worker of this node held.
 	Inherit struct {
@@ -212,6 +216,9 @@ type (
 		// where every peer must accept.
 		Rules []cluster.Rule
 	}
+	// Knock tries whether anything of the leader's node answers: its agent, or its
+	// server.
+	Knock struct{ Leader, APIURL, Host, Port string }
 	// PutFailsafe lists the members whose promises the holder may go on by.
 	PutFailsafe struct{ Members map[string]string }
 	// PutDurability records the rules that commits are acknowledged under; without
@@ -261,3 +268,4 @@ func (Promise) action()           {}
 func (PutDurability) action()     {}
 func (AskFailsafe) action()       {}
 func (PutFailsafe) action()       {}
+func (Knock) action()             {}

@@ -94,6 +94,7 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonTooFewReports: {"Nobody leads, and too few of the copies that acknowledged commits may rest on have promised and reported, so one of the absent may have what nobody else has.", "Bring up the members the detail names; only if what they have may be lost, pgkeeper failover --candidate MEMBER --force."},
 	ReasonPromisedAway:  {"The leader goes on under a term that this member has promised to take no WAL of.", "It ends within a second: the leader puts its key again, which is a new term."},
 	ReasonNewTerm:       {"Members have promised to take no WAL of this primary's term, while it was silent, so it goes on under a new one.", nothing},
+	ReasonHolderGone:    {"No WAL comes from the primary, and neither its agent nor its server answers this member; once most members find the same, they replace it without waiting for its lease.", "If it lasts, this member alone cannot reach the primary: look at the network between them."},
 	ReasonRecordingRule: {"Before its promotion this member records which standbys its commits will wait for.", "It ends when etcd answers."},
 
 	// failsafe.go

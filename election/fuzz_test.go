@@ -92,8 +92,27 @@ func (c *choices) observation() Observation {
 	if c.n(4) == 1 && o.Lease.Term != 0 {
 		o.Lease.Condemned = pick(c, cluster.AilmentHung, cluster.AilmentFull)
 	}
+	if c.n(3) == 1 {
+		c.watch(&o)
+	}
 	o.Self.GaveUp, o.Self.Ailment = pick(c, 0, ago(time.Second)), pick(c, cluster.AilmentHung, cluster.AilmentStalled)
 	return o
+}
+
+// watch makes it a strict quorum, in which b may be gone.
+func (c *choices) watch(o *Observation) {
+	o.Settings.SynchronousMode, o.Settings.SynchronousStrict = cluster.SyncQuorum, c.n(4) != 1
+	o.Suspicion = Suspicion{Leader: c.name(), Heard: c.when(), Since: pick(c, ago(time.Second), c.when()), Ended: pick(c, ago(10*time.Millisecond), c.when()), Tried: c.when(), Busy: c.yes()}
+	o.Self.Promised = pick(c, cluster.Term(110), c.term())
+	v := &o.View.Value
+	v.Durability = maybe(c, func() cluster.Durability {
+		return cluster.Durability{Mode: cluster.SyncQuorum, Rules: []cluster.Rule{{Primary: "b", Voters: []string{"a", "c"}, Need: 1 + c.n(2)}}, ModRevision: 450}
+	})
+	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
+		if k := v.Members[name].Keeper; k != nil {
+			k.Gone, k.Promised, k.SyncCommit = c.revision(), cluster.Term(c.revision()), maybe(c, func() cluster.SyncCommit { return cluster.SyncCommit{Weakened: []cluster.Weakening{}} })
+		}
+	}
 }
 
 // check is one that is well, or has failed for a while.
@@ -230,7 +249,7 @@ func holdsOn(t *testing.T, data []byte) cluster.Reason {
 func beats(t *testing.T, o *Observation, d Decision) {
 	t.Helper()
 	v := &o.View.Value
-	if !o.View.Good() || o.Refused || v.Beat == nil || v.Leader == nil || v.Beat.Term != v.Leader.Term || !o.Vacancy.Never() || Vacant(o) ||
+	if !o.View.Good() || o.Refused || v.Beat == nil || v.Leader == nil || v.Beat.Term != v.Leader.Term || !o.Vacancy.Never() || Vacant(o) || !o.Suspicion.Since.Never() ||
 		v.Switchover != nil || !v.Failover.Empty() || o.Beat.Revision != v.Beat.ModRevision ||
 		v.Revision < int64(max(v.Leader.Term, o.Lease.Term)) { // a view that shows more than beats comes first
 		return
@@ -288,8 +307,7 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 		ok, what = stopped && o.Lease.Term != 0 && a.Position.LSN.Known() && a.LeaseID != 0, "hands over before the server is proved stopped"
 	case Acquire:
 		mark := v.PausedAt
-		ok = o.View.Good() && o.Guard.Connected && o.Self.MemberLease != 0 && o.Now >= waitUntil(o) &&
-			(v.Leader == nil || staleLeader(o)) && (mark == nil || mark.Name == o.Self.Name || forced(o)) && !o.Lease.Unsettled
+		ok = o.View.Good() && o.Guard.Connected && o.Self.MemberLease != 0 && (o.Now >= waitUntil(o) && (v.Leader == nil || staleLeader(o)) || goneForMost(o) && promisedEnough(o)) && (mark == nil || mark.Name == o.Self.Name || forced(o)) && !o.Lease.Unsettled
 		what = "acquires a lease that may be held"
 	case PutInitialize:
 		ok, what = a.SystemID != "" && v.Initialize == nil, "records no identifier, or over one"
@@ -314,6 +332,15 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 		broken = append(broken, what)
 	}
 	return broken
+}
+
+// promisedEnough: so many have promised that nothing the holder does is acknowledged.
+func promisedEnough(o *Observation) bool {
+	all := promisedReports(o, ownReport(o))
+	return promised(o) && !o.View.Value.Durability.Lax() && !slices.ContainsFunc(o.View.Value.Durability.Asking(), func(r cluster.Rule) bool {
+		have, _ := counted(r, all)
+		return have < r.Reports()
+	})
 }
 
 func seeks(a Action) bool {

@@ -26,6 +26,8 @@ type Observation struct {
 	Beat Sighting
 	// Failsafe is what a holder knows of its way to go on without the store.
 	Failsafe Failsafe
+	// Suspicion is what this member measures of the leader's node by itself.
+	Suspicion Suspicion
 	// Vacancy is since when this process sees no live holder; zero while
 	// there is one.
 	Vacancy cluster.Instant

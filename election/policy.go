@@ -16,6 +16,17 @@ const (
 	lookPause = 50 * time.Millisecond
 	// reportGrace is how long a race waits for members that have not reported.
 	reportGrace = 300 * time.Millisecond
+	// silence is how long a standby may hear no WAL before it tries the leader's node
+	// itself: every knockCalm while anything there answers, and every knockEvery once
+	// nothing does. A try ends within KnockLimit.
+	silence    = 300 * time.Millisecond
+	knockCalm  = 500 * time.Millisecond
+	knockEvery = 100 * time.Millisecond
+	KnockLimit = 300 * time.Millisecond
+	// goneAfter is how long nothing may have answered before the node counts as gone, and
+	// goneFresh how long that may be said after the last try.
+	goneAfter = 200 * time.Millisecond
+	goneFresh = time.Second
 	// startGrace is how long it waits for members whose servers are starting.
 	startGrace = 2 * time.Second
 	// candidatePatience is how long the best of a race may sleep before the

@@ -127,7 +127,7 @@ func standing(o *Observation, mine report) Decision {
 		return d
 	}
 	until := waitUntil(o)
-	if o.Now < until {
+	if o.Now < until && !goneForMost(o) {
 		d := wait(ReasonWaitingForLease, fmt.Sprintf("the last holder may be alive for %s more", until.Sub(o.Now).Round(time.Millisecond)))
 		d.wakeAt(until)
 		return d
@@ -179,6 +179,9 @@ func acquire(o *Observation, reason cluster.Reason) Decision {
 	}
 	if v.PausedAt != nil {
 		a.PausedRevision = v.PausedAt.ModRevision
+	}
+	if v.Durability != nil {
+		a.DurabilityRevision = v.Durability.ModRevision
 	}
 	d := wait(reason, "")
 	next := o.Lease.Tried.Add(retryPause)
@@ -320,8 +323,9 @@ func reported(o *Observation, m *cluster.Member) bool {
 	return m.Keeper != nil && m.Keeper.Vacancy == vacancy(o) && m.Keeper.Position != nil
 }
 
-// Vacant reports whether nobody provably holds the lease: the key is absent, or
-// its holder's beat stopped for T.
+// Vacant reports whether the lease is to be raced for: nobody provably holds it, since
+// the key is absent or its holder's beat stopped for T, or most find the holder's node
+// gone.
 func Vacant(o *Observation) bool {
-	return !o.View.At.Never() && (o.View.Value.Leader == nil || o.Lease.Term == 0 && staleLeader(o))
+	return !o.View.At.Never() && (o.View.Value.Leader == nil || o.Lease.Term == 0 && (staleLeader(o) || goneForMost(o)))
 }

@@ -86,6 +86,9 @@ const (
 	ReasonNewTerm       cluster.Reason = "renewing_revoked_term"
 	ReasonRecordingRule cluster.Reason = "recording_rule_before_promotion"
 
+	// gone.go
+	ReasonHolderGone cluster.Reason = "holder_gone"
+
 	// failsafe.go
 	ReasonFailsafe   cluster.Reason = "leading_by_failsafe"
 	ReasonReclaiming cluster.Reason = "reclaiming_lease_after_failsafe"

@@ -149,7 +149,12 @@ func counted(rule cluster.Rule, all []report) (have int, absent []string) {
 }
 
 // raceBegan is when candidates could act first.
-func raceBegan(o *Observation) cluster.Instant { return max(waitUntil(o), o.Vacancy, o.Self.Pledged) }
+func raceBegan(o *Observation) cluster.Instant {
+	if goneForMost(o) {
+		return o.Vacancy
+	}
+	return max(waitUntil(o), o.Vacancy, o.Self.Pledged)
+}
 
 // catchUp streams from the member that has more and may not be promoted.
 func catchUp(o *Observation, from report) Decision {

@@ -124,7 +124,7 @@ func TestKeepRule(t *testing.T) {
 }
 
 func synchronousRules() []rule {
-	take := acts(Acquire{BeatRevision: beat})
+	take := acts(Acquire{BeatRevision: beat, DurabilityRevision: 450})
 	two := ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})
 	forced := func(o *Observation) {
 		wish("", "a")(o)

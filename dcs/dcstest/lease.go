@@ -99,6 +99,26 @@ var leaseCases = []testCase{
 		_, err = b.Acquire(w.ctx, seen)
 		w.must(err)
 	}},
+	{"acquire_durability: the rules that a candidate has promises for still stand", func(w *world) {
+		a := w.acquire(w.session("a"))
+		record := func(voters ...string) cluster.Durability {
+			return cluster.Durability{Mode: cluster.SyncQuorum, Rules: []cluster.Rule{{Primary: "a", Voters: voters, Need: 1}}}
+		}
+		put := func(voters ...string) {
+			_, err := a.PutDurability(w.ctx, record(voters...))
+			w.must(err)
+		}
+		put("b", "c")
+		seen := w.candidacy("b")
+		seen.LeaderTerm, seen.DurabilityRevision = a.Term(), w.view().Durability.ModRevision
+		put("d")
+		b := w.session("b")
+		_, err := b.Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+		seen.DurabilityRevision = w.view().Durability.ModRevision
+		_, err = b.Acquire(w.ctx, seen)
+		w.must(err)
+	}},
 	{"renew_txn: a renewal fails once the key is gone, although the lease is alive", func(w *world) {
 		l := w.acquire(w.session("a"))
 		w.txn(nil, dcs.Delete(w.key("leader")))

@@ -168,14 +168,18 @@ func failsafe(seed uint64, nodes, drawn int) (setting string, faults []fault) {
 	return `,"failsafe_mode":true`, faults
 }
 
-// said makes failsafe mode explicit: a cluster that says nothing has it.
+// said makes explicit what a cluster that says nothing has: failsafe mode, and
+// fast_failover.
 func said(settings string) json.RawMessage {
-	if strings.Contains(settings, "failsafe_mode") {
-		return json.RawMessage(settings)
-	}
 	body := strings.TrimSuffix(strings.TrimSpace(settings), "}")
-	if strings.HasSuffix(body, "{") {
-		return json.RawMessage(body + `"failsafe_mode":false}`)
+	for _, key := range []string{"failsafe_mode", "fast_failover"} {
+		if strings.Contains(body, key) {
+			continue
+		}
+		if !strings.HasSuffix(body, "{") {
+			body += ","
+		}
+		body += fmt.Sprintf(`"%s":false`, key)
 	}
-	return json.RawMessage(fmt.Sprintf(`%s,"failsafe_mode":false}`, body))
+	return json.RawMessage(body + "}")
 }

@@ -41,6 +41,15 @@ type judge struct {
 	quiet time.Duration
 	// astray: an invariant was violated after the store was set back.
 	astray bool
+	// leads is who leads as of the last look; takeovers counts keys taken over while their
+	// holder's lease ran.
+	leads struct {
+		term cluster.Term
+		node *Node
+	}
+	takeovers int
+	// fast: somebody looks at who weakens synchronous_commit, as fast_failover asks for.
+	fast bool
 	gateJudge
 }
 
@@ -63,11 +72,13 @@ type facts struct {
 	// beat of this node that was committed, whatever its process has heard of that. The
 	// guard may have the deadline that comes of it while the worker is frozen.
 	proved time.Duration
-	how    election.Action // the action that took the lease
-	named  bool            // an operator named this node
-	forced bool            // and said that what is lost thereby is lost
-	frozen bool            // every process of its agent was frozen while this server ran
-	gate   gateFacts
+	// deposed is when its key was taken over by promises, while its lease ran.
+	deposed time.Duration
+	how     election.Action // the action that took the lease
+	named   bool            // an operator named this node
+	forced  bool            // and said that what is lost thereby is lost
+	frozen  bool            // every process of its agent was frozen while this server ran
+	gate    gateFacts
 	// stoodStill: its clocks did, while this server ran.
 	stoodStill bool
 }
@@ -93,12 +104,13 @@ func (w *World) look() {
 	if !w.stirred && w.seen.step == w.steps && w.seen.round == w.site.Round() && w.now <= w.quiet {
 		return
 	}
+	w.noteTakeover()
 	w.stirred, w.seen.step, w.seen.round, w.quiet = false, w.steps, w.site.Round(), never
 	writing := len(w.acknowledging())
 	excuse := false
 	for _, n := range w.acking {
 		excuse = n.blind() || n.seen.stoodStill || excuse
-		if n.pg.Gated() { // every one of its acknowledgements is judged
+		if n.pg.Gated() || n.deposed() { // every one of its acknowledgements is judged
 			writing--
 		}
 	}
@@ -142,7 +154,9 @@ func (w *World) primaries() (count int) {
 		if !recovers && !over && holders == 1 || !n.worker.state().Writable(n.instant()) {
 			continue
 		}
-		count++
+		if !n.deposed() {
+			count++
+		}
 		if recovers {
 			w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
 		}
@@ -206,6 +220,10 @@ func (w *World) serve() {
 			w.fail("S1", "%s acknowledges commits %s after its lease ended", n.name, w.now-end)
 		}
 		if acked.At <= n.seen.acked.At {
+			continue
+		}
+		if n.deposed() {
+			w.serveDeposed(n, acked)
 			continue
 		}
 		if n.seen.epoch < w.lastAcked && n.blind() && w.lastBy.pg.Keeps(acked) {

@@ -41,7 +41,9 @@ func newSchedule(seed uint64) schedule {
 	gate, more := gating(seed, mode != "", nodes, len(faults))
 	failsafeMode, yet := failsafe(seed, nodes, len(faults)+len(more))
 	more = append(more, yet...)
-	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode), append(faults, more...)}
+	fast, yet := sudden(seed, mode, nodes, len(faults)+len(more))
+	more = append(more, yet...)
+	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...)}
 }
 
 // durability draws the synchronous mode, apart from everything else: half of the
@@ -66,6 +68,7 @@ type result struct {
 	text      string
 	took      time.Duration // from the healing to order
 	failsafes int           // rounds of promises that were enough
+	takeovers int           // keys taken over before their lease had ended
 }
 
 // run runs the schedule; told makes its transcript.
@@ -94,7 +97,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 }
 
 func (w *World) result() result {
-	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length), failsafes: w.failsafes}
+	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length), failsafes: w.failsafes, takeovers: w.takeovers}
 }
 
 // minimised drops faults one by one, as long as the same invariant is violated.

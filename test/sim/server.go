@@ -33,7 +33,11 @@ func (s server) Look(ctx context.Context, _ bool, _ int) (cluster.NodeState, err
 	if err := s.answer(ctx, 2*time.Millisecond); err != nil {
 		return cluster.NodeState{}, err
 	}
-	return s.n.pg.Look(s.n.w.serverNow())
+	state, err := s.n.pg.Look(s.n.w.serverNow())
+	if s.n.w.fast && state.Mode == cluster.ModePrimary {
+		state.SyncCommit = nobodyWeakens
+	}
+	return state, err
 }
 
 // startingAnswer is how long a server that starts lets a query wait for its refusal.

@@ -57,8 +57,8 @@ func TestSeeds(t *testing.T) {
 	}
 	h.run()
 	took := time.Since(h.began)
-	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late; %d rounds of failsafe promises\n",
-		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late, h.failsafes)
+	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late; %d rounds of failsafe promises; %d keys taken over before their lease had ended\n",
+		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late, h.failsafes, h.takeovers)
 	if h.found == nil {
 		return
 	}
@@ -86,6 +86,7 @@ type hunt struct {
 	faults    int
 	excused   int
 	failsafes int
+	takeovers int
 	astray    int
 	gated     int
 	late      int
@@ -131,6 +132,7 @@ func (h *hunt) take(s schedule, r result) {
 	h.faults += len(s.faults)
 	h.excused += r.excused
 	h.failsafes += r.failsafes
+	h.takeovers += r.takeovers
 	h.late += r.late
 	if r.gated > 0 {
 		h.gated++

@@ -53,7 +53,7 @@ func newWorker(n *Node) *worker {
 		Store: dcs.NewStore(kv{n}, "service", scope).Remember(&n.w.memo), Server: server{n}, Link: k.link, Clock: nodeClock{n},
 		Config: n.w.local(n), Post: k.post, Reread: func() error { return nil },
 		Persist: func(m agent.Memory) error { n.disk(); n.memory = m; return nil }, Log: log,
-		Peers: failsafeCalls{n}, Answer: n.w.answered,
+		Peers: failsafeCalls{n}, Knocker: knocks{n}, Answer: n.w.answered,
 	})
 	k.wake.set(n.w, n.w.now+n.w.jitter(time.Millisecond), (*tick)(k))
 	k.start(func(*bound) { k.link.keep() })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,6 +77,7 @@ func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *Wo
 	w.core = memory.NewCore(w.storeNow)
 	w.store = dcs.NewStore(direct{w}, "service", scope).Remember(&w.memo)
 	w.lazy = w.chance(lazyWorlds)
+	w.fast = strings.Contains(settings, `"fast_failover":true`)
 	w.reload()
 	w.wanted()
 	for i := range n {
