@@ -30,9 +30,35 @@ func names(b *bedtest.Bed, n *testbed.Node, limit time.Duration, want string) {
 	})
 }
 
+// TestAQuorumReplacesADeadNodeBeforeItsLeaseEnds: a lease of 20 s is not waited for, and
+// no acknowledged row is lost.
+func TestAQuorumReplacesADeadNodeBeforeItsLeaseEnds(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: 20 * time.Second, Dynamic: map[string]any{"synchronous_mode": "quorum", "synchronous_mode_strict": true}})
+	old := b.Healthy(10 * time.Second)
+	rest := b.Others(old)
+	names(b, old, 10*time.Second, `ANY 1 ("`+rest[0].Name+`","`+rest[1].Name+`")`)
+	b.WaitStatus(old, 10*time.Second, "it to know whether synchronous_commit is weakened", func(s testbed.Status) bool {
+		return s.Keeper.SyncCommit != nil && s.Keeper.SyncCommit.Weakened != nil
+	})
+	o := b.Observe()
+
+	o.Fault()
+	b.Must(old.KillAll())
+	next := b.Primary(10*time.Second, old)
+	o.Interrupted(10 * time.Second)
+	o.GapAtMost(8 * time.Second)
+	t.Logf("writes went on after %s", o.Gap())
+
+	b.Must(old.Start())
+	b.Healthy(40 * time.Second)
+	o.Resumed(10 * time.Second)
+	o.End(next, 0)
+}
+
 func TestAQuorumLosesNoRowWithItsPrimary(t *testing.T) {
 	t.Parallel()
-	b := quorumBed(t)
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Dynamic: map[string]any{"synchronous_mode": "quorum", "synchronous_mode_strict": true, "fast_failover": false}})
 	old := b.Healthy(10 * time.Second)
 	rest := b.Others(old)
 	both := `ANY 1 ("` + rest[0].Name + `","` + rest[1].Name + `")`

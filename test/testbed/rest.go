@@ -33,7 +33,11 @@ type Status struct {
 		ServerError string `json:"server_error"`
 		LeaseMs     int64  `json:"lease_ms_left"`
 		CommitGate  string `json:"commit_gate"`
-		Watchdog    struct {
+		// SyncCommit is what is known of commits that do not wait; nil for nothing.
+		SyncCommit *struct {
+			Weakened []any `json:"weakened"`
+		} `json:"sync_commit"`
+		Watchdog struct {
 			State   string `json:"state"`
 			Timeout int    `json:"timeout"`
 		} `json:"watchdog"`
