@@ -42,7 +42,10 @@ func toward(node int, at time.Duration, kind string) fault {
 // withGate is the settings of an asynchronous cluster that gates its commits.
 const withGate = `{"ttl":5,"loop_wait":2,"retry_timeout":3,"commit_gate":true}`
 
-// stories: in all of them pg1 is the primary at 10 s, with T = 5 s. Those named
+// withFast is those of a strict quorum in which a dead node is replaced at once.
+const withFast = `{"ttl":20,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true,"fast_failover":true}`
+
+// stories: in all of them pg1 is the primary at 10 s, with T = 5 s unless they say otherwise. Those named
 // found_ show a mistake that a schedule has found; its number is in the name, and
 // the faults are those that show the mistake, put back, on the present model.
 var stories = []story{
@@ -175,6 +178,11 @@ var stories = []story{
 	{name: "gate_turned_off_while_etcd_is_gone", settings: withGate, faults: []fault{lead(10*s, "durability changed", 0, 4), lead(10*s, "cut from etcd", 15*s, 0)}},
 	{name: "gate_lost_with_its_guard_while_the_server_is_frozen", settings: withGate, faults: []fault{
 		lead(10*s, "freeze server", 1500*time.Millisecond, 0), lead(10*s+100*time.Millisecond, "kill guard", 0, 0)}},
+	{name: "quorum_primary_loses_power", settings: withFast, faults: []fault{lead(10*s, "power off", 15*s, 0)}},
+	{name: "quorum_primary_isolated", settings: withFast, faults: []fault{lead(10*s, "isolated", 8*s, 0)}},
+	{name: "quorum_primary_isolated_past_its_lease", settings: withFast, faults: []fault{lead(10*s, "isolated", 25*s, 0)}, until: 60 * s},
+	{name: "quorum_primary_cut_from_its_standbys", settings: withFast, faults: []fault{lead(10*s, "cut from servers", 8*s, 0)}},
+	{name: "quorum_primary_cut_from_one_standby", settings: withFast, faults: []fault{{at: 10 * s, kind: "one-way cut", lasts: 8 * s, to: 1, exact: true}}},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 
