@@ -103,7 +103,7 @@ func groups() []group {
 		{name: "idle", setup: quick, rows: []string{"get_closed", "get_offered", "idle_memory", "idle_cpu"}},
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
 		{name: "synchronous", setup: durable("on"), rows: []string{"sync_standby_killed"}, lossless: true},
-		{name: "quorum", setup: durable("quorum"), rows: []string{"agent_frozen_quorum", "switchovers_quorum"}, lossless: true},
+		{name: "quorum", setup: durable("quorum"), rows: []string{"node_killed_fast", "agent_frozen_quorum", "switchovers_quorum"}, lossless: true},
 		{name: "failsafe", setup: failsafe(), rows: []string{"etcd_gone"}},
 		{name: "sick", setup: fastest, rows: []string{"server_hung"}},
 		{name: "gated", setup: gated(), rows: []string{"agent_frozen_gate"}, alone: true, lossless: true},

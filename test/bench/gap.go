@@ -48,6 +48,7 @@ func faults() map[string]fault {
 		"etcd_gone":           etcdGone(),
 		"server_hung":         serverHung(),
 		"node_killed":         {hit: func(_ context.Context, _ system, leader member) error { return leader.killAll() }, watch: pastLease, heal: startAgain},
+		"node_killed_fast":    {hit: func(_ context.Context, _ system, leader member) error { return leader.killAll() }, watch: pastLease, heal: startAgain},
 	}
 }
 
