@@ -187,6 +187,10 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	w.stopClients()
 	v.order = judgeOrder(w.h, v.strikes, s.Settings.Mode)
 	v.violations = v.order.violations
+	if s.Settings.Failsafe {
+		v.violations = append(v.violations, judgeFailsafe(w.h, v.strikes)...)
+		v.failsafe = w.entries()
+	}
 	v.acks, v.warned, v.switched = len(w.h.acks()), w.h.warned(), w.switched
 	if err != nil {
 		return v, err
@@ -218,6 +222,6 @@ func playAndJudge(ctx context.Context, w *world, s schedule) (verdict, error) {
 	}
 	v.violations = slices.Concat(v.violations, j.violations, v.linear.violations)
 	w.say("%8v  gaps: %s", w.h.now().Round(time.Millisecond), gaps(v.strikes))
-	w.say("%8v  %d writes acknowledged, %d late, %d excepted, lost %+v, whole after %v; timelines: %s", w.h.now().Round(time.Millisecond), v.acks, v.order.late, len(v.order.excepted), v.losses, v.settled.Round(time.Millisecond), j.forks())
+	w.say("%8v  %d writes acknowledged, %d late, %d excepted, lost %+v, failsafe entered %d times, whole after %v; timelines: %s", w.h.now().Round(time.Millisecond), v.acks, v.order.late, len(v.order.excepted), v.losses, v.failsafe, v.settled.Round(time.Millisecond), j.forks())
 	return v, nil
 }

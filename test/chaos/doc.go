@@ -6,15 +6,17 @@
 // both ways, slowed and made lossy, etcd's members, leader and quorum killed, its
 // leader's disk frozen, a node's disk filled or frozen, and switchovers under all of
 // it. Schedules take turns between the modes of durability: asynchronous without and
-// with the commit gate, synchronous and quorum. Meanwhile clients write registers and
-// lists, and a watcher writes to every node every 10 ms.
+// with the commit gate, synchronous and quorum; two of three have failsafe mode, as the
+// clusters that pgkeeper creates. Meanwhile clients write registers and lists, and a
+// watcher writes to every node every 10 ms.
 //
 // It promises to fail when a server of an older term acknowledges a write that was
 // begun after a newer term acknowledged one; when an acknowledged write is missing at
 // the end that asynchronous replication was not allowed to lose, or any in a synchronous
-// mode; when a running server's directory has a tombstone; when a client's history
-// is not linearizable (model.go says what that means where writes may be lost);
-// when the healed cluster is not whole within a bound; and when a recorded decision
+// mode; when nobody can write although failsafe mode is on and a fault took etcd alone,
+// of all nodes or of one; when a running server's directory has a tombstone; when a
+// client's history is not linearizable (model.go says what that means where writes may
+// be lost); when the healed cluster is not whole within a bound; and when a recorded decision
 // is not the one that Decide takes on the recorded observation.
 //
 // It promises to leave nothing: all runs in network, mount, process and IPC

@@ -81,11 +81,15 @@ func judgeOrder(h *history, strikes []strike, m mode) order {
 
 // stalled reports whether this program did not run for as long as s lasts, near s.
 func (h *history) stalled(s span) bool {
-	var slept time.Duration
+	return h.slept(span{s.from - stallMin, s.to + stallMin}) >= s.to-s.from
+}
+
+// slept is how long this program did not run, in stalls that touch s.
+func (h *history) slept(s span) (slept time.Duration) {
 	for _, stall := range h.stalls {
-		if stall.overlaps(span{s.from - stallMin, s.to + stallMin}) {
+		if stall.overlaps(s) {
 			slept += stall.to - stall.from
 		}
 	}
-	return slept >= s.to-s.from
+	return slept
 }

@@ -42,11 +42,16 @@ func modesNamed(names []string) ([]mode, error) {
 }
 
 // durability draws the mode of a seed from dice of its own: the faults of a seed are
-// the same in every mode that has them.
-func durability(seed uint64, from []mode) (m mode, strict bool) {
+// the same in every mode that has them. Failsafe mode takes turns within each mode, and
+// between seeds that follow each other.
+func durability(seed uint64, from []mode) (m mode, strict, failsafe bool) {
 	dice := rand.New(rand.NewPCG(seed, 1))
-	return from[seed%uint64(len(from))], dice.IntN(2) == 0
+	turns := uint64(len(from))
+	return from[seed%turns], dice.IntN(2) == 0, (seed+seed/turns)%failsafeOf != 0
 }
+
+// failsafeOf: one schedule of so many is without failsafe mode.
+const failsafeOf = 3
 
 // faultsOf are the faults that a mode has: to hit a gate there must be one.
 func (m mode) faultsOf(all []fault) []fault {
@@ -70,7 +75,7 @@ func (m mode) excepts() bool { return m == asynchronous }
 
 // dynamic is the cluster's configuration.
 func (s settings) dynamic() map[string]any {
-	d := map[string]any{"maximum_lag_on_failover": s.MaxLag}
+	d := map[string]any{"maximum_lag_on_failover": s.MaxLag, "failsafe_mode": s.Failsafe}
 	switch s.Mode {
 	case gated:
 		d["commit_gate"] = true
@@ -97,10 +102,14 @@ func (s settings) inForce(n *testbed.Node, names string) string {
 
 // name is the mode in reports.
 func (s settings) name() string {
+	name := string(s.Mode)
 	if s.Strict && s.Mode != asynchronous && s.Mode != gated {
-		return string(s.Mode) + ", strict"
+		name += ", strict"
 	}
-	return string(s.Mode)
+	if s.Failsafe {
+		name += ", failsafe"
+	}
+	return name
 }
 
 // sentBefore tells a write that was under way when its node was frozen: where nothing is

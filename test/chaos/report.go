@@ -23,6 +23,7 @@ type verdict struct {
 	acks       int
 	warned     int
 	switched   int
+	failsafe   int // how often failsafe was entered
 	decisions  int
 }
 
@@ -60,7 +61,7 @@ func (t *total) write(out io.Writer) {
 
 // writeModes prints what came of each mode of durability.
 func (t *total) writeModes(out io.Writer) {
-	type sum struct{ schedules, failed, faults, acks, warned, late, excepted, failovers, lost int }
+	type sum struct{ schedules, failed, faults, acks, warned, failsafe, late, excepted, failovers, lost int }
 	modes := map[string]*sum{}
 	for _, v := range t.schedules {
 		s := modes[v.mode]
@@ -75,6 +76,7 @@ func (t *total) writeModes(out io.Writer) {
 		s.faults += len(v.strikes)
 		s.acks += v.acks
 		s.warned += v.warned
+		s.failsafe += v.failsafe
 		s.late += v.order.late
 		s.excepted += len(v.order.excepted)
 		s.failovers += len(v.losses)
@@ -83,10 +85,10 @@ func (t *total) writeModes(out io.Writer) {
 		}
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "mode\tschedules\tviolated\tfaults\tacknowledged\tcancelled waits\tlate\texcepted\tfailovers that lost\tlost writes")
+	fmt.Fprintln(table, "mode\tschedules\tviolated\tfaults\tacknowledged\tcancelled waits\tin failsafe\tlate\texcepted\tfailovers that lost\tlost writes")
 	for _, m := range slices.Sorted(maps.Keys(modes)) {
 		s := modes[m]
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", m, s.schedules, s.failed, s.faults, s.acks, s.warned, s.late, s.excepted, s.failovers, s.lost)
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", m, s.schedules, s.failed, s.faults, s.acks, s.warned, s.failsafe, s.late, s.excepted, s.failovers, s.lost)
 	}
 	_ = table.Flush()
 	fmt.Fprintln(out)

@@ -35,12 +35,12 @@ const (
 // other, whatever parts of the cluster it can hit.
 func draw(seed uint64, all []fault, from []mode) (schedule, *rand.Rand) {
 	dice := rand.New(rand.NewPCG(seed, 0))
-	m, strict := durability(seed, from)
+	m, strict, failsafe := durability(seed, from)
 	faults := m.faultsOf(all)
 	s := schedule{Seed: seed, Settings: settings{
 		TTL:    time.Duration(4+dice.IntN(3)) * time.Second,
 		MaxLag: []int64{32 << 10, 256 << 10, 1 << 20}[dice.IntN(3)],
-		Mode:   m, Strict: strict,
+		Mode:   m, Strict: strict, Failsafe: failsafe,
 	}}
 	for range eventsLeast + dice.IntN(eventsMost-eventsLeast+1) {
 		e := drawEvent(dice, faults[dice.IntN(len(faults))])

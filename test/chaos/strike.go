@@ -74,8 +74,10 @@ func (w *world) whole(ctx context.Context) bool {
 	if _, at := w.h.holder(); w.h.now()-at > quiet {
 		return false
 	}
-	_, err := w.c.Healthy(ctx, time.Second)
-	return err == nil
+	if _, err := w.c.Healthy(ctx, time.Second); err != nil {
+		return false
+	}
+	return !w.settings.Failsafe || w.listed(ctx) == ""
 }
 
 // measure gives each strike the longest silence from its beginning to the next one's.

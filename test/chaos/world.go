@@ -36,6 +36,8 @@ type settings struct {
 	MaxLag int64         `json:"maximum_lag_on_failover"`
 	Mode   mode          `json:"mode"`
 	Strict bool          `json:"strict"` // of a synchronous mode
+	// Failsafe is failsafe_mode, which clusters that pgkeeper creates have on.
+	Failsafe bool `json:"failsafe_mode"`
 }
 
 // startLimit bounds the way to a healthy cluster.
@@ -70,6 +72,11 @@ func newWorld(ctx context.Context, s settings, dice *rand.Rand, say func(string,
 		return s.inForce(primary, names)
 	}); err != nil {
 		return w, err
+	}
+	if s.Failsafe {
+		if err := testbed.Wait(ctx, startLimit, "all members in the key failsafe", w.listed); err != nil {
+			return w, err
+		}
 	}
 	if w.clients, err = startClients(ctx, w.c, w.h); err != nil {
 		return w, fmt.Errorf("start the clients: %w", err)
