@@ -86,8 +86,8 @@ func TestARealPatroniFileLoadsWithoutAnError(t *testing.T) {
 
 func TestTheTablesDefaultsAreTheClustersDefaults(t *testing.T) {
 	var d draft
-	for i := range dynamic.keys {
-		k := &dynamic.keys[i]
+	for i := range dynamic().keys {
+		k := &dynamic().keys[i]
 		if k.Default == "" {
 			continue
 		}

@@ -42,8 +42,8 @@ func (r *report) settings(n *node, prefix string, last cluster.Settings) cluster
 	}
 	d, kept := draft{}, draft{}
 	d.settings, kept.settings = cluster.DefaultSettings(), last
-	for i := range dynamic.keys {
-		k := &dynamic.keys[i]
+	for i := range dynamic().keys {
+		k := &dynamic().keys[i]
 		value := n.at(k.Path)
 		if value == nil || r.value(k, join(prefix, k.Path), value, &d) || k.into == nil {
 			continue
@@ -51,7 +51,7 @@ func (r *report) settings(n *node, prefix string, last cluster.Settings) cluster
 		restore(k.into(&d), k.into(&kept))
 	}
 	l := loader{}
-	l.unknown(n, dynamic.root, "")
+	l.unknown(n, dynamic().root, "")
 	for _, p := range l.problems {
 		p.Key = join(prefix, p.Key)
 		r.problems = append(r.problems, p)

@@ -46,8 +46,8 @@ func (l *loader) environment() {
 }
 
 func (l *loader) variables(prefix string, files bool) {
-	for i := range local.keys {
-		k := &local.keys[i]
+	for i := range local().keys {
+		k := &local().keys[i]
 		name := prefix + k.Env
 		// An empty variable is one that is not set, as everywhere in Patroni.
 		if k.Env == "" || isSecretFile(k) != files || l.env[name] == "" {
@@ -112,8 +112,8 @@ func (n *node) moveTo(pos Position) {
 
 // secretFiles reads what every *_file key names, over the secret in the document.
 func (l *loader) secretFiles() {
-	for i := range local.keys {
-		k := &local.keys[i]
+	for i := range local().keys {
+		k := &local().keys[i]
 		n := l.root.at(k.Path + "_file")
 		if k.Type != Secret || n == nil {
 			continue
@@ -152,9 +152,9 @@ var otherVariables = []string{"CONFIG", "CONFIGURATION"}
 // unknownVariables names PGKEEPER_ and PATRONI_ variables that mean nothing.
 func (l *loader) unknownVariables() {
 	var known []string
-	for i := range local.keys {
-		if local.keys[i].Env != "" {
-			known = append(known, local.keys[i].Env)
+	for i := range local().keys {
+		if local().keys[i].Env != "" {
+			known = append(known, local().keys[i].Env)
 		}
 	}
 	for name := range l.env {
@@ -163,7 +163,7 @@ func (l *loader) unknownVariables() {
 			if !ours || slices.Contains(known, bare) || slices.Contains(otherVariables, bare) || foreignVariable(bare) {
 				continue
 			}
-			if section, _, _ := strings.Cut(bare, "_"); local.root.next[strings.ToLower(section)] != nil && foreignSection(section) {
+			if section, _, _ := strings.Cut(bare, "_"); local().root.next[strings.ToLower(section)] != nil && foreignSection(section) {
 				l.add(Error, Position{File: "$" + name}, strings.ToLower(section), "", "is known to Patroni and not built yet, and to ignore it would do something else than it asks for", "unset it")
 				continue
 			}
@@ -178,7 +178,7 @@ func (l *loader) unknownVariables() {
 
 // foreignSection reports a section refused as a whole.
 func foreignSection(name string) bool {
-	key := local.root.next[strings.ToLower(name)].key
+	key := local().root.next[strings.ToLower(name)].key
 	return key != nil && key.Status == Refused
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -153,18 +154,19 @@ func (b *branch) names() []string {
 }
 
 // local and dynamic are the two documents: a member's file, and the cluster's
-// configuration in the store (bootstrap.dcs has its shape).
+// configuration in the store (bootstrap.dcs has its shape). They are made when they are
+// asked for: most processes of an agent read no configuration.
 var (
-	local   = newTable(localKeys())
-	dynamic = newTable(dynamicKeys())
+	local   = sync.OnceValue(func() *table { return newTable(localKeys()) })
+	dynamic = sync.OnceValue(func() *table { return newTable(dynamicKeys()) })
 )
 
 // Keys are all keys of a member's file, in the order of the documentation;
 // DynamicKeys those of the configuration in the store.
-func Keys() []Key { return slices.Clone(local.keys) }
+func Keys() []Key { return slices.Clone(local().keys) }
 
 // DynamicKeys are the keys of the configuration in the store.
-func DynamicKeys() []Key { return slices.Clone(dynamic.keys) }
+func DynamicKeys() []Key { return slices.Clone(dynamic().keys) }
 
 func localKeys() []Key {
 	keys := slices.Concat(generalKeys(), restKeys(), etcdKeys(), bootstrapKeys(), postgresqlKeys(), keeperKeys(), poolerKeys(), foreignKeys())

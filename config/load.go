@@ -42,7 +42,7 @@ func load(path string, env []string, member bool) (*Config, Problems, error) {
 	l.environment()
 	l.origins = map[string]Position{}
 	l.decode()
-	l.unknown(l.root, local.root, "")
+	l.unknown(l.root, local().root, "")
 	l.finish()
 	return &l.Config, l.sorted(), nil
 }
@@ -150,16 +150,16 @@ func readLimited(file string, limit int64) ([]byte, error) {
 
 // decode applies defaults, then every value the document has.
 func (l *loader) decode() {
-	for i := range local.keys {
-		k := &local.keys[i]
+	for i := range local().keys {
+		k := &local().keys[i]
 		if k.into == nil || k.Default == "" {
 			continue
 		}
 		n, _ := parseYAML([]byte(k.Default), "default")
 		k.decode(n, k.into(&l.draft))
 	}
-	for i := range local.keys {
-		k := &local.keys[i]
+	for i := range local().keys {
+		k := &local().keys[i]
 		n := l.root.at(k.Path)
 		if n == nil {
 			continue

@@ -12,8 +12,8 @@ func Page() string {
 	var b strings.Builder
 	b.WriteString(pageHead)
 	section := ""
-	for i := range local.keys {
-		k := &local.keys[i]
+	for i := range local().keys {
+		k := &local().keys[i]
 		if isSecretFile(k) {
 			continue
 		}
@@ -24,8 +24,8 @@ func Page() string {
 		b.WriteString(k.row(true))
 	}
 	b.WriteString(pageDynamic)
-	for i := range dynamic.keys {
-		b.WriteString(dynamic.keys[i].row(false))
+	for i := range dynamic().keys {
+		b.WriteString(dynamic().keys[i].row(false))
 	}
 	b.WriteString(pageForced)
 	for _, name := range ForcedParameters {
@@ -49,7 +49,7 @@ func sectionOf(path string) string {
 }
 
 func wholeSection(path string) bool {
-	b := local.root.next[path]
+	b := local().root.next[path]
 	return b != nil && b.key != nil && b.key.Type == Anything
 }
 

@@ -13,8 +13,8 @@ const redacted = "***"
 func (c *Config) Redacted() *Config {
 	d := draft{Config: *c}
 	d.origins = nil
-	for i := range local.keys {
-		k := &local.keys[i]
+	for i := range local().keys {
+		k := &local().keys[i]
 		if k.Type != Secret {
 			continue
 		}

@@ -52,12 +52,12 @@ func unknownKey(e entry, full string, b *branch) Problem {
 // clusterWide reports a key at the top of the dynamic configuration that was
 // written into a member's file.
 func clusterWide(name string, b *branch) bool {
-	return b != dynamic.root && b != dynamic.root.next["postgresql"] && dynamic.root.next[name] != nil
+	return b != dynamic().root && b != dynamic().root.next["postgresql"] && dynamic().root.next[name] != nil
 }
 
 // elsewhere finds a key of that name in another place.
 func elsewhere(name, full string) string {
-	for _, t := range []*table{local, dynamic} {
+	for _, t := range []*table{local(), dynamic()} {
 		for i := range t.keys {
 			path := t.keys[i].Path
 			if cut := strings.LastIndexByte(path, '.'); cut > 0 && path[cut+1:] == name && !strings.HasSuffix(full, path) {

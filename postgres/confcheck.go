@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -60,14 +59,14 @@ func (s *Server) checkedText(text string) string {
 }
 
 // confComplaint is how PostgreSQL words a parameter it does not take.
-var confComplaint = regexp.MustCompile(`(?:LOG|FATAL|ERROR):\s+((?:unrecognized configuration parameter|invalid value for parameter|parameter|syntax error|[^;]*is outside the valid range)[^;]*)`)
+var confComplaint = whenUsed(`(?:LOG|FATAL|ERROR):\s+((?:unrecognized configuration parameter|invalid value for parameter|parameter|syntax error|[^;]*is outside the valid range)[^;]*)`)
 
 func (s *Server) explainConf(err error) error {
 	said := saidBy(err)
 	if said == "" {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
-	complaints := confComplaint.FindAllStringSubmatch(said, -1)
+	complaints := confComplaint().FindAllStringSubmatch(said, -1)
 	words := make([]string, 0, len(complaints))
 	for _, c := range complaints {
 		what, _, _ := strings.Cut(c[1], ` in file "`)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // cancelledWaits are the warnings by which PostgreSQL tells the client, and its log, that
@@ -14,7 +15,13 @@ var cancelledWaits = []string{
 
 // severity finds where a plain line's message begins. What stands before it is
 // log_line_prefix, whatever that is; the first one counts, since later ones are text.
-var severity = regexp.MustCompile(`(?:^|[^A-Z0-9_])(DEBUG[1-5]|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION|BACKTRACE):  `)
+var severity = whenUsed(`(?:^|[^A-Z0-9_])(DEBUG[1-5]|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION|BACKTRACE):  `)
+
+// whenUsed compiles a large expression at its first use: every process of an agent has
+// this package in it, and only the worker uses it.
+func whenUsed(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // sqlStateBefore is what log_error_verbosity=verbose puts before a message.
 var sqlStateBefore = regexp.MustCompile(`^[0-9A-Z]{5}: `)
@@ -49,7 +56,7 @@ func plainCancelled(line, text string) bool {
 	if strings.HasPrefix(line, "\t") {
 		return false
 	}
-	at := severity.FindStringSubmatchIndex(line)
+	at := severity().FindStringSubmatchIndex(line)
 	if at == nil || line[at[2]:at[3]] != "WARNING" {
 		return false
 	}

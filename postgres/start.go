@@ -292,7 +292,7 @@ func (s *Server) StartFailure(start Start) error {
 	var last []string
 	scanner := bufio.NewScanner(f)
 	for scanner.Scan() {
-		if text := scanner.Text(); serverComplaint.MatchString(text) {
+		if text := scanner.Text(); serverComplaint().MatchString(text) {
 			if last = append(last, strings.TrimSpace(text)); len(last) > 4 {
 				last = last[1:]
 			}
@@ -308,4 +308,4 @@ func (s *Server) StartFailure(start Start) error {
 	return fmt.Errorf("server said: %s", said)
 }
 
-var serverComplaint = regexp.MustCompile(`FATAL:|PANIC:|could not bind|HINT:|unrecognized configuration parameter|invalid value for parameter`)
+var serverComplaint = whenUsed(`FATAL:|PANIC:|could not bind|HINT:|unrecognized configuration parameter|invalid value for parameter`)

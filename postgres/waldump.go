@@ -206,14 +206,14 @@ func stampOf(at time.Time) string {
 // The end of all WAL is where pg_waldump gives up: it says so as an error, and
 // names the place. Anything else it says is a failure.
 var (
-	walEnds = regexp.MustCompile(`(?:invalid|incorrect|unexpected|zero-length|there is no contrecord flag|record with|out-of-sequence|contrecord is requested|could not find a valid record after|missing contrecord|could not find file).*`)
+	walEnds = whenUsed(`(?:invalid|incorrect|unexpected|zero-length|there is no contrecord flag|record with|out-of-sequence|contrecord is requested|could not find a valid record after|missing contrecord|could not find file).*`)
 	walAt   = regexp.MustCompile(`\b([0-9A-F]{1,8}/[0-9A-F]{1,8})\b`)
 )
 
 // endOfWAL finds in pg_waldump's last words how far the WAL reached; missing tells
 // that a file was not there at all.
 func endOfWAL(said string) (at cluster.LSN, ended, missing bool) {
-	if !walEnds.MatchString(said) {
+	if !walEnds().MatchString(said) {
 		return 0, false, false
 	}
 	missing = strings.Contains(said, "could not find file") || strings.Contains(said, "could not find a valid record after")

@@ -24,6 +24,16 @@ func (a *app) commands() []*cobra.Command {
 	return commands
 }
 
+// commandsFor are those that a command line needs: all of them, or the one that stays.
+// The processes of an agent would carry the others along for as long as they live.
+func (a *app) commandsFor(args []string) []*cobra.Command {
+	stay := map[string]func() *cobra.Command{"agent": a.agent, "agent-worker": a.worker, "guard": a.guard, "gate": a.gate, "probe": a.probe}
+	if len(args) > 0 && stay[args[0]] != nil {
+		return []*cobra.Command{stay[args[0]]()}
+	}
+	return a.commands()
+}
+
 // operator makes what runs a verb on the named cluster.
 func (a *app) operator(ctx context.Context, name string, format ctl.Format) (*ctl.Operator, error) {
 	s, err := a.source()

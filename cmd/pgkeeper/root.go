@@ -39,9 +39,9 @@ type flagSet interface {
 	MarkHidden(name string) error
 }
 
-// root builds the command tree. Parents' flags are traversed, as patronictl's
+// root builds the command tree for args. Parents' flags are traversed, as patronictl's
 // users write them: pgkeeper -c FILE query -c SQL.
-func (a *app) root() *cobra.Command {
+func (a *app) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pgkeeper",
 		Short: "keeps one PostgreSQL primary writable, replaces it when it fails, brings it back as a standby",
@@ -63,7 +63,7 @@ Exit codes: 0 it happened; 1 refused or failed, one line says why; 2 the command
 	)
 	root.Flags().BoolP("version", "V", false, "print the version")
 	a.addGlobals(root.Flags(), true)
-	root.AddCommand(a.commands()...)
+	root.AddCommand(a.commandsFor(args)...)
 	return root
 }
 

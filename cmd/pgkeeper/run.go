@@ -61,7 +61,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		defer stop()
 	}
 	defer a.close()
-	root := a.root()
+	root := a.root(args)
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
