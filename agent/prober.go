@@ -97,7 +97,7 @@ func (p *prober) once(ctx context.Context, spec probe.Spec, login postgres.Login
 func (p *prober) start(ctx context.Context, login postgres.Login) (in io.WriteCloser, out io.ReadCloser, err error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.program)
 	cmd.Args, cmd.Dir, cmd.Stderr = p.argv, "/", os.Stderr // not in the data directory, or it would count as a process of the server
-	cmd.Env = []string{"GOMAXPROCS=1", "LC_ALL=C"}
+	cmd.Env = []string{"GOMAXPROCS=1", "GOGC=50", "LC_ALL=C"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: login.UID, Gid: login.GID, Groups: login.Groups}
@@ -133,6 +133,6 @@ func (w *worker) probeSpec() (probe.Spec, postgres.Login, bool) {
 	}
 	login := w.node.pg.GateLogin()
 	local := w.node.local.Load()
-	return probe.Spec{DataDir: local.PostgreSQL.DataDir, SocketDir: login.SocketDir, Port: login.Port, User: login.Username,
+	return probe.Spec{DataDir: local.PostgreSQL.DataDir, SocketDir: login.SocketDir, Port: login.Port, User: login.Username, Password: login.Password,
 		Database: local.PostgreSQL.Database, Patience: status.Settings.ProbeTimeout}, login, true
 }

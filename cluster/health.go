@@ -8,7 +8,7 @@ type Ailment string
 
 // The ailments.
 const (
-	// AilmentHung: a new connection gets no answer.
+	// AilmentHung: a new connection, or a query, gets no answer.
 	AilmentHung Ailment = "hung"
 	// AilmentStalled: a write or its fsync does not come back.
 	AilmentStalled Ailment = "disk_stalled"
@@ -26,7 +26,7 @@ const (
 
 // words are the ailments for people.
 var words = map[Ailment]string{
-	AilmentHung: "new connections get no answer", AilmentStalled: "the disk is stalled", AilmentFull: "the disk is full",
+	AilmentHung: "the server gives no answer", AilmentStalled: "the disk is stalled", AilmentFull: "the disk is full",
 	AilmentReadOnly: "the disk is read-only", AilmentBroken: "the disk fails", AilmentGone: "the data directory is gone",
 	AilmentStart: "the start takes too long",
 }
@@ -54,14 +54,16 @@ type CheckName string
 
 // The checks.
 const (
-	CheckAccept CheckName = "accept" // opens a connection
+	CheckAccept CheckName = "accept" // opens a connection, and asks a query
 	CheckData   CheckName = "data"   // writes and syncs in the data volume
 	CheckWAL    CheckName = "wal"    // the same in the WAL's, where it has one of its own
+	// CheckTablespace does it in each volume that only tablespaces are on.
+	CheckTablespace CheckName = "tablespace"
 )
 
 // Check is how one of them goes. The times are those of the probe, on this machine's
-// CLOCK_BOOTTIME: Since is when the first of the failures in a row began, At when the
-// last was known.
+// CLOCK_BOOTTIME: Since is since when nothing is known to have succeeded, At when the
+// last failure was known.
 type Check struct {
 	Ailment   Ailment
 	Detail    string
@@ -71,7 +73,7 @@ type Check struct {
 
 // Health is what the probes beside this node's server say. The zero value says nothing,
 // which is not the same as that all is well.
-type Health struct{ Accept, Data, WAL Check }
+type Health struct{ Accept, Data, WAL, Tablespace Check }
 
 // Of is the check of that name; nil for one that nobody knows.
 func (h *Health) Of(name CheckName) *Check {
@@ -82,12 +84,19 @@ func (h *Health) Of(name CheckName) *Check {
 		return &h.Data
 	case CheckWAL:
 		return &h.WAL
+	case CheckTablespace:
+		return &h.Tablespace
 	}
 	return nil
 }
 
+// Each are the checks, those first whose ailments say more: a disk that hangs makes a
+// server hang, and not the other way round.
+func (h *Health) Each() [4]*Check { return [4]*Check{&h.Data, &h.WAL, &h.Tablespace, &h.Accept} }
+
 // Note folds in how one try ended that began at begun and was known at at; an empty
-// ailment is a success. A failure that began before the last success says nothing.
+// ailment is a success. Of a failure begun is since when nothing has succeeded; one that
+// began before the last success says nothing.
 func (c *Check) Note(begun, at Instant, a Ailment, detail string) {
 	switch {
 	case at < c.At:

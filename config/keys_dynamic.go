@@ -24,7 +24,7 @@ func timingKeys() []Key {
 		{Path: "primary_start_timeout", Type: Duration, Default: "300", Meaning: "Bound on crash recovery of the primary, as predicted and as it passes, before another member gets the lease; 0 means at once.", into: func(d *draft) any { return &d.settings.PrimaryStartTimeout }},
 		{Path: "master_stop_timeout", Type: Duration, Meaning: "Older name of `primary_stop_timeout`.", into: func(d *draft) any { return &d.settings.PrimaryStopTimeout }},
 		{Path: "primary_stop_timeout", Type: Duration, Default: "0", Meaning: "Bound on an orderly stop of the primary, in the synchronous modes, before it is killed; 0 means none but `pg_ctl_timeout`.", into: func(d *draft) any { return &d.settings.PrimaryStopTimeout }},
-		{Path: "probe_timeout", Type: Duration, Default: "5", Meaning: "How long a new connection to the primary, or a write to its data or WAL volume, must fail without a success between before a healthy standby takes over; 0 means never.", into: func(d *draft) any { return &d.settings.ProbeTimeout }},
+		{Path: "probe_timeout", Type: Duration, Default: "5", Meaning: "How long no new connection to the primary, no query there, or no write to its data or WAL volume or to that of a tablespace, has succeeded when a healthy standby takes over; 0 means never.", into: func(d *draft) any { return &d.settings.ProbeTimeout }},
 		{Path: "primary_race_backoff", Type: Duration, Status: Idle, Quiet: []string{"0"}, Note: "a candidate waits a whole ttl after the last sign of the holder anyway", Meaning: "Patroni's wait before a former primary races."},
 		{Path: "pause", Type: Boolean, Default: "false", Meaning: "Decide nothing that touches PostgreSQL: `pgkeeper pause`.", into: func(d *draft) any { return &d.settings.Pause }},
 	}

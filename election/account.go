@@ -223,7 +223,7 @@ func serverInWords(o *Observation) string {
 // healthInWords is what the probes say, where that is not that all is well.
 func healthInWords(o *Observation) string {
 	var said []string
-	for _, c := range [...]*cluster.Check{&o.Health.Accept, &o.Health.Data, &o.Health.WAL} {
+	for _, c := range o.Health.Each() {
 		if c.Ailment != "" && o.Now.Sub(c.At) <= o.Settings.ProbeTimeout {
 			said = append(said, fmt.Sprintf("%s for %s: %s", c.Ailment, lasting(o.Now.Sub(c.Since)), c.Detail))
 		}

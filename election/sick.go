@@ -89,7 +89,7 @@ func ailing(o *Observation, patience time.Duration) (cluster.Ailment, string) {
 	if patience <= 0 {
 		return "", ""
 	}
-	for _, c := range [...]*cluster.Check{&o.Health.Data, &o.Health.WAL, &o.Health.Accept} {
+	for _, c := range o.Health.Each() {
 		if a := c.Ailing(o.Now, patience); a != "" {
 			return a, fmt.Sprintf("%s for %s (%s)", a, lasting(o.Now.Sub(c.Since)), c.Detail)
 		}

@@ -14,45 +14,58 @@ import (
 // protocol is version 3.0 of PostgreSQL's.
 const protocol = 3 << 16
 
-// accept opens a connection and waits for the server's first word. Any word will do, a
+// authentication begins the server's answer to whoever it does not refuse at once.
+const authentication = 'R'
+
+// accept opens a connection and waits for the server's first word; any word will do, a
 // refusal too: that it starts, has no connection left or does not know the user is not
 // for this check to judge. Where nobody listens there is no server, which others know.
-func (s Spec) accept(ctx context.Context) finding {
+// If it refuses nobody, it must answer a query as well.
+func (a *asker) accept(ctx context.Context) finding {
+	word, f := a.spec.knock(ctx)
+	if word != authentication {
+		return f
+	}
+	return a.ask(ctx)
+}
+
+// knock gives the first byte that a new connection hears.
+func (s Spec) knock(ctx context.Context) (byte, finding) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", s.SocketDir+"/.s.PGSQL."+s.Port)
 	if err != nil {
-		return refused(err)
+		return 0, refused(err)
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
 	if _, err := conn.Write(s.startup()); err != nil {
-		return refused(err)
+		return 0, refused(err)
 	}
 	var word [1]byte
 	if _, err := conn.Read(word[:]); err != nil {
-		return refused(err)
+		return 0, refused(err)
 	}
 	_, _ = conn.Write([]byte{'X', 0, 0, 0, 4}) // so that the server does not find the client gone
-	return finding{}
+	return word[0], finding{}
 }
 
 // refused tells silence from an answer.
 func refused(err error) finding {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case silence(err):
 		return finding{ailment: cluster.AilmentHung, detail: "a new connection gets no answer"}
 	case errors.Is(err, syscall.EAGAIN): // nobody takes connections out of the socket's queue
 		return finding{ailment: cluster.AilmentHung, detail: "the server's socket takes no more connections"}
-	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return finding{}
 	}
+	return finding{} // nobody listens, or it hung up, which is an answer
+}
+
+// silence is an error that says that time ran out.
+func silence(err error) bool {
 	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return finding{ailment: cluster.AilmentHung, detail: "a new connection gets no answer"}
-	}
-	return finding{} // it hung up, which is an answer
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // startup is the message a client begins with.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,9 @@ import (
 const (
 	dataFile = "base/pgsql_tmp/pgsql_tmp_pgkeeper_probe"
 	walFile  = "pg_wal/pgsql_tmp_pgkeeper_probe"
+	// A tablespace is dropped only when the folder of its version is empty, so this one
+	// lies beside that, where nothing is copied from.
+	tablespaceFile = "pgsql_tmp_pgkeeper_probe"
 	// written is enough not to fit where a new page of a table does not.
 	written = 64 << 10
 )
@@ -54,20 +58,71 @@ func (d *disk) data(context.Context) finding {
 
 // wal does the same in a WAL volume of its own.
 func (d *disk) wal(context.Context) finding {
-	var data, wal unix.Stat_t
-	if err := unix.Stat(d.dataDir, &data); err != nil {
-		return finding{idle: true} // the other check's
-	}
-	if err := unix.Stat(d.path("pg_wal"), &wal); err != nil {
-		return judge(&os.PathError{Op: "stat", Path: d.path("pg_wal"), Err: err})
-	}
-	if data.Dev == wal.Dev {
+	data, running := d.running()
+	if !running {
 		return finding{idle: true}
 	}
-	if _, err := os.Stat(d.path("postmaster.pid")); err != nil {
+	volume, err := volumeOf(d.path("pg_wal"))
+	if err != nil {
+		return judge(err)
+	}
+	if volume == data {
 		return finding{idle: true}
 	}
 	return judge(writeAndSync(d.path(walFile)))
+}
+
+// tablespaces does the same in each volume that only tablespaces are on, one after the
+// other: one that hangs keeps the others waiting, and the whole of it hangs.
+func (d *disk) tablespaces(context.Context) finding {
+	data, running := d.running()
+	links, err := os.ReadDir(d.path("pg_tblspc"))
+	if !running || err != nil { // which the check of the data volume finds
+		return finding{idle: true}
+	}
+	probed := []uint64{data}
+	if wal, err := volumeOf(d.path("pg_wal")); err == nil {
+		probed = append(probed, wal)
+	}
+	found := finding{idle: true}
+	for _, link := range links {
+		location := d.path(filepath.Join("pg_tblspc", link.Name()))
+		volume, err := volumeOf(location)
+		if err == nil {
+			if slices.Contains(probed, volume) {
+				continue
+			}
+			probed = append(probed, volume)
+			file := filepath.Join(location, tablespaceFile)
+			err = writeAndSync(file)
+			_ = os.Remove(file) // PostgreSQL tidies only a level below
+		}
+		if f := judge(err); !f.idle {
+			found = f
+		}
+		if found.ailment != "" {
+			break
+		}
+	}
+	return found
+}
+
+// running gives the volume of the data directory while a server runs there. What is
+// wrong with that one is for another check.
+func (d *disk) running() (volume uint64, is bool) {
+	if _, err := os.Stat(d.path("postmaster.pid")); err != nil {
+		return 0, false
+	}
+	volume, err := volumeOf(d.dataDir)
+	return volume, err == nil
+}
+
+func volumeOf(path string) (uint64, error) {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return s.Dev, nil
 }
 
 // writeAndSync takes room anew every time, and gives it back.

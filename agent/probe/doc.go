@@ -1,6 +1,6 @@
 // Package probe asks, from a process of its own, whether a server and its disks still
-// answer: it opens connections, and writes and syncs a small file in the data volume and
-// in that of the WAL.
+// answer: it opens connections and asks a query, and writes and syncs a small file in
+// the data volume, in that of the WAL and in those of tablespaces.
 //
 // It promises that whatever hangs, be it the server or a write in the kernel, hangs
 // here: the checks run beside each other, each with a deadline, and what it says is said

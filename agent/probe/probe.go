@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -16,11 +19,12 @@ import (
 // that input ends it.
 type Spec struct {
 	DataDir string `json:"data_dir"`
-	// SocketDir, Port, User and Database are where a connection is opened. It is not
-	// logged in: the server's first word is answer enough, and no password is needed.
+	// SocketDir, Port, User, Password and Database are where connections are opened,
+	// and a session that is asked a query.
 	SocketDir string `json:"socket_dir"`
 	Port      string `json:"port"`
 	User      string `json:"user"`
+	Password  string `json:"password,omitempty"`
 	Database  string `json:"database"`
 	// Patience is how long failures must go on before somebody concludes anything;
 	// what a try may take, and how often there is one, follow from it.
@@ -28,6 +32,8 @@ type Spec struct {
 }
 
 // Line is how one try ended, on the process's output; an empty ailment is a success.
+// Began is when a success began, and since when nothing is known to have succeeded
+// otherwise.
 type Line struct {
 	Check   cluster.CheckName `json:"check"`
 	Began   cluster.Instant   `json:"began"`
@@ -45,6 +51,10 @@ func (s Spec) limit() time.Duration   { return s.Patience * 2 / 5 }
 // Run probes until ctx or the input ends. Successes are told when something changed,
 // failures always.
 func Run(ctx context.Context, in io.Reader, out io.Writer) error {
+	// It may run as the server's user, whom its memory is no business of.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("hide the password: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	input := bufio.NewReader(in)
@@ -54,10 +64,10 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	var spec Spec
 	if err := json.Unmarshal(first, &spec); err != nil {
-		return fmt.Errorf("read what to probe from %q: %w", first, err)
+		return fmt.Errorf("read what to probe: %w", err)
 	}
 	if spec.Patience <= 0 {
-		return fmt.Errorf("read what to probe from %q: patience is not positive", first)
+		return errors.New("read what to probe: patience is not positive")
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, input)
@@ -72,11 +82,12 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 			cancel()
 		}
 	}
-	disk := &disk{dataDir: spec.DataDir}
+	disk, asker := &disk{dataDir: spec.DataDir}, &asker{spec: spec}
 	for _, c := range []check{
-		{cluster.CheckAccept, cluster.AilmentHung, spec.accept, 5},
+		{cluster.CheckAccept, cluster.AilmentHung, asker.accept, 5},
 		{cluster.CheckData, cluster.AilmentStalled, disk.data, 1},
 		{cluster.CheckWAL, cluster.AilmentStalled, disk.wal, 1},
+		{cluster.CheckTablespace, cluster.AilmentStalled, disk.tablespaces, 1},
 	} {
 		r := &rounds{check: c, spec: spec, say: say, ended: make(chan ended)}
 		go r.run(ctx)

@@ -74,7 +74,7 @@ func TestOnlySilenceIsAServerThatHangs(t *testing.T) {
 			spec := postmaster(t, c.answer)
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			if f := spec.accept(ctx); f.ailment != c.want || f.idle {
+			if _, f := spec.knock(ctx); f.ailment != c.want || f.idle {
 				t.Errorf("found %+v, want %q", f, c.want)
 			}
 		})
@@ -153,6 +153,51 @@ func TestAWALVolumeOfItsOwnIsProbed(t *testing.T) {
 	}
 }
 
+// TestTablespacesOnVolumesOfTheirOwnAreProbed: each volume once, and nothing is left there.
+func TestTablespacesOnVolumesOfTheirOwnAreProbed(t *testing.T) {
+	d := &disk{dataDir: dataDir(t)}
+	spaces := filepath.Join(d.dataDir, "pg_tblspc")
+	if f := d.tablespaces(t.Context()); !f.idle {
+		t.Errorf("there is no folder of tablespaces: %+v", f)
+	}
+	here := t.TempDir()
+	if err := errors.Join(os.Mkdir(spaces, 0o700), os.Symlink(here, filepath.Join(spaces, "16400")),
+		os.Symlink(filepath.Join(here, "nowhere"), filepath.Join(spaces, "16401"))); err != nil {
+		t.Fatal(err)
+	}
+	if f := d.tablespaces(t.Context()); !f.idle {
+		t.Errorf("one on the volume of the data, and one that is not there: %+v", f)
+	}
+	other, err := os.MkdirTemp("/dev/shm", "probe") //nolint:usetesting // it must be on another file system
+	if err != nil {
+		t.Logf("no second file system: %v", err)
+		return
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(other) })
+	if err := os.Symlink(other, filepath.Join(spaces, "16402")); err != nil {
+		t.Fatal(err)
+	}
+	if f := d.tablespaces(t.Context()); f != (finding{}) {
+		t.Errorf("one elsewhere: %+v", f)
+	}
+	if left, err := os.ReadDir(other); err != nil || len(left) > 0 {
+		t.Errorf("%v is left there (%v)", left, err)
+	}
+	file := filepath.Join(other, tablespaceFile) // in its way, a folder: writing fails, for no reason that is an ailment
+	if err := os.MkdirAll(filepath.Join(file, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if f := d.tablespaces(t.Context()); !f.idle {
+		t.Errorf("what it cannot write: %+v", f)
+	}
+	if err := os.Remove(filepath.Join(d.dataDir, "postmaster.pid")); err != nil {
+		t.Fatal(err)
+	}
+	if f := d.tablespaces(t.Context()); !f.idle {
+		t.Errorf("no server runs: %+v", f)
+	}
+}
+
 // TestADirectoryThatWasNeverServedIsNotMissed: a node that is being cloned has none.
 func TestADirectoryThatWasNeverServedIsNotMissed(t *testing.T) {
 	d := &disk{dataDir: filepath.Join(t.TempDir(), "nothing")}
@@ -191,11 +236,12 @@ func TestATryThatHangsIsToldWhileItDoes(t *testing.T) {
 		t.Fatalf("too early: %v", *lines)
 	}
 	r.overdue(12*second + 1)
+	r.overdue(12*second + 2) // not with every look
 	r.overdue(15 * second)
 	if want := (Line{Check: cluster.CheckData, Began: 10 * second, At: 15 * second, Ailment: cluster.AilmentStalled, Detail: "no end after 5s"}); len(*lines) != 2 || (*lines)[1] != want {
 		t.Fatalf("said %v, want %v", *lines, want)
 	}
-	r.end(ended{r.under[0], finding{}})
+	r.end(ended{r.under[0], finding{}, 16 * second})
 	if len(*lines) != 3 || (*lines)[2].Ailment != "" || len(r.under) != 0 {
 		t.Errorf("its end is not told: %v", *lines)
 	}
@@ -208,7 +254,7 @@ func TestAProbeThatSleptBlamesNobody(t *testing.T) {
 	r.under = []*try{slow}
 	r.forgive(time.Minute)
 	r.overdue(71 * second)
-	r.end(ended{slow, finding{ailment: cluster.AilmentHung}})
+	r.end(ended{slow, finding{ailment: cluster.AilmentHung}, 71 * second})
 	if len(*lines) != 0 {
 		t.Errorf("said %v", *lines)
 	}
@@ -223,12 +269,67 @@ func TestSuccessesAreToldOnce(t *testing.T) {
 	r, lines := course(1)
 	for range 3 {
 		r.under = []*try{{began: 10 * second}}
-		r.end(ended{r.under[0], finding{}})
+		r.end(ended{r.under[0], finding{}, 11 * second})
 	}
 	r.under = []*try{{began: 10 * second}}
-	r.end(ended{r.under[0], finding{idle: true}})
+	r.end(ended{r.under[0], finding{idle: true}, 11 * second})
 	if len(*lines) != 1 {
 		t.Errorf("said %v", *lines)
+	}
+}
+
+// TestAFailureCountsFromTheLastSuccess: nobody knows of a moment after it when all was well.
+func TestAFailureCountsFromTheLastSuccess(t *testing.T) {
+	full := finding{ailment: cluster.AilmentFull}
+	for name, c := range map[string]struct {
+		play func(r *rounds)
+		want cluster.Instant // since when the last line says that it fails
+	}{
+		"one after another":     {func(r *rounds) { r.end(ended{&try{began: 10 * second}, finding{}, 10*second + 1}) }, 10*second + 1},
+		"none before":           {func(*rounds) {}, 11 * second},
+		"nothing to try":        {func(r *rounds) { r.end(ended{&try{began: 10 * second}, finding{idle: true}, 10*second + 2}) }, 10*second + 2},
+		"a success of long ago": {func(r *rounds) { r.end(ended{&try{began: second}, finding{}, 2 * second}) }, 10 * second},
+		"this process slept": {func(r *rounds) {
+			r.end(ended{&try{began: second}, finding{}, 2 * second})
+			r.forgive(8 * time.Second)
+		}, 10 * second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, lines := course(1)
+			c.play(r)
+			r.end(ended{&try{began: 11 * second}, full, 11*second + 5})
+			if last := (*lines)[len(*lines)-1]; last.Ailment != cluster.AilmentFull || last.Began != c.want {
+				t.Errorf("said %+v, want it to fail since %v", last, c.want)
+			}
+		})
+	}
+}
+
+// TestAFailureThatASuccessHasOvertakenSaysNothing: of several tries under way.
+func TestAFailureThatASuccessHasOvertakenSaysNothing(t *testing.T) {
+	r, lines := course(5)
+	first, later := &try{began: 10 * second}, &try{began: 11 * second}
+	r.under = []*try{first, later}
+	r.end(ended{later, finding{}, 11*second + 1})
+	r.overdue(20 * second)
+	r.end(ended{first, finding{ailment: cluster.AilmentHung}, 20 * second})
+	if len(*lines) != 1 {
+		t.Errorf("said %v", *lines)
+	}
+}
+
+// TestAFailureIsToldWhenItHasLastedLongEnough, and not only with the next try.
+func TestAFailureIsToldWhenItHasLastedLongEnough(t *testing.T) {
+	r, _ := course(1)
+	r.next = 20 * second
+	r.end(ended{&try{began: 10 * second}, finding{}, 10 * second})
+	r.end(ended{&try{began: 11 * second}, finding{ailment: cluster.AilmentFull}, 14*second + 700e6})
+	if r.next != 15*second {
+		t.Errorf("tried again at %v, want 15 s: five after the last success", time.Duration(r.next))
+	}
+	r.under = []*try{{began: 15 * second}}
+	if at := r.wake(15 * second); at != 16*second {
+		t.Errorf("awake at %v, want in time for the next try at 16 s", time.Duration(at))
 	}
 }
 

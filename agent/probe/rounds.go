@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
@@ -38,6 +39,7 @@ type try struct {
 type ended struct {
 	*try
 	finding
+	at cluster.Instant
 }
 
 // rounds is the course of one check.
@@ -46,40 +48,76 @@ type rounds struct {
 	spec  Spec
 	say   func(Line)
 	ended chan ended
-	under []*try // way, oldest first
-	next  cluster.Instant
-	// spoken: something was said; failed: that was a failure.
+	under []*try          // way, oldest first
+	next  cluster.Instant // when the next one begins
+	// good is until when nothing is known to have been wrong: the end of the last
+	// success, or of the last time when there was nothing to try.
+	good cluster.Instant
+	// spoken: something was said; failed: that was a failure, since since, and the last
+	// was told at told.
 	spoken, failed bool
+	since, told    cluster.Instant
 }
 
 func (r *rounds) run(ctx context.Context) {
-	tick := r.spec.failing()
 	timer := clock.Timer(0)
 	defer timer.Stop()
-	last := clock.Now()
+	planned := clock.Now()
 	for {
-		ticked := false
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-r.ended:
 			r.end(e)
 		case <-timer.C:
-			timer.Reset(tick)
-			ticked = true
 		}
 		now := clock.Now()
-		if slept := now.Sub(last); slept > 2*tick {
+		if slept := now.Sub(planned); slept > r.spec.failing() {
 			r.forgive(slept)
 		}
-		last = now
-		if ticked {
-			r.overdue(now)
-		}
+		r.overdue(now)
 		if now >= r.next && len(r.under) < r.most {
 			r.start(ctx, now)
 		}
+		planned = r.wake(now)
+		timer.Reset(planned.Sub(now))
 	}
+}
+
+// wake is when there is something to do next, if nothing ends before.
+func (r *rounds) wake(now cluster.Instant) cluster.Instant {
+	at := now.Add(r.spec.every())
+	if len(r.under) < r.most {
+		at = min(at, r.next)
+	}
+	if t := r.oldest(); t != nil {
+		at = min(at, max(t.began.Add(r.spec.limit())+1, r.again()))
+	}
+	return max(at, now)
+}
+
+// again is when a failure that goes on is told once more: after a while, and at the
+// moment when it has lasted for as long as somebody has patience.
+func (r *rounds) again() cluster.Instant {
+	if !r.failed {
+		return 0
+	}
+	at := r.told.Add(r.spec.failing())
+	if enough := r.since.Add(r.spec.Patience); enough > r.told {
+		at = min(at, enough)
+	}
+	return at
+}
+
+// oldest is the one under way for the longest time; what began before the last success
+// has been overtaken by it, and says nothing.
+func (r *rounds) oldest() *try {
+	for _, t := range r.under {
+		if t.began >= r.good {
+			return t
+		}
+	}
+	return nil
 }
 
 func (r *rounds) start(ctx context.Context, now cluster.Instant) {
@@ -94,7 +132,7 @@ func (r *rounds) start(ctx context.Context, now cluster.Instant) {
 		defer cancel()
 		f := r.try(bounded)
 		select {
-		case r.ended <- ended{t, f}:
+		case r.ended <- ended{t, f, clock.Now()}:
 		case <-ctx.Done():
 		}
 	}()
@@ -102,40 +140,54 @@ func (r *rounds) start(ctx context.Context, now cluster.Instant) {
 
 // end takes the end of a try.
 func (r *rounds) end(e ended) {
-	for i, t := range r.under {
-		if t == e.try {
-			r.under = append(r.under[:i], r.under[i+1:]...)
-			break
-		}
-	}
+	r.under = slices.DeleteFunc(r.under, func(t *try) bool { return t == e.try })
 	switch {
-	case e.idle, e.ailment != "" && e.slept:
-	case e.ailment != "" || r.failed || !r.spoken:
-		r.tell(e.began, clock.Now(), e.finding)
+	case e.idle:
+		r.good = max(r.good, e.at)
+	case e.ailment == "":
+		r.good = max(r.good, e.at)
+		if r.failed || !r.spoken {
+			r.tell(e.began, e.at, e.finding)
+		}
+	case !e.slept && e.began >= r.good:
+		r.tell(e.began, e.at, e.finding)
 	}
 }
 
 // overdue says of a try that hangs that it does.
 func (r *rounds) overdue(now cluster.Instant) {
-	if len(r.under) == 0 {
-		return
-	}
-	if t := r.under[0]; now.Sub(t.began) > r.spec.limit() {
+	if t := r.oldest(); t != nil && now.Sub(t.began) > r.spec.limit() && now >= r.again() {
 		r.tell(t.began, now, finding{ailment: r.hangs, detail: fmt.Sprintf("no end after %s", now.Sub(t.began).Round(100*time.Millisecond))})
 	}
 }
 
-// forgive takes the time in which this process did not run off what is under way.
+// forgive takes the time in which this process did not run off what is under way, and
+// off what has failed so far.
 func (r *rounds) forgive(slept time.Duration) {
 	for _, t := range r.under {
 		t.began, t.slept = t.began.Add(slept), true
 	}
+	if !r.good.Never() {
+		r.good = r.good.Add(slept)
+	}
 }
 
+// tell says how a try ended. What fails has failed since the last success, one round of
+// tries before this one at most: nobody knows of a moment after it when all was well.
 func (r *rounds) tell(began, at cluster.Instant, f finding) {
-	r.spoken, r.failed = true, f.ailment != ""
-	r.say(Line{Check: r.name, Began: began, At: at, Ailment: f.ailment, Detail: f.detail})
-	if r.failed {
-		r.next = min(r.next, at.Add(r.spec.failing()))
+	r.spoken = true
+	if f.ailment == "" {
+		r.failed = false
+		r.say(Line{Check: r.name, Began: began, At: at})
+		return
 	}
+	if !r.good.Never() {
+		began = max(r.good, began.Add(-r.spec.every()))
+	}
+	if !r.failed {
+		r.failed, r.since = true, began
+	}
+	r.told = at
+	r.next = min(r.next, r.again())
+	r.say(Line{Check: r.name, Began: began, At: at, Ailment: f.ailment, Detail: f.detail})
 }

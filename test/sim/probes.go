@@ -17,9 +17,10 @@ type probes struct {
 // probed is one check as its probe sees it.
 type probed struct {
 	name cluster.CheckName
-	// since is when the try began that has not succeeded since; 0 for none.
-	since  cluster.Instant
-	failed bool // and somebody was told
+	// good is when it succeeded last, since, when the one try failed that has not succeeded
+	// since; 0 for none.
+	good, since cluster.Instant
+	failed      bool // and somebody was told
 }
 
 // startProbes begins at a moment of the first round that draws nothing.
@@ -38,12 +39,26 @@ func (p *probes) do() {
 		patience = cluster.DefaultProbeTimeout
 	}
 	again := patience / 5
+	asleep := k.n.asleep()
 	for i := range p.checks {
-		if p.look(&p.checks[i], patience) {
-			again = patience / 10
+		c := &p.checks[i]
+		if asleep { // and so is the probe, which blames nobody for that
+			c.good, c.since = 0, 0
+			continue
+		}
+		if p.look(c, patience) {
+			again = min(again, patience/10)
+			if left := c.good.Add(patience).Sub(k.n.instant()); left > 0 { // told at that moment too
+				again = min(again, left)
+			}
 		}
 	}
 	k.n.w.after(again, p)
+}
+
+// asleep: everything on the machine stands still.
+func (n *Node) asleep() bool {
+	return n.worker != nil && n.worker.frozen && n.guard != nil && n.guard.frozen && n.pg.Frozen()
 }
 
 // look is one round of a check; it reports whether it fails.
@@ -56,7 +71,7 @@ func (p *probes) look(c *probed, patience time.Duration) bool {
 		if c.failed {
 			p.k.post(agent.Probed{Check: c.name, Began: now, At: now})
 		}
-		c.since, c.failed = 0, false
+		c.good, c.since, c.failed = now, 0, false
 		return false
 	case c.since.Never():
 		c.since = now
@@ -65,7 +80,7 @@ func (p *probes) look(c *probed, patience time.Duration) bool {
 		return true
 	}
 	c.failed = true
-	p.k.post(agent.Probed{Check: c.name, Began: c.since, At: now, Ailment: ailment, Detail: "as the model has it"})
+	p.k.post(agent.Probed{Check: c.name, Began: max(c.good, c.since.Add(-patience/5)), At: now, Ailment: ailment, Detail: "as the model has it"})
 	return true
 }
 
