@@ -106,6 +106,7 @@ func groups() []group {
 		{name: "quorum", setup: durable("quorum"), rows: []string{"node_killed_fast", "agent_frozen_quorum", "switchovers_quorum"}, lossless: true},
 		{name: "failsafe", setup: failsafe(), rows: []string{"etcd_gone"}},
 		{name: "sick", setup: fastest, rows: []string{"server_hung"}},
+		{name: "sick, on volumes", setup: onVolumes(fastest), rows: []string{"disk_full"}, alone: true, lossless: true},
 		{name: "gated", setup: gated(), rows: []string{"agent_frozen_gate"}, alone: true, lossless: true},
 		{name: "commit gate", setup: quick, rows: []string{"commit_gate"}},
 		{name: "Patroni's settings", setup: fastest, rows: []string{"etcd_idle"}},

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -55,6 +57,27 @@ func etcdGone() fault {
 			}
 			return err
 		},
+	}
+}
+
+// volumeSize is that of a node's own file system.
+const volumeSize = 512 << 20
+
+// onVolumes is a setup whose nodes have file systems of their own.
+func onVolumes(s setup) setup {
+	s.volumes = true
+	return s
+}
+
+// diskFull leaves no byte of the volume that the primary's data and WAL are on.
+func diskFull() fault {
+	filler := func(leader member) string { return filepath.Join(filepath.Dir(leader.data()), "filler") }
+	return fault{
+		watch: pastLease,
+		hit: func(_ context.Context, _ system, leader member) error {
+			return testbed.FillDisk(filler(leader), volumeSize)
+		},
+		heal: func(_ context.Context, _ system, leader member) error { return os.Remove(filler(leader)) },
 	}
 }
 

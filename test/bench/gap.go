@@ -47,6 +47,7 @@ func faults() map[string]fault {
 		"sync_standby_killed": syncStandbyKilled(),
 		"etcd_gone":           etcdGone(),
 		"server_hung":         serverHung(),
+		"disk_full":           diskFull(),
 		"node_killed":         {hit: func(_ context.Context, _ system, leader member) error { return leader.killAll() }, watch: pastLease, heal: startAgain},
 		"node_killed_fast":    {hit: func(_ context.Context, _ system, leader member) error { return leader.killAll() }, watch: pastLease, heal: startAgain},
 	}

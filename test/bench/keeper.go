@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,11 +28,20 @@ type keeper struct {
 func startKeeper(ctx context.Context, id string, s setup) (system, error) {
 	k := &keeper{id: id, s: s}
 	var err error
-	k.bed, err = testbed.Start(ctx, testbed.Options{
+	o := testbed.Options{
 		EtcdMembers: 3, EtcdBinary: true, Fsync: true, Unstarted: true,
 		TTL: s.ttl, LoopWait: s.loopWait, RetryTimeout: s.retryTimeout, Parameters: serverParameters(), Dynamic: s.dynamic,
-	})
-	if err != nil {
+	}
+	if s.volumes {
+		v := &testbed.Volumes{}
+		o.Folder, o.Release = func(name, dir string) error {
+			if strings.HasPrefix(name, "etcd") {
+				return nil
+			}
+			return v.Mount(dir, volumeSize, 0o755)
+		}, v.Unmount
+	}
+	if k.bed, err = testbed.Start(ctx, o); err != nil {
 		return k, err
 	}
 	for _, n := range k.bed.Nodes {
@@ -136,7 +146,7 @@ func (m *keeperNode) stop(limit time.Duration) error { return m.n.Stop(limit) }
 
 func (m *keeperNode) agentPIDs() []int {
 	var pids []int
-	for _, p := range []testbed.Process{testbed.Supervisor, testbed.Worker, testbed.Guard, testbed.Gate} {
+	for _, p := range []testbed.Process{testbed.Supervisor, testbed.Worker, testbed.Guard, testbed.Gate, testbed.Probe} {
 		if pid, err := m.n.PID(p); err == nil {
 			pids = append(pids, pid)
 		}

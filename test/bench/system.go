@@ -25,6 +25,8 @@ type setup struct {
 	dynamic map[string]any
 	// pooled puts a pooler in front, where a system drives one.
 	pooled bool
+	// volumes gives each node a file system of its own, which needs root.
+	volumes bool
 }
 
 // system is a running cluster of either kind.

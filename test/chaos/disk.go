@@ -2,13 +2,10 @@ package chaos
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
 )
@@ -22,8 +19,9 @@ const (
 // etcd member: it can be filled at once, and frozen: then every write and fsync waits,
 // while memory and network go on.
 type disks struct {
-	mu  sync.Mutex
-	all []string
+	testbed.Volumes
+
+	mu sync.Mutex
 	// freezes says how many faults hold a file system frozen.
 	freezes map[string]int
 }
@@ -34,28 +32,7 @@ func (d *disks) mount(name, dir string) error {
 	if strings.HasPrefix(name, "etcd") {
 		size, mode = etcdDisk, 0o700
 	}
-	if err := mountImage(dir, size, mode); err != nil {
-		return fmt.Errorf("mount a file system on %s: %w", dir, err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.all = append(d.all, dir)
-	return nil
-}
-
-func mountImage(dir string, size int64, mode os.FileMode) error {
-	image := dir + ".img"
-	f, err := os.Create(image)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
-		return err
-	}
-	if err := command("mkfs.ext4", "-q", "-F", "-m", "0", image); err != nil {
-		return err
-	}
-	return errors.Join(command("mount", "-o", "loop", image, dir), os.Remove(image), os.Chmod(dir, mode))
+	return d.Mount(dir, size, mode)
 }
 
 // freeze lets no write to a file system through. One that is frozen already, by
@@ -100,18 +77,4 @@ func fillDisk(dir string) (heal func() error, err error) {
 		}
 		return nil
 	}, nil
-}
-
-// unmount ends all file systems; what was on them is gone.
-func (d *disks) unmount() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var all error
-	for _, dir := range d.all {
-		if err := unix.Unmount(dir, 0); err != nil {
-			all = errors.Join(all, fmt.Errorf("unmount %s: %w", dir, err))
-		}
-	}
-	d.all = nil
-	return all
 }

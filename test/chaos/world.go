@@ -50,7 +50,7 @@ func newWorld(ctx context.Context, s settings, dice *rand.Rand, say func(string,
 	var err error
 	w.c, err = testbed.Start(ctx, testbed.Options{
 		Nodes: 3, EtcdMembers: 3, EtcdBinary: true, Host: hostOf, Fsync: true,
-		Folder: w.disks.mount, Release: w.disks.unmount,
+		Folder: w.disks.mount, Release: w.disks.Unmount,
 		TTL: s.TTL, LoopWait: time.Second, RetryTimeout: time.Second,
 		Dynamic: s.dynamic(),
 		// Disks here are memory; what a power cut does to unsynced data is not tested.

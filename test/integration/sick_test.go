@@ -38,41 +38,18 @@ func sickBed(t *testing.T, ttl time.Duration, volumes bool) (*bedtest.Bed, *test
 		if os.Geteuid() != 0 {
 			t.Skip("mounting a file system needs root")
 		}
-		v := &volume{}
-		o.Folder, o.Release = v.mount, v.unmount
+		onVolumes(&o)
 	}
 	b := bedtest.New(t, o)
 	return b, b.Healthy(10 * time.Second), b.Observe()
 }
 
-// volume is the file systems of one test.
-type volume struct{ dirs []string }
-
 const volumeSize = 512 << 20
 
-func (v *volume) mount(_, dir string) error {
-	image := dir + ".img"
-	f, err := os.Create(image)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Truncate(volumeSize), f.Close()); err != nil {
-		return err
-	}
-	for _, argv := range [][]string{{"mkfs.ext4", "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
-		}
-	}
-	v.dirs = append(v.dirs, dir)
-	return errors.Join(os.Remove(image), os.Chmod(dir, 0o755))
-}
-
-func (v *volume) unmount() (all error) {
-	for _, dir := range v.dirs {
-		all = errors.Join(all, unix.Unmount(dir, 0))
-	}
-	return all
+// onVolumes puts each node's folder on a file system of its own.
+func onVolumes(o *testbed.Options) {
+	v := &testbed.Volumes{}
+	o.Folder, o.Release = func(_, dir string) error { return v.Mount(dir, volumeSize, 0o755) }, v.Unmount
 }
 
 // signalServer sends a signal to the postmaster and all its children.
@@ -162,9 +139,9 @@ func TestASingleServerWithAFullDiskIsLeftAlone(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting a file system needs root")
 	}
-	v := &volume{}
-	b := bedtest.New(t, testbed.Options{Nodes: 1, TTL: shortTTL, Folder: v.mount, Release: v.unmount,
-		Dynamic: map[string]any{"probe_timeout": 1}})
+	o := testbed.Options{Nodes: 1, TTL: shortTTL, Dynamic: map[string]any{"probe_timeout": 1}}
+	onVolumes(&o)
+	b := bedtest.New(t, o)
 	only := b.Healthy(10 * time.Second)
 	postmaster := pid(t, only, testbed.Postmaster)
 	filler := filepath.Join(filepath.Dir(only.DataDir()), "filler")

@@ -24,21 +24,22 @@ const (
 	Guard      Process = "guard"
 	Postmaster Process = "postmaster"
 	Gate       Process = "gate"
+	Probe      Process = "probe"
 )
 
 // ErrNoProcess says that the process does not run.
 var ErrNoProcess = errors.New("does not run")
 
 // PID finds a process: the agent's three by their locks, of which the kernel
-// knows the holder, the postmaster by its pid file and working directory, the gate by
-// its command line.
+// knows the holder, the postmaster by its pid file and working directory, gate and probe
+// by their command lines.
 func (n *Node) PID(p Process) (int, error) {
 	pid := 0
 	switch p {
 	case Postmaster:
 		pid = n.postmaster()
-	case Gate:
-		pid = n.gate()
+	case Gate, Probe:
+		pid = n.unlocked(p)
 	default:
 		pid = lockHolder(filepath.Join(n.RuntimeDir(), string(p)+".lock"))
 	}
@@ -48,11 +49,11 @@ func (n *Node) PID(p Process) (int, error) {
 	return pid, nil
 }
 
-// gate is the process that confirms commits; it has no lock.
-func (n *Node) gate() int {
+// unlocked is a process that has no lock.
+func (n *Node) unlocked(p Process) int {
 	for _, pid := range n.PIDs() {
 		line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 1 && words[1] == string(Gate) {
+		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 1 && words[1] == string(p) {
 			return pid
 		}
 	}

@@ -69,6 +69,8 @@ func Rows() []Row {
 		{ID: "etcd_gone", Title: "60 s without any etcd, `failsafe_mode`", Unit: Seconds, Every: true},
 		{ID: "server_hung", Title: "server hung (all its processes stopped), ttl 20, `probe_timeout` 5 s", Unit: Seconds, Must: 6, Aim: 5.5,
 			MustText: "probe timeout + 1 s", AimText: "probe timeout + 0.5 s"},
+		{ID: "disk_full", Title: "data and WAL volume of the primary full, ttl 20, `probe_timeout` 5 s", Unit: Seconds, Must: 6, Aim: 5.5,
+			MustText: "probe timeout + 1 s", AimText: "probe timeout + 0.5 s"},
 		{ID: "agent_frozen_quorum", Title: "quorum mode, every process of the primary's agent frozen for 3 x ttl: two servers that acknowledge at once", Unit: Seconds,
 			Every: true},
 		{ID: "agent_frozen_gate", Title: "asynchronous with `commit_gate`, likewise", Unit: Seconds, Every: true},
