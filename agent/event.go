@@ -103,6 +103,8 @@ type (
 	// ServerStarted: a job has had the guard start a server; it may take long
 	// until that answers.
 	ServerStarted struct{ Server guard.Server }
+	// SenderGone says that a walsender has ended.
+	SenderGone struct{}
 	// JobProgress says how far a job is, in words.
 	JobProgress struct{ Text string }
 
@@ -189,6 +191,7 @@ func (ServerDone) event()    {}
 func (JobDone) event()       {}
 func (FenceDone) event()     {}
 func (ServerStarted) event() {}
+func (SenderGone) event()    {}
 func (JobProgress) event()   {}
 func (Probed) event()        {}
 func (ProbeLost) event()     {}

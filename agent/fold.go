@@ -75,6 +75,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.foldWatchdog(e.Watchdog)
 	case Knocked:
 		l.foldKnock(e)
+	case SenderGone:
+		l.looks.wanted = true
 	case JobProgress:
 		l.obs.Job.Progress = e.Text
 	case Probed:

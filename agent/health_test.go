@@ -40,7 +40,7 @@ func TestAPrimaryThatHangsIsKilledAndNotRenewedAndItsLeaseReleased(t *testing.T)
 	r.heir()
 	r.pass(6 * time.Second / 10)
 	effects := r.fails(cluster.CheckAccept, cluster.AilmentHung, 6*time.Second)
-	if got := jobs(effects); !slices.Contains(got, election.Action(election.StopServer{Mode: election.StopImmediate})) || renews(effects) {
+	if got := jobs(effects); !slices.Contains(got, election.Action(election.StopServer{Mode: election.StopImmediate, Patience: 100 * time.Millisecond})) || renews(effects) {
 		t.Fatalf("jobs %v, renewed: %t", got, renews(effects))
 	}
 	if r.loop.obs.Lease.Condemned != cluster.AilmentHung || r.loop.memberNow().Keeper.Sick != cluster.AilmentHung {

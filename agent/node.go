@@ -50,6 +50,9 @@ type Node struct {
 	rewindFailures int
 	toldLost       string
 
+	// senders is told the walsenders that a look has found; may be nil.
+	senders func([]cluster.Walsender)
+
 	link Link
 	// peers is how other members are asked for their promise, answer how a question of
 	// theirs is answered.
@@ -146,6 +149,9 @@ func (n *Node) look(ctx context.Context, do Look) Event {
 		e.Node = fastState(fast)
 	case do.Running:
 		e.Node, err = n.pg.Look(ctx, true, n.link.PID())
+		if n.senders != nil && err == nil {
+			n.senders(e.Node.Walsenders)
+		}
 	default:
 		e.Node, err = n.pg.Disk(ctx)
 	}

@@ -202,7 +202,11 @@ func (n *Node) stopFor(ctx context.Context, settings cluster.Settings, a electio
 	}
 	steps := []step{{mode, orderly}, {guard.Immediate, killPatience}, {guard.Kill, patience}}
 	if mode == guard.Immediate {
-		steps = []step{{mode, settings.Margin(0) / 3}, {guard.Kill, patience}}
+		grace := settings.Margin(0) / 3
+		if a.Patience > 0 {
+			grace = min(grace, a.Patience)
+		}
+		steps = []step{{mode, grace}, {guard.Kill, patience}}
 	}
 	g := n.link.Guard()
 	if g == nil {

@@ -48,17 +48,21 @@ func (l frozenLink) Exited(string) <-chan struct{} { return l.f.exited }
 // TestAFrozenServerIsKilledBeforeItsLeaseCanPassOn: SIGQUIT waits until it thaws,
 // and then it would acknowledge what was sent to it meanwhile.
 func TestAFrozenServerIsKilledBeforeItsLeaseCanPassOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &frozen{promotee: promotee{exited: make(chan struct{})}, began: time.Now()} //nolint:forbidigo // the bubble's clock
-		c := &config.Config{}
-		c.PostgreSQL.PgCtlTimeout = time.Minute
-		n := NewNode(Parts{Server: f, Link: frozenLink{f: f}, Clock: realClock{}, Config: c, Log: slog.New(slog.DiscardHandler)})
-		settings := cluster.Settings{TTL: 10 * time.Second}
-		done, _ := n.onJob(t.Context(), OnJob{Action: election.StopServer{Mode: election.StopImmediate}, Settings: settings}).(JobDone)
-		if done.Err != "" || !slices.Equal(f.stopped, []guard.Mode{guard.Immediate, guard.Kill}) || f.after > settings.Margin(0)/2 {
-			t.Errorf("%q, stopped by %v, killed after %s; the margin is %s", done.Err, f.stopped, f.after, settings.Margin(0))
-		}
-	})
+	settings := cluster.Settings{TTL: 10 * time.Second}
+	for patience, most := range map[time.Duration]time.Duration{
+		0: settings.Margin(0) / 2, 100 * time.Millisecond: 100 * time.Millisecond, time.Minute: settings.Margin(0) / 2,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &frozen{promotee: promotee{exited: make(chan struct{})}, began: time.Now()} //nolint:forbidigo // the bubble's clock
+			c := &config.Config{}
+			c.PostgreSQL.PgCtlTimeout = time.Minute
+			n := NewNode(Parts{Server: f, Link: frozenLink{f: f}, Clock: realClock{}, Config: c, Log: slog.New(slog.DiscardHandler)})
+			done, _ := n.onJob(t.Context(), OnJob{Action: election.StopServer{Mode: election.StopImmediate, Patience: patience}, Settings: settings}).(JobDone)
+			if done.Err != "" || !slices.Equal(f.stopped, []guard.Mode{guard.Immediate, guard.Kill}) || f.after > most {
+				t.Errorf("patience %s: %q, stopped by %v, killed after %s, want at most %s", patience, done.Err, f.stopped, f.after, most)
+			}
+		})
+	}
 }
 
 // slow is a server that takes its time for an orderly end, or never comes to one.

@@ -206,6 +206,7 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	defer w.cancel(nil)
 	part(func() error { return w.surface.Serve(ctx) })
 	w.node.post = func(e Event) { w.driver.Post(ctx, e) }
+	w.node.senders = newSenders(func() { w.node.post(SenderGone{}) }).watch
 	link := newGuardLink(w.Config.Keeper.RuntimeDir, w.Config.PostgreSQL.DataDir, w.Version, w.node.post, w.ttl, w.Log)
 	w.node.link = link
 	w.metrics.gate.status = w.node.gateStatus

@@ -84,7 +84,7 @@ func failsafeRules() []rule {
 			given: primary(failsafe, storeless(5*time.Second), func(o *Observation) { o.Lease.Unsettled = true }), reason: ReasonSettling},
 		{name: "nor for a sick server that makes room",
 			given: primary(failsafe, storeless(5*time.Second), func(o *Observation) { o.Lease.Condemned = cluster.AilmentHung }), reason: ReasonGivingUp,
-			do: acts(StopServer{Mode: StopImmediate})},
+			do: acts(StopServer{Mode: StopImmediate, Patience: sickGrace})},
 		{name: "not when the store's list lacks this member: others may go by another",
 			given: primary(failsafe, storeless(5*time.Second), view(func(v *cluster.View) { delete(v.Failsafe, "a") })), reason: ReasonLeading, do: acts(listed)},
 		{name: "not when a list may be there that lacks it",

@@ -31,6 +31,9 @@ const (
 	sickRest = time.Minute
 	// sickPatience is how long a sick member leaves a race to the healthy.
 	sickPatience = 5 * time.Second
+	// sickGrace is how long a server that hangs has to end by itself: one that hears the
+	// signal needs no more, and the others wait for its end.
+	sickGrace = 100 * time.Millisecond
 	// sickLook is how long a release waits for the look that shows a clean end.
 	sickLook = 500 * time.Millisecond
 	// electionTakes is what a failover takes from a release to a new primary, with
@@ -154,7 +157,7 @@ func stopSick(o *Observation, a cluster.Ailment) StopServer {
 	if a == cluster.AilmentFull {
 		return StopServer{Mode: StopFast, Patience: o.Settings.ProbeTimeout}
 	}
-	return StopServer{Mode: StopImmediate}
+	return StopServer{Mode: StopImmediate, Patience: sickGrace}
 }
 
 // condemns reports whether the actions give the lease up.

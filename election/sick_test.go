@@ -52,7 +52,7 @@ func sickRules() []rule {
 	full := ails(cluster.CheckData, cluster.AilmentFull, 6*time.Second)
 	due := func(o *Observation) { o.Lease.Renewed, o.Lease.Tried = ago(3*time.Second), ago(3*time.Second) }
 	alone := view(func(v *cluster.View) { delete(v.Members, "b"); delete(v.Members, "c") })
-	kill := StopServer{Mode: StopImmediate}
+	kill := StopServer{Mode: StopImmediate, Patience: sickGrace}
 	end := cluster.Position{Timeline: 3, LSN: lsn}
 	lag := func(name string) change {
 		return func(o *Observation) {

@@ -1,9 +1,11 @@
 package probe
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -14,8 +16,12 @@ import (
 // protocol is version 3.0 of PostgreSQL's.
 const protocol = 3 << 16
 
-// authentication begins the server's answer to whoever it does not refuse at once.
-const authentication = 'R'
+// What the server's messages begin with that a knock looks at: how to authenticate, which
+// it asks whomever it does not refuse at once, and that it waits for a query.
+const (
+	authentication = 'R'
+	readyForQuery  = 'Z'
+)
 
 // accept opens a connection and waits for the server's first word; any word will do, a
 // refusal too: that it starts, has no connection left or does not know the user is not
@@ -43,13 +49,39 @@ func (s Spec) knock(ctx context.Context) (byte, finding) {
 	if _, err := conn.Write(s.startup()); err != nil {
 		return 0, refused(err)
 	}
-	var word [1]byte
-	if _, err := conn.Read(word[:]); err != nil {
+	from := bufio.NewReaderSize(conn, 512)
+	word, asked, err := message(from)
+	if err != nil {
 		return 0, refused(err)
 	}
-	_, _ = conn.Write([]byte{'X', 0, 0, 0, 4}) // so that the server does not find the client gone
-	return word[0], finding{}
+	if word == authentication && len(asked) >= 4 && binary.BigEndian.Uint32(asked) == 0 { // it trusts us, and we are in: leave as one does
+		for next := word; next != readyForQuery; {
+			if next, _, err = message(from); err != nil {
+				return word, refused(err)
+			}
+		}
+		_, _ = conn.Write([]byte{'X', 0, 0, 0, 4})
+	}
+	return word, finding{} // whoever hangs up when asked for a password leaves no line in the server's log
 }
+
+// message reads one of the server's: its first byte, and what it says.
+func message(from io.Reader) (kind byte, body []byte, err error) {
+	var head [5]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return 0, nil, err
+	}
+	size := int64(binary.BigEndian.Uint32(head[1:])) - 4
+	if size < 0 || size > longest {
+		return head[0], nil, nil
+	}
+	body = make([]byte, size)
+	_, err = io.ReadFull(from, body)
+	return head[0], body, err
+}
+
+// longest bounds what is read of one message.
+const longest = 64 << 10
 
 // refused tells silence from an answer.
 func refused(err error) finding {

@@ -64,7 +64,22 @@ func TestOnlySilenceIsAServerThatHangs(t *testing.T) {
 				t.Errorf("the probe says %q, want %q", got[:n], startup)
 			}
 			_, _ = conn.Write([]byte("R\x00\x00\x00\x17\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00"))
+			if n, err := conn.Read(got); err != io.EOF {
+				t.Errorf("the probe says %q (%v) to that, want it to hang up, which is no line in the log", got[:n], err)
+			}
 		}, ""},
+		"it trusts whom it knows": {func(conn net.Conn) {
+			got := make([]byte, 256)
+			_, _ = conn.Read(got)
+			_, _ = conn.Write([]byte("R\x00\x00\x00\x08\x00\x00\x00\x00"))
+			_, _ = conn.Write([]byte("K\x00\x00\x00\x0c\x00\x00\x00\x01\x00\x00\x00\x02Z\x00\x00\x00\x05I"))
+			if n, _ := conn.Read(got); string(got[:n]) != "X\x00\x00\x00\x04" {
+				t.Errorf("the probe leaves with %q", got[:n])
+			}
+		}, ""},
+		"it trusts us, and then is silent": {func(conn net.Conn) {
+			_, _ = conn.Write([]byte("R\x00\x00\x00\x08\x00\x00\x00\x00"))
+		}, cluster.AilmentHung},
 		"it refuses":     {func(conn net.Conn) { _, _ = conn.Write([]byte("E\x00\x00\x00\x05\x00")) }, ""},
 		"it hangs up":    {func(conn net.Conn) { _ = conn.Close() }, ""},
 		"nobody listens": {nil, ""},
@@ -320,12 +335,25 @@ func TestAFailureThatASuccessHasOvertakenSaysNothing(t *testing.T) {
 
 // TestAFailureIsToldWhenItHasLastedLongEnough, and not only with the next try.
 func TestAFailureIsToldWhenItHasLastedLongEnough(t *testing.T) {
-	r, _ := course(1)
+	r, lines := course(1)
 	r.next = 20 * second
 	r.end(ended{&try{began: 10 * second}, finding{}, 10 * second})
 	r.end(ended{&try{began: 11 * second}, finding{ailment: cluster.AilmentFull}, 14*second + 700e6})
 	if r.next != 15*second {
 		t.Errorf("tried again at %v, want 15 s: five after the last success", time.Duration(r.next))
+	}
+	r.under = []*try{{began: 14 * second}, {began: 14*second + 700e6}}
+	if at := r.wake(14*second + 700e6); at != 15*second {
+		t.Errorf("awake at %v, want at 15 s, although the try under way has time until 16 s", time.Duration(at))
+	}
+	r.overdue(15*second - 1)
+	if len(*lines) != 2 {
+		t.Errorf("said %v", *lines)
+	}
+	r.overdue(15 * second)
+	r.overdue(15*second + 1)
+	if last := (*lines)[len(*lines)-1]; len(*lines) != 3 || last.At != 15*second || last.Began != 10*second {
+		t.Errorf("said %v, want once more at 15 s", *lines)
 	}
 	r.under = []*try{{began: 15 * second}}
 	if at := r.wake(15 * second); at != 16*second {
@@ -341,7 +369,7 @@ func TestAProbeSaysWhatItFindsUntilItsInputEnds(t *testing.T) {
 		select {
 		case <-silent:
 		default:
-			_, _ = conn.Write([]byte{'R'})
+			_, _ = conn.Write([]byte("E\x00\x00\x00\x05\x00"))
 		}
 	})
 	spec.DataDir, spec.Patience = dataDir(t), 500*time.Millisecond

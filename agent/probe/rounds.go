@@ -91,9 +91,20 @@ func (r *rounds) wake(now cluster.Instant) cluster.Instant {
 		at = min(at, r.next)
 	}
 	if t := r.oldest(); t != nil {
-		at = min(at, max(t.began.Add(r.spec.limit())+1, r.again()))
+		at = min(at, r.late(t))
 	}
 	return max(at, now)
+}
+
+// late is when a try that has not ended is told of: past its limit, and once failures
+// have lasted for as long as somebody has patience after a shorter while, since nothing
+// succeeded in all that time.
+func (r *rounds) late(t *try) cluster.Instant {
+	at := max(t.began.Add(r.spec.limit())+1, r.again())
+	if enough := r.since.Add(r.spec.Patience); r.failed && enough > r.told {
+		at = min(at, max(t.began.Add(r.spec.failing()), enough))
+	}
+	return at
 }
 
 // again is when a failure that goes on is told once more: after a while, and at the
@@ -156,7 +167,7 @@ func (r *rounds) end(e ended) {
 
 // overdue says of a try that hangs that it does.
 func (r *rounds) overdue(now cluster.Instant) {
-	if t := r.oldest(); t != nil && now.Sub(t.began) > r.spec.limit() && now >= r.again() {
+	if t := r.oldest(); t != nil && now >= r.late(t) {
 		r.tell(t.began, now, finding{ailment: r.hangs, detail: fmt.Sprintf("no end after %s", now.Sub(t.began).Round(100*time.Millisecond))})
 	}
 }
@@ -181,13 +192,13 @@ func (r *rounds) tell(began, at cluster.Instant, f finding) {
 		r.say(Line{Check: r.name, Began: began, At: at})
 		return
 	}
-	if !r.good.Never() {
-		began = max(r.good, began.Add(-r.spec.every()))
-	}
 	if !r.failed {
 		r.failed, r.since = true, began
+		if !r.good.Never() {
+			r.since = max(r.good, began.Add(-r.spec.every()))
+		}
 	}
 	r.told = at
 	r.next = min(r.next, r.again())
-	r.say(Line{Check: r.name, Began: began, At: at, Ailment: f.ailment, Detail: f.detail})
+	r.say(Line{Check: r.name, Began: r.since, At: at, Ailment: f.ailment, Detail: f.detail})
 }
