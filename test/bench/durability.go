@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,11 +70,22 @@ func onVolumes(s setup) setup {
 	return s
 }
 
+// rested: a member that gave its lease up for an ailment is no heir for a minute, which a
+// row that takes a node's server away every half a minute would measure.
+func rested(ctx context.Context, s system) (missing string) {
+	for _, m := range s.members() {
+		if _, body := get(ctx, "http://"+m.api()+"/metrics"); bytes.Contains(body, []byte("\npgkeeper_sick 1")) {
+			return m.name() + " gave its lease up a moment ago"
+		}
+	}
+	return ""
+}
+
 // diskFull leaves no byte of the volume that the primary's data and WAL are on.
 func diskFull() fault {
 	filler := func(leader member) string { return filepath.Join(filepath.Dir(leader.data()), "filler") }
 	return fault{
-		watch: pastLease,
+		ready: rested, watch: pastLease,
 		hit: func(_ context.Context, _ system, leader member) error {
 			return testbed.FillDisk(filler(leader), volumeSize)
 		},
@@ -85,7 +97,7 @@ func diskFull() fault {
 // answers nobody.
 func serverHung() fault {
 	return fault{
-		watch: pastLease,
+		ready: rested, watch: pastLease,
 		hit: func(_ context.Context, _ system, leader member) error {
 			if signalAll(leader.data(), syscall.SIGSTOP) == 0 {
 				return errors.New("the server has no process to stop")

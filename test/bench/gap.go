@@ -16,6 +16,8 @@ import (
 
 // fault is one way to disturb a cluster.
 type fault struct {
+	// ready says what must pass before it, beside a healthy cluster; nil for nothing.
+	ready func(ctx context.Context, s system) (missing string)
 	// hit does it to the primary and returns at once, or when it is done.
 	hit func(ctx context.Context, s system, leader member) error
 	// heal repairs what does not repair itself; nil when all does.
@@ -177,6 +179,11 @@ func (s *session) gap(ctx context.Context, f fault, clients ...*writer) (all []w
 	leader, err := healthy(ctx, s.system, time.Minute)
 	if err != nil {
 		return nil, at, err
+	}
+	if f.ready != nil {
+		if err := testbed.Wait(ctx, 2*time.Minute, "a cluster that is ready for the fault", func(ctx context.Context) string { return f.ready(ctx, s.system) }); err != nil {
+			return nil, at, err
+		}
 	}
 	for _, w := range clients {
 		if err := s.steady(ctx, w); err != nil {
