@@ -41,6 +41,9 @@ func (l *Loop) actOn(a election.Action) []Effect {
 	switch a := a.(type) {
 	case election.LoseLease:
 		return l.lose()
+	case election.Resume:
+		l.resume()
+		return nil
 	case election.ClaimInitialize, election.AbandonInitialize, election.PutInitialize, election.FinishBootstrap, election.Acquire,
 		election.Inherit, election.Accept, election.Renew, election.Reserve, election.Settle, election.Release, election.HandOver:
 		return l.onLease(a)
@@ -123,6 +126,10 @@ func (l *Loop) onKeys(a election.Action) []Effect {
 	}
 	if _, again := a.(election.PutDurability); again && l.obs.View.Value.Revision < l.keys.written {
 		return nil // decided on what was there before the last one
+	}
+	if list, lists := a.(election.PutFailsafe); lists && !l.tenureHas(list.Members) { // guard: tenure_lists_first — SAFETY 3, Failsafe
+		l.failsafe.next, l.tenureRests = list.Members, restsOn{}
+		return nil
 	}
 	l.busy[LaneKeys] = true
 	l.sends(a)

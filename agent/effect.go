@@ -134,6 +134,7 @@ type (
 		// ReplayRate is what a recovery here replays in a second.
 		ReplayRate int64
 		Pledge     cluster.Pledge
+		Tenure     *cluster.Tenure
 	}
 )
 

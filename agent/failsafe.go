@@ -12,7 +12,10 @@ import (
 type failsafeState struct {
 	lists   outbox[map[string]string]
 	records outbox[*cluster.Durability]
-	told    string // why the last round was not enough
+	// next is a list that waits for the disk before it is sent; sent counts those that left.
+	next map[string]string
+	sent int
+	told string // why the last round was not enough
 }
 
 // outbox is what was sent under a term, one after the other, and may not be what the
@@ -50,6 +53,8 @@ func (l *Loop) sends(a election.Action) {
 	switch a := a.(type) {
 	case election.PutFailsafe:
 		l.failsafe.lists.send(a.Members)
+		l.failsafe.next = nil
+		l.failsafe.sent++
 	case election.PutDurability:
 		l.failsafe.records.send(&a.Record)
 	}

@@ -239,6 +239,9 @@ func (l *Loop) foldGuardUp(st guard.Status) []Effect {
 	if st.Armed || st.Deadline != 0 {
 		g.Deadline = cluster.Instant(st.Deadline)
 	}
+	if st.EndedTerm < st.Term { // guard: resume_not_ended — S1
+		g.Term = cluster.Term(st.Term)
+	}
 	if st.Server != nil {
 		g.Running, g.Instance, g.Writable = true, st.Server.Instance, st.Server.Writable
 		l.config.gated = st.Gate != nil

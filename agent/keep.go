@@ -21,6 +21,7 @@ const (
 func (l *Loop) keep() []Effect {
 	var effects []Effect
 	effects = append(effects, l.keepPause()...)
+	effects = append(effects, l.keepTenure()...)
 	effects = append(effects, l.keepSession()...)
 	effects = append(effects, l.keepMember()...)
 	effects = append(effects, l.keepAnswers()...)

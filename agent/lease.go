@@ -104,7 +104,7 @@ func (l *Loop) foldTaken(e LeaseDone) {
 		return
 	}
 	o.Self.HandedOver = l.handedOver(e.Action)
-	o.Lease.Term, o.Lease.Acquired, o.Lease.Unsettled = e.Term, o.Now, false
+	o.Lease.Term, o.Lease.Acquired, o.Lease.Unsettled, o.Lease.Resumed = e.Term, o.Now, false, false
 	if _, goesOn := e.Action.(election.Inherit); !goesOn {
 		o.Lease.Condemned = ""
 	}

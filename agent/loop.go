@@ -57,6 +57,9 @@ type Loop struct {
 	// pledging are questions of holders whose answer waits for the disk.
 	pledging []pledging
 	failsafe failsafeState
+	// tenure is the one that is surely on disk, tenureRests what the newest rests on.
+	tenure      *cluster.Tenure
+	tenureRests restsOn
 	// left is since when the slot of a former member is nobody's.
 	left    map[string]cluster.Instant
 	started cluster.Instant
@@ -159,6 +162,9 @@ type Memory struct {
 	ReplayRate int64 `json:"replay_rate,omitempty"`
 	// Pledge is the last promise to a holder without store.
 	Pledge cluster.Pledge `json:"pledge,omitzero"`
+	// Tenure is what the next worker must know of the term held; it is never changed, but
+	// replaced.
+	Tenure *cluster.Tenure `json:"tenure,omitempty"`
 }
 
 // NewLoop starts from what is remembered. bootstrap is the dynamic configuration
@@ -174,6 +180,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused,
 		Pledged: memory.Pledge.UntilAfter(id.BootID, now)}
 	l.obs.Recovery.Rate = memory.ReplayRate
+	l.obs.Self.Tenure, l.tenure = tenureOf(&memory), memory.Tenure
 	l.looks.wanted = true
 	return l
 }

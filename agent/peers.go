@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,6 +38,28 @@ type Peers struct {
 	client *peer.Client
 	// seen is this member's own key as the store showed it last.
 	seen atomic.Pointer[cluster.Member]
+	// dir is where the key is kept for a worker that starts without store; empty for
+	// nowhere.
+	dir string
+}
+
+// peerKeyName is the file of the peer key in the state directory.
+const peerKeyName = "peer_key"
+
+// keepIn has the key kept in a directory, and takes the one that is there: the store may
+// be away, and what agents promise each other then is signed, with the newest term that
+// is known.
+func (p *Peers) keepIn(dir string, known cluster.Term) {
+	p.dir = dir
+	p.term.Store(int64(known))
+	secret, err := os.ReadFile(filepath.Join(dir, peerKeyName))
+	switch {
+	case err == nil:
+		key := dcs.KeptPeerKey(secret) // of no revision: the first view has it read from the store
+		p.key.Store(&key)
+	case !errors.Is(err, fs.ErrNotExist):
+		p.log.Warn("kept peer key not read", "error", err.Error())
+	}
 }
 
 func newPeers(name string, store *dcs.Store, node *Node, transport http.RoundTripper, log *slog.Logger) *Peers {
@@ -127,8 +153,18 @@ func (p *Peers) renew(ctx context.Context, v cluster.View) error {
 	if err != nil {
 		p.log.Warn("peer key not taken", "error", err.Error())
 	}
-	p.key.Store(&key)
+	p.took(key)
 	return nil
+}
+
+// took goes by a key from now on, and keeps it.
+func (p *Peers) took(key dcs.PeerKey) {
+	if secret := key.Secret(); p.dir != "" && len(secret) > 0 && !bytes.Equal(secret, p.key.Load().Secret()) {
+		if err := writeDurably(filepath.Join(p.dir, peerKeyName), secret); err != nil { // 0600
+			p.log.Warn("peer key not kept", "error", err.Error())
+		}
+	}
+	p.key.Store(&key)
 }
 
 // reachLimit bounds one ping of another agent.

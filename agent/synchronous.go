@@ -41,7 +41,10 @@ func (l *Loop) foldPersisted(e persisted) []Effect {
 		l.log.Info("promise kept", "member", l.id.Name, "term", int64(e.Memory.Promised))
 		l.stale("a promise was just made")
 	}
-	if e.Err == "" && (l.seen.Promised > e.Memory.Promised || l.seen.Paused != e.Memory.Paused || l.seen.Pledge != e.Memory.Pledge) {
+	if e.Err == "" {
+		l.tenure = e.Memory.Tenure
+	}
+	if e.Err == "" && (l.seen.Promised > e.Memory.Promised || l.seen.Paused != e.Memory.Paused || l.seen.Pledge != e.Memory.Pledge || l.seen.Tenure != e.Memory.Tenure) {
 		return l.persist()
 	}
 	return nil

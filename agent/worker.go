@@ -142,6 +142,7 @@ func (w *worker) build() error {
 		return err
 	}
 	w.peers = newPeers(c.Name, w.store, w.node, transport, w.Log)
+	w.peers.keepIn(c.Keeper.StateDir, memory.Term)
 	asked := &questions{}
 	w.node.peers, w.node.knocker, w.node.answer = w.peers, w.peers, asked.answer
 	w.driver = NewDriver(loop, w.node, w.stepDone, w.Log)
@@ -210,8 +211,10 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	link := newGuardLink(w.Config.Keeper.RuntimeDir, w.Config.PostgreSQL.DataDir, w.Version, w.node.post, w.ttl, w.Log)
 	w.node.link = link
 	w.metrics.gate.status = w.node.gateStatus
-	if err := w.alone(ctx); err != nil {
-		return err
+	if !w.goesOn(link) {
+		if err := w.alone(ctx); err != nil {
+			return err
+		}
 	}
 	part(func() error { return link.run(ctx) })
 	part(func() error { w.peers.keep(ctx); return nil })
@@ -298,6 +301,13 @@ func (w *worker) load(ctx context.Context) (cluster.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadLimit)
 	defer cancel()
 	return w.store.Load(ctx)
+}
+
+// goesOn: a worker before this one belonged to the cluster, and its server runs. There is
+// no time to ask a store that may be away, and who else has the name was asked before.
+func (w *worker) goesOn(link *guardLink) bool {
+	pids, err := link.leftovers()
+	return w.driver.loop.seen.ClusterID != 0 && err == nil && len(pids) > 0
 }
 
 // alone refuses a name that another running agent has: its member key shows

@@ -1,6 +1,9 @@
 package cluster
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // FailsafeAsk is what a holder that cannot reach the store asks of every member it
 // knows: not to race for its lease, nor to take part in an election, for TTL from the
@@ -66,4 +69,15 @@ func (p Pledge) UntilAfter(bootID string, now Instant) Instant {
 	default:
 		return min(p.Until, whole)
 	}
+}
+
+// Tenure is what a worker after this one must know of the term, on disk, to go on by the
+// members' promises while the store is away.
+type Tenure struct {
+	Term Term          `json:"term"`
+	TTL  time.Duration `json:"ttl"`
+	// Lists are all that the store may have as the list of members.
+	Lists []map[string]string `json:"lists"`
+	// Config is the dynamic configuration in force.
+	Config json.RawMessage `json:"config,omitempty"`
 }

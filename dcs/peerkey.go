@@ -31,6 +31,9 @@ func (k PeerKey) String() string { return fmt.Sprintf("peer key of revision %d",
 // GoString is the same for %#v.
 func (k PeerKey) GoString() string { return k.String() }
 
+// KeptPeerKey is a key that was kept outside the store, of no revision.
+func KeptPeerKey(secret []byte) PeerKey { return PeerKey{secret: secret} }
+
 // peerKeyWire is pgkeeper/peer_key as stored.
 type peerKeyWire struct {
 	Key string `json:"key"`

@@ -19,6 +19,7 @@ var gates = [...]gate{
 	frozenGuard,
 	givingAway,
 	writableWithoutLease,
+	resumed,
 	sick,
 	blind,
 	stopping,
@@ -142,6 +143,7 @@ func withRenewal(o *Observation, d Decision) Decision {
 	case o.Now < due:
 		d.wakeAt(due)
 	case o.Lease.Condemned != "" || condemns(d.Actions): // guard: condemned_is_not_renewed — L1: what cannot be stopped must lose its lease all the same
+	case o.Lease.Resumed: // guard: resumed_renews_nothing — S1: what a worker before this one has in flight would outlive it
 	case o.Lease.Unsettled, !o.Guard.Connected, o.Guard.Frozen: // guard: renew_needs_guard — SAFETY 2
 	case !freshLook(o): // guard: renew_after_good_look — ARCHITECTURE 1
 		d.Look = true

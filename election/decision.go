@@ -104,6 +104,8 @@ type (
 	Reserve struct{ Above cluster.Timeline }
 	// LoseLease forgets the term and ends it at the guard, at once.
 	LoseLease struct{}
+	// Resume goes on under the term that a worker before this one kept for it.
+	Resume struct{ Term cluster.Term }
 	// Settle finds out what became of a hand-over or release.
 	Settle struct{}
 	// Release gives the leader key up; the server is proved stopped.
@@ -237,6 +239,7 @@ func (Accept) action()            {}
 func (Renew) action()             {}
 func (Reserve) action()           {}
 func (LoseLease) action()         {}
+func (Resume) action()            {}
 func (Settle) action()            {}
 func (Release) action()           {}
 func (HandOver) action()          {}

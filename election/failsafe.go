@@ -78,19 +78,23 @@ func mayAsk(o *Observation) bool {
 
 // failsafeLists are those that the store may have now.
 func failsafeLists(o *Observation) []map[string]string {
-	lists := []map[string]string{o.View.Value.Failsafe}
+	var lists []map[string]string
+	if !o.View.At.Never() { // a resumed term has them from the worker before this one
+		lists = append(lists, o.View.Value.Failsafe)
+	}
 	lists = append(lists, o.Failsafe.Lists...) // guard: failsafe_asks_every_list — SAFETY 3, Failsafe
 	return lists
 }
 
 // inEveryList: whichever list the store has, this member is in it.
 func inEveryList(o *Observation) bool {
-	for _, list := range failsafeLists(o) {
+	lists := failsafeLists(o)
+	for _, list := range lists {
 		if list[o.Self.Name] == "" { // guard: failsafe_in_every_list — SAFETY 3, Failsafe
 			return false
 		}
 	}
-	return true
+	return len(lists) > 0
 }
 
 // failsafeRound is whom to ask, and what is enough. Only lists that the store may have

@@ -42,6 +42,35 @@ func agreed(d time.Duration) change {
 	}
 }
 
+// newWorker has started two seconds ago and seen nothing of the store, which its
+// predecessor led under the term that the guard keeps the server for.
+func newWorker(changes ...change) Observation {
+	o := primary()
+	o.View, o.Lease = cluster.Observed[cluster.View]{}, Lease{}
+	o.Self.Started = ago(2 * time.Second)
+	o.Self.Tenure = &cluster.Tenure{Term: term, TTL: 10 * time.Second, Lists: []map[string]string{{"a": urlOf("a"), "b": urlOf("b"), "c": urlOf("c")}}}
+	o.Guard.Term, o.Guard.Deadline = term, now.Add(5*time.Second)
+	return with(o, changes...)
+}
+
+// resumedTerm: such a worker has taken the term up, and still sees nothing of the store.
+func resumedTerm(o *Observation) {
+	o.Settings.FailsafeMode = true
+	o.Failsafe.Lists, o.Failsafe.RecordUnclear = []map[string]string{{"a": urlOf("a"), "b": urlOf("b"), "c": urlOf("c")}}, true
+	o.View = cluster.Observed[cluster.View]{Value: o.View.Value, Err: "no answer", ErrAt: ago(time.Second)}
+	o.Guard.Deadline = now.Add(5 * time.Second)
+	o.Lease = Lease{Term: term, Resumed: true, Renewed: now.Add(-4 * time.Second), Acquired: now}
+}
+
+// readAgain: the store can be read again.
+func readAgain(o *Observation) { o.View = cluster.Seen(o.View.Value, ago(10*time.Millisecond)) }
+
+// serverEnded: its server has ended.
+func serverEnded(o *Observation) {
+	o.Guard.Running, o.Guard.Writable = false, false
+	o.Node.Value.Mode = cluster.ModeStopped
+}
+
 func pledgedFor(d time.Duration) change {
 	return func(o *Observation) { o.Self.Pledged = now.Add(d) }
 }
@@ -137,6 +166,44 @@ func failsafeRules() []rule {
 			given: primary(failsafe, storeless(30*time.Second), agreed(time.Second), back, gone, view(func(v *cluster.View) {
 				v.PausedAt = &cluster.PausedPrimary{Name: "b", ModRevision: 9}
 			})), reason: ReasonLeaseLost, do: acts(LoseLease{})},
+		// a worker that is new under the term
+		{name: "a new worker goes on under the term that the one before it kept",
+			given: newWorker(), reason: ReasonResuming, do: acts(Resume{Term: term})},
+		{name: "not at once: the store may just be slow",
+			given: newWorker(func(o *Observation) { o.Self.Started = ago(1900 * time.Millisecond) }), reason: ReasonWaitingForStore, also: wakes(now.Add(100 * time.Millisecond))},
+		{name: "not under a term that the guard does not keep",
+			given: newWorker(func(o *Observation) { o.Guard.Term = term + 1 }), reason: ReasonWaitingForStore},
+		{name: "not past the deadline",
+			given: newWorker(func(o *Observation) { o.Guard.Deadline = ago(time.Millisecond) }), reason: ReasonWaitingForStore},
+		{name: "nor with what the store has told",
+			given: newWorker(func(o *Observation) {
+				o.View = cluster.Seen(cluster.View{Revision: 500}, ago(time.Second)).Failed("no answer", now)
+			}), reason: ReasonWaitingForStore},
+		{name: "nor in a pause",
+			given: newWorker(func(o *Observation) { o.Self.Paused = true }), reason: ReasonWaitingForStore},
+		{name: "nor where no list was kept",
+			given: newWorker(func(o *Observation) { o.Self.Tenure.Lists = nil }), reason: ReasonWaitingForStore},
+		{name: "under it everybody in the kept lists is asked",
+			given: primary(failsafe, resumedTerm), reason: ReasonWaitingForStore, do: acts(askAll)},
+		{name: "nothing is renewed",
+			given: primary(resumedTerm, agreed(500*time.Millisecond)), reason: ReasonFailsafe},
+		{name: "a server that has ended is not started under it",
+			given: primary(resumedTerm, agreed(500*time.Millisecond), serverEnded), reason: ReasonLeaseLost, do: acts(LoseLease{})},
+		{name: "the key is put again when the store can be read",
+			given: primary(resumedTerm, agreed(500*time.Millisecond), readAgain), reason: ReasonInheriting, do: acts(Inherit{Term: term, LeaseID: 1000 + 'a'})},
+		{name: "also under the term that a call of the worker before made of it",
+			given:  primary(resumedTerm, agreed(500*time.Millisecond), readAgain, view(func(v *cluster.View) { v.Leader.Term = 400 })),
+			reason: ReasonInheriting, do: acts(Inherit{Term: 400, LeaseID: 1000 + 'a'})},
+		{name: "not when it was taken for another server",
+			given:  primary(resumedTerm, agreed(500*time.Millisecond), readAgain, view(func(v *cluster.View) { v.Holder.Node = "other" })),
+			reason: ReasonLeaseLost, do: acts(LoseLease{})},
+		{name: "when the key is gone it is taken anew at once",
+			given:  primary(failsafe, resumedTerm, agreed(500*time.Millisecond), readAgain, gone),
+			reason: ReasonReclaiming, do: acts(Acquire{BeatRevision: beat, FailsafeRevision: 77})},
+		{name: "but not without promises",
+			given: primary(failsafe, resumedTerm, readAgain, gone), reason: ReasonLeaseLost, do: acts(LoseLease{})},
+		{name: "told to stop it stops its server",
+			given: primary(resumedTerm, agreed(500*time.Millisecond), func(o *Observation) { o.Wish.Stop = true }), reason: ReasonStoppingAgent, do: acts(StopServer{Mode: StopFast})},
 		{name: "the store is told who the members are",
 			given:  primary(failsafe, view(func(v *cluster.View) { v.Failsafe = nil })),
 			reason: ReasonLeading, do: acts(listed)},

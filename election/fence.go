@@ -36,7 +36,7 @@ func loseLease(o *Observation) (Decision, bool) {
 		return Decision{}, false
 	}
 	v := &o.View.Value
-	ours := o.Lease.Busy != "" && v.Leader != nil && v.Leader.Name == o.Self.Name // perhaps our own call's doing
+	ours := (o.Lease.Busy != "" || o.Lease.Resumed) && v.Leader != nil && v.Leader.Name == o.Self.Name // perhaps our own call's doing
 	replaced := o.View.Good() && !ours && !o.Lease.Giving && !reclaims(o) && v.Revision >= int64(o.Lease.Term) &&
 		(v.Leader == nil || v.Leader.Term != o.Lease.Term) // guard: term_in_view — SAFETY 2
 	switch {
@@ -178,6 +178,9 @@ func writableWithoutLease(o *Observation) (Decision, bool) {
 // the deadline.
 func unleased(o *Observation, seenWriting bool) Decision {
 	if o.View.At.Never() || !o.View.Good() && o.Guard.Connected && o.Now < o.Guard.Deadline {
+		if d, ok := resuming(o); ok {
+			return d
+		}
 		return noStore(o, "a writable server runs under its guard's deadline; the store cannot be read")
 	}
 	if d, ok := inherit(o); ok {

@@ -96,6 +96,11 @@ func (c *choices) observation() Observation {
 		c.watch(&o)
 	}
 	o.Self.GaveUp, o.Self.Ailment = pick(c, 0, ago(time.Second)), pick(c, cluster.AilmentHung, cluster.AilmentStalled)
+	o.Lease.Resumed = o.Lease.Term != 0 && !o.Lease.Unsettled && c.n(8) == 1
+	if c.n(8) == 1 && o.Lease.Term == 0 {
+		o.View = pick(c, o.View, cluster.Observed[cluster.View]{})
+		o.Guard.Term, o.Self.Tenure = c.term(), &cluster.Tenure{Term: c.term(), TTL: 10 * time.Second, Lists: []map[string]string{{"a": "", "b": ""}}}
+	}
 	return o
 }
 
@@ -283,7 +288,8 @@ func violations(o *Observation, d Decision) (broken []string) {
 	for _, a := range d.Actions {
 		name := strings.TrimPrefix(fmt.Sprintf("%T", a), "election.")
 		must(!o.Settings.Pause || inPauseAllowed(o, a), "%s in pause", name)
-		must(!seeks(a) || o.Lease.Term == 0, "%s with a term", name)
+		must(!seeks(a) || o.Lease.Term == 0 || o.Lease.Resumed, "%s with a term", name)
+		must(!o.Lease.Resumed || underResumed(a), "%s under a term that is only resumed", name)
 		must(!rebuilds(a) || o.Lease.Term == 0, "%s with a term", name)
 		must(!writes(o, a) || o.Lease.Term != 0, "%s without a term", name)
 		must(KindOf(a) == JobNone || o.Job.Kind == JobNone, "%s while a job runs", name)
@@ -297,6 +303,9 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 	v, stopped := o.View.Value, o.Node.Good() && o.Node.Value.Mode == cluster.ModeStopped && !o.Guard.Running && o.Guard.Connected
 	ok, what := true, ""
 	switch a := a.(type) {
+	case Resume:
+		ok = o.View.At.Never() && o.Guard.Connected && !o.Guard.Frozen && o.Guard.Running && o.Guard.Writable && o.Now < o.Guard.Deadline && o.Guard.Term == a.Term && o.Self.Tenure.Term == a.Term
+		what = "resumes a term that the guard does not keep"
 	case Renew:
 		ok = o.Guard.Connected && !o.Guard.Frozen && o.Node.Good() && o.Now.Sub(o.Node.At) <= o.Settings.RenewEvery()/2 && o.Lease.Term != 0 && !o.Lease.Unsettled && o.Lease.Condemned == ""
 		what = "renews without guard, a fresh look or a settled term"
@@ -346,6 +355,15 @@ func promisedEnough(o *Observation) bool {
 func seeks(a Action) bool {
 	switch a.(type) {
 	case Acquire, Inherit, Accept, ClaimInitialize, FinishBootstrap, AbandonInitialize:
+		return true
+	}
+	return false
+}
+
+// underResumed is all that is done before the key is put again.
+func underResumed(a Action) bool {
+	switch a.(type) {
+	case Inherit, Acquire, AskFailsafe, LoseLease, Fence, StopServer:
 		return true
 	}
 	return false

@@ -78,6 +78,9 @@ type Self struct {
 	// Pledged is until when this member has promised a holder, durably or about to be,
 	// to race for nothing and to vote for nobody.
 	Pledged cluster.Instant
+	// Tenure is the term that a worker before this one held, as it kept it for this one,
+	// without its configuration; nil when there is none.
+	Tenure *cluster.Tenure
 	// NoWatchdog says why the watchdog that is required here cannot be used; empty
 	// when it can, or none is required.
 	NoWatchdog string
@@ -115,8 +118,10 @@ type Guard struct {
 	FencedAt cluster.Instant
 	// Paused: the guard does not enforce its deadline.
 	Paused bool
-	// Deadline is when the guard stops the server; zero when it has none.
+	// Deadline is when the guard stops the server; zero when it has none. Term is what it
+	// was for when this worker came, unless that had ended.
 	Deadline cluster.Instant
+	Term     cluster.Term
 	// LastKill is how long the last stop at a deadline took.
 	LastKill time.Duration
 }
@@ -146,6 +151,9 @@ type Lease struct {
 	// FailedAt is when the last call on the leader key ended without success;
 	// zero after a success.
 	FailedAt cluster.Instant
+	// Resumed: a worker before this one took the term, and its key could not be put again
+	// yet. Nothing is written under it.
+	Resumed bool
 	// Condemned: the server under it is sick and another member shall lead. It is
 	// renewed no more, and released once the server is proved stopped.
 	Condemned cluster.Ailment

@@ -93,6 +93,7 @@ const (
 	ReasonFailsafe   cluster.Reason = "leading_by_failsafe"
 	ReasonReclaiming cluster.Reason = "reclaiming_lease_after_failsafe"
 	ReasonPledged    cluster.Reason = "promised_failsafe"
+	ReasonResuming   cluster.Reason = "resuming_term"
 	ReasonNotListed  cluster.Reason = "not_a_candidate_failsafe"
 
 	// follow.go

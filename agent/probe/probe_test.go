@@ -64,7 +64,7 @@ func TestOnlySilenceIsAServerThatHangs(t *testing.T) {
 				t.Errorf("the probe says %q, want %q", got[:n], startup)
 			}
 			_, _ = conn.Write([]byte("R\x00\x00\x00\x17\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00"))
-			if n, err := conn.Read(got); err != io.EOF {
+			if n, err := conn.Read(got); !errors.Is(err, io.EOF) {
 				t.Errorf("the probe says %q (%v) to that, want it to hang up, which is no line in the log", got[:n], err)
 			}
 		}, ""},

@@ -181,3 +181,44 @@ func TestARestartedMemberKeepsItsPromise(t *testing.T) {
 	o.NothingFailed()
 	o.End(primary, 0)
 }
+
+// TestAWorkerReplacedWithoutEtcdGoesOnInFailsafe: that of the primary under the term which
+// the one before it kept, that of a member with the key by which it knows the question.
+func TestAWorkerReplacedWithoutEtcdGoesOnInFailsafe(t *testing.T) {
+	t.Parallel()
+	const ttl = 10 * time.Second // two workers are to be replaced within it, on a busy machine
+	b, primary := failsafeBed(t, map[string]any{"ttl": ttl.Seconds()})
+	server, before := pid(t, primary, testbed.Postmaster), status(b, primary).Keeper.Term
+	o := b.Observe()
+
+	o.Fault()
+	for _, n := range b.Nodes {
+		n.CutEtcd()
+	}
+	awaitReason(b, primary, "leading_by_failsafe")
+	outage := time.NewTimer(2 * ttl)
+	for _, n := range []*testbed.Node{b.Standby(primary), primary} {
+		b.Must(syscall.Kill(pid(t, n, testbed.Worker), syscall.SIGKILL))
+	}
+	b.Wait(10*time.Second, "the next worker to resume the term", func(ctx) string {
+		if !strings.Contains(primary.Log(), "term resumed") {
+			return "it has not"
+		}
+		return ""
+	})
+	awaitReason(b, primary, "leading_by_failsafe")
+	<-outage.C
+	if code := primary.Health(t.Context(), "/primary"); code != 200 {
+		t.Errorf("/primary of %s answers %d, want 200", primary.Name, code)
+	}
+	for _, n := range b.Nodes {
+		n.HealEtcd()
+	}
+	awaitReason(b, primary, "leading")
+	if after := b.Healthy(15 * time.Second); after != primary || status(b, primary).Keeper.Term <= before || pid(t, primary, testbed.Postmaster) != server {
+		t.Errorf("%s leads under term %d with server %d, want %s under a term after %d with server %d", after.Name, status(b, after).Keeper.Term,
+			pid(t, after, testbed.Postmaster), primary.Name, before, server)
+	}
+	o.NothingFailed()
+	o.End(primary, 0)
+}

@@ -117,6 +117,8 @@ var stories = []story{
 			{at: 6774699471, lasts: 23933123949, kind: "gate refused", node: 1, to: 3, n: 19},
 			{at: 14566204577, lasts: 3009378754, kind: "durability changed", node: 2, to: 0, n: 2},
 			{at: 19 * s, lasts: 2621000604, kind: "restart", node: 1, to: 0, n: 25}}},
+	{name: "worker_killed_in_failsafe", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"failsafe_mode":true}`,
+		faults: []fault{{at: 10 * s, kind: "everybody cut from etcd", lasts: 20 * s, to: 3}, lead(15*s, "kill worker", 0, 0), on(2, 17*s, "kill worker", 0, 0)}},
 	{name: "found_266367764927229_lease_of_another_length_in_failsafe", seed: 266367764927229, nodes: 4, until: 90 * s,
 		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":32768,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true}`, faults: []fault{
 			{at: 22148400282, lasts: 26484324843, kind: "everybody cut from etcd", node: 1, to: 0, n: 33},
