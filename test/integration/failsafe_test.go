@@ -196,7 +196,7 @@ func TestAWorkerReplacedWithoutEtcdGoesOnInFailsafe(t *testing.T) {
 		n.CutEtcd()
 	}
 	awaitReason(b, primary, "leading_by_failsafe")
-	outage := time.NewTimer(2 * ttl)
+	outage := time.NewTimer(ttl + shortTTL)
 	for _, n := range []*testbed.Node{b.Standby(primary), primary} {
 		b.Must(syscall.Kill(pid(t, n, testbed.Worker), syscall.SIGKILL))
 	}
