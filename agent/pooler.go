@@ -31,11 +31,14 @@ func (w *worker) drivePooler(ctx context.Context) {
 	})
 }
 
-// stepDone is told of every step; what the pooler has not yet looked at is one signal.
+// stepDone is told of every step; what pooler or surface have not yet looked at is one
+// signal.
 func (w *worker) stepDone(s *cluster.Status) {
 	w.metrics.step(s)
-	select {
-	case w.stepped <- struct{}{}:
-	default:
+	for _, signal := range [...]chan struct{}{w.stepped, w.changed} {
+		select {
+		case signal <- struct{}{}:
+		default:
+		}
 	}
 }

@@ -49,6 +49,8 @@ type Options struct {
 type Sources struct {
 	// Status returns the newest status without waiting; nil before the first.
 	Status func() *cluster.Status
+	// Changed has something to receive soon after each new status.
+	Changed <-chan struct{}
 	// Explain explains the newest decision without waiting; nil before the first.
 	Explain  func() *cluster.Explanation
 	Operator *Operator
@@ -81,9 +83,10 @@ type worker struct {
 	surface Surface
 	peers   *Peers
 	metrics *metrics
-	// pooler is nil without one; stepped has a signal after a step.
-	pooler  Pooler
-	stepped chan struct{}
+	// pooler is nil without one. stepped has a signal after a step for it, changed for the
+	// surface.
+	pooler           Pooler
+	stepped, changed chan struct{}
 	// reloaded is told of each new configuration.
 	reloaded chan struct{}
 	cancel   context.CancelCauseFunc
@@ -100,7 +103,7 @@ func RunWorker(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name)}
+	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), changed: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name)}
 	if err := w.build(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -154,7 +157,7 @@ func (w *worker) build() error {
 	w.driver.RecordTo(steps)
 	w.metrics.status = w.driver.Status
 	explain := func() *cluster.Explanation { return steps.Explain(clock.Now()) }
-	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers, Lost: w.node.Lost,
+	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Changed: w.changed, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers, Lost: w.node.Lost,
 		Failsafe: func(ctx context.Context, ask cluster.FailsafeAsk) cluster.FailsafeAnswer {
 			return asked.put(ctx, w.driver.Post, ask)
 		}})

@@ -118,6 +118,41 @@ func (f facts) replayed() cluster.LSN { return f.Node.Value.ReplayLSN }
 
 func (f facts) received() cluster.LSN { return max(f.Node.Value.ReceiveLSN, f.Node.Value.ReplayLSN) }
 
+// position is the newest look at the local server's positions: p, or the status' own when
+// that is newer.
+func (f facts) position(p *cluster.Progress) cluster.Progress {
+	if p != nil && p.At >= f.Node.At {
+		return *p
+	}
+	n := &f.Node.Value
+	out := cluster.Progress{At: f.Node.At, Mode: n.Mode, Write: n.WriteLSN, Receive: n.ReceiveLSN, Replay: n.ReplayLSN, Streaming: f.streaming()}
+	if n.Receiver != nil {
+		out.Latest = n.Receiver.Latest
+	}
+	if n.Mode == cluster.ModePrimary {
+		out.Standbys = map[string]cluster.LSN{}
+		for _, sender := range n.Walsenders {
+			out.Standbys[sender.Name] = max(sender.Replay, out.Standbys[sender.Name])
+		}
+	}
+	return out
+}
+
+// lagTime is for how long a standby has missed WAL that is known to exist. Known is false
+// where nobody can say: nothing streams, or nobody has measured it lately.
+func (f facts) lagTime(p *cluster.Progress) (behind time.Duration, known bool) {
+	if p == nil || !p.Known || !p.Streaming || f.now.Sub(p.At) > progressAge {
+		return 0, false
+	}
+	if p.Behind == 0 {
+		return 0, true
+	}
+	return p.Behind + f.now.Sub(p.At), true
+}
+
+// progressAge is for how long a quick look counts.
+const progressAge = 2 * time.Second
+
 // lag is how many bytes position lies behind the newest end of WAL heard of: the
 // primary's published position, or what it last told the WAL receiver. Known is
 // false when either is unknown, or when the news are old and nothing streams.

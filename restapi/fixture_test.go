@@ -60,6 +60,11 @@ func (n *node) ask(method, target, body string, change ...func(*http.Request)) *
 	if body != "" {
 		r.Header.Set("Content-Length", "1")
 	}
+	if r.URL.Path == "/events" { // which goes on until its asker goes: this one has gone when the first were told
+		gone, cancel := context.WithCancel(r.Context())
+		cancel()
+		r = r.WithContext(gone)
+	}
 	for _, c := range change {
 		c(r)
 	}

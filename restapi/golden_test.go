@@ -56,7 +56,6 @@ func TestAnswersOfGet(t *testing.T) {
 			s.View.Value.Failsafe = map[string]string{"pg-1": "http://10.0.0.1:8008/patroni"}
 		}), "/failsafe", 200},
 		{"metrics missing", primary(), "/metrics", 501},
-		{"events", primary(), "/events", 501},
 		{"own paths", primary(), "/pgkeeper/other", 501},
 		{"explain nothing yet", primary(), "/pgkeeper/explain", 503},
 	}

@@ -71,6 +71,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, o S
 		WriteTimeout:      writeTime,
 		MaxHeaderBytes:    headerBytes,
 		ConnState:         open.state,
+		ConnContext:       withConnection,
 		ErrorLog:          slog.NewLogLogger(quiet{log.Handler()}, slog.LevelDebug),
 	}
 	failed := make(chan error, 1)

@@ -49,6 +49,15 @@ type Options struct {
 	// Lost returns what is known of WAL that this member had and the cluster has not,
 	// newest first, without waiting; may be nil.
 	Lost func() []cluster.Lost
+	// Changed has something to receive soon after a new status was stored; Follow takes
+	// it. nil has events follow a fourth of a second later.
+	Changed <-chan struct{}
+	// Progress returns the newest quick look at the local server's positions without
+	// waiting, nil when there is none yet; that it is called has such looks made for a
+	// while. May be nil: then the status' own look has to do.
+	Progress func() *cluster.Progress
+	// Listeners bounds how many listen to /events at once; 0 takes DefaultListeners.
+	Listeners int
 	// Now reads CLOCK_BOOTTIME; leases are compared with it.
 	Now func() cluster.Instant
 	// Wall reads the wall clock. It serves scheduled times and the deadline of

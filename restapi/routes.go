@@ -42,6 +42,7 @@ func (s *Server) reads() map[string]http.HandlerFunc {
 		"/config":   s.config,
 		"/failsafe": s.failsafe,
 		"/metrics":  s.metrics,
+		"/events":   s.events,
 
 		"/pgkeeper/explain": s.explain,
 		"/pgkeeper/lost":    s.lost,
@@ -49,7 +50,7 @@ func (s *Server) reads() map[string]http.HandlerFunc {
 }
 
 // unbuilt are paths that are promised and not built yet; they say so.
-var unbuilt = []string{"/events", "/pgkeeper/*"}
+var unbuilt = []string{"/pgkeeper/*"}
 
 // routes builds the router.
 func (s *Server) routes() chi.Router {

@@ -28,6 +28,8 @@ type Server struct {
 	body atomic.Pointer[rendered]
 	// started bounds how long a node without any Status counts as alive.
 	started cluster.Instant
+	// hub is what listeners to /events hear.
+	hub *hub
 }
 
 // New makes a Server. It fails only when the options are incomplete or the
@@ -48,6 +50,7 @@ func New(options Options) (*Server, error) {
 	}
 	s.plain = headers(options, false)
 	s.secure = headers(options, true)
+	s.hub = newHub(options.Listeners, rand.Text())
 	s.health = healthChecks()
 	s.router = s.routes()
 	return s, nil
