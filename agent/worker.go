@@ -51,6 +51,9 @@ type Sources struct {
 	Status func() *cluster.Status
 	// Changed has something to receive soon after each new status.
 	Changed <-chan struct{}
+	// Progress returns the newest quick look at the server's positions without waiting,
+	// and has more of them made for a while; nil when there is none.
+	Progress func() *cluster.Progress
 	// Explain explains the newest decision without waiting; nil before the first.
 	Explain  func() *cluster.Explanation
 	Operator *Operator
@@ -87,6 +90,8 @@ type worker struct {
 	// surface.
 	pooler           Pooler
 	stepped, changed chan struct{}
+	// progress has quick looks at the server's positions, for whoever asks for lag.
+	progress *progressWatch
 	// reloaded is told of each new configuration.
 	reloaded chan struct{}
 	cancel   context.CancelCauseFunc
@@ -103,7 +108,7 @@ func RunWorker(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), changed: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name)}
+	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), changed: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name), progress: newProgressWatch()}
 	if err := w.build(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -157,7 +162,7 @@ func (w *worker) build() error {
 	w.driver.RecordTo(steps)
 	w.metrics.status = w.driver.Status
 	explain := func() *cluster.Explanation { return steps.Explain(clock.Now()) }
-	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Changed: w.changed, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers, Lost: w.node.Lost,
+	w.surface, err = w.Surface(c, Sources{Status: w.driver.Status, Changed: w.changed, Progress: w.progress.Newest, Explain: explain, Operator: &Operator{store: w.store}, Metrics: w.metrics.handler(), Peers: w.peers, Lost: w.node.Lost,
 		Failsafe: func(ctx context.Context, ask cluster.FailsafeAsk) cluster.FailsafeAnswer {
 			return asked.put(ctx, w.driver.Post, ask)
 		}})
@@ -232,6 +237,9 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	}
 	if server, ok := w.node.pg.(commitWatch); ok {
 		part(func() error { w.keepSyncCommit(ctx, server); return nil })
+	}
+	if server, ok := w.node.pg.(quickLook); ok {
+		part(func() error { w.progress.run(ctx, server, w.driver.Status); return nil })
 	}
 	part(func() error { w.keepWatchdog(ctx); return nil })
 	if w.pooler != nil {

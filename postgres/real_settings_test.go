@@ -136,6 +136,7 @@ func TestFastLooksAreFast(t *testing.T) {
 	b := standby(t, "b", a)
 	for name, ask := range map[string]func() error{
 		"LookFast":        func() error { _, err := b.LookFast(b.ctx()); return err },
+		"LookProgress":    func() error { _, err := b.LookProgress(b.ctx()); return err },
 		"Look of standby": func() error { _, err := b.Look(b.ctx(), true, b.pid()); return err },
 		"Look of primary": func() error { _, err := a.Look(a.ctx(), true, a.pid()); return err },
 		"Disk":            func() error { _, err := a.Disk(a.ctx()); return err },

@@ -84,6 +84,8 @@ type Server struct {
 
 	watch *session // looks
 	act   *session // everything that changes something
+	// progress has the quick looks at positions, which nobody else must wait for.
+	progress *session
 
 	// commits watches who waits for nobody; syncCommit is what it found last, and
 	// confLoaded when the server read its configuration, by the last look.
@@ -121,7 +123,7 @@ func New(o Options) (*Server, error) {
 	if s.version, err = versionOf(s.number / 10000); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.bin("postgres"), err)
 	}
-	s.watch, s.act = newSession(s.connectLocal), newSession(s.connectLocal)
+	s.watch, s.act, s.progress = newSession(s.connectLocal), newSession(s.connectLocal), newSession(s.connectLocal)
 	return s, nil
 }
 
@@ -238,4 +240,5 @@ func (s *Server) DataDir() string { return s.o.DataDir }
 func (s *Server) Close() {
 	s.watch.close()
 	s.act.close()
+	s.progress.close()
 }

@@ -160,16 +160,22 @@ func (f *fields) seconds(name string) float64 {
 	}
 	var text string
 	if json.Unmarshal(value, &text) == nil {
-		text = strings.TrimSpace(text)
-		end := strings.LastIndexAny(text, "0123456789.") + 1
-		factor, known := timeUnits[strings.TrimSpace(text[end:])]
-		number, err := strconv.ParseFloat(text[:end], 64)
-		if err == nil && known && number*factor > 0 && number*factor <= longestTime {
-			return number * factor
+		if number, ok := parseSeconds(text); ok && number > 0 {
+			return number
 		}
 	}
 	f.fail("field %q is %s: want a positive number of seconds, or a text such as \"90s\"", name, clip(value))
 	return 0
+}
+
+// parseSeconds reads a time with or without a unit: 5, 90s, 1.5min. None is negative or
+// longer than longestTime.
+func parseSeconds(text string) (seconds float64, ok bool) {
+	text = strings.TrimSpace(text)
+	end := strings.LastIndexAny(text, "0123456789.") + 1
+	factor, known := timeUnits[strings.TrimSpace(text[end:])]
+	number, err := strconv.ParseFloat(text[:end], 64)
+	return number * factor, err == nil && known && number*factor >= 0 && number*factor <= longestTime
 }
 
 // longestTime bounds times a client asks for, in seconds: a year.

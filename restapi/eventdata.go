@@ -42,7 +42,7 @@ type change struct {
 }
 
 // update makes events of a status and returns how long nothing new can come of it.
-func (h *hub) update(f facts, p *cluster.Progress) time.Duration {
+func (h *hub) update(f facts) time.Duration {
 	var topology *cluster.Topology
 	var changes []change
 	if key := f.feedKey(); !f.View.At.Never() && (h.fed.topology == nil || key != h.fed.key) {
@@ -53,7 +53,7 @@ func (h *hub) update(f facts, p *cluster.Progress) time.Duration {
 	}
 	var positions, beat []byte
 	if h.fed.topology != nil && f.now.Sub(h.fed.positionsAt) >= positionsEvery && h.heard() {
-		positions = h.fed.tellPositions(f, p)
+		positions = h.fed.tellPositions(f)
 	}
 	if f.now.Sub(h.fed.beatAt) >= beatEvery {
 		h.fed.beatAt = f.now
@@ -157,8 +157,8 @@ type positionJSON struct {
 
 // tellPositions renders the positions; nil when none moved and the last were told less
 // than a heartbeat ago.
-func (fed *feed) tellPositions(f facts, p *cluster.Progress) []byte {
-	all, end := fed.gather(f, p)
+func (fed *feed) tellPositions(f facts) []byte {
+	all, end := fed.gather(f)
 	moved := map[string]cluster.LSN{"": end}
 	for name, at := range all {
 		moved[name] = at.lsn
@@ -174,7 +174,7 @@ func (fed *feed) tellPositions(f facts, p *cluster.Progress) []byte {
 			lag := at.lsn.Behind(end)
 			at.Lag = &lag
 		}
-		if late, known := f.lagTime(p); known && name == f.Name {
+		if late, known := f.lagTime(); known && name == f.Name {
 			ms := milliseconds(late)
 			at.LagMS = &ms
 		}
@@ -185,7 +185,7 @@ func (fed *feed) tellPositions(f facts, p *cluster.Progress) []byte {
 
 // gather takes each member's newest known position: from its member key, from the primary's
 // list of standbys where this is the primary, and of this node from its own server.
-func (fed *feed) gather(f facts, p *cluster.Progress) (all map[string]positionJSON, end cluster.LSN) {
+func (fed *feed) gather(f facts) (all map[string]positionJSON, end cluster.LSN) {
 	all = map[string]positionJSON{}
 	end = walEnd(f.View.Value)
 	note := func(name string, lsn cluster.LSN, at cluster.Instant) {
@@ -200,7 +200,7 @@ func (fed *feed) gather(f facts, p *cluster.Progress) (all map[string]positionJS
 		}
 		note(name, lsn, fed.seen[name].at)
 	}
-	own := f.position(p)
+	own := f.position()
 	if f.Node.Good() && own.Mode == cluster.ModePrimary {
 		note(f.Name, own.Write, own.At)
 		for name, lsn := range own.Standbys {

@@ -71,7 +71,9 @@ func newHub(limit int, epoch string) *hub {
 func (s *Server) Follow(ctx context.Context) {
 	defer s.hub.close()
 	for ctx.Err() == nil {
-		wait := s.hub.update(s.facts(), s.progress())
+		f := s.facts()
+		f.quick = s.progress()
+		wait := s.hub.update(f)
 		pause, cancel := context.WithTimeout(ctx, wait)
 		select {
 		case <-s.options.Changed:

@@ -271,16 +271,16 @@ func TestPositionsAreTheNewestThatAreKnown(t *testing.T) {
 
 func TestPositionsOfAPrimarysStandbysComeFromIt(t *testing.T) {
 	fed := newHub(0, "epoch").fed
-	f := facts{primary(func(s *cluster.Status) {
+	f := facts{Status: primary(func(s *cluster.Status) {
 		s.Node.Value.Walsenders[0].Replay = 0x40000F0
-	}), present}
+	}), now: present}
 	fed.see(f)
-	all, end := fed.gather(f, nil)
+	all, end := fed.gather(f)
 	if all["pg-2"].lsn != 0x4000000 || end != 0x4000100 {
 		t.Errorf("pg-2 is at %s of %s: the member key is newer than the look and must win", all["pg-2"].lsn, end)
 	}
 	f.Node.At = present.Add(time.Millisecond)
-	if all, _ = fed.gather(f, nil); all["pg-2"].lsn != 0x40000F0 {
+	if all, _ = fed.gather(f); all["pg-2"].lsn != 0x40000F0 {
 		t.Errorf("pg-2 is at %s: the look is newer than the member key and must win", all["pg-2"].lsn)
 	}
 }

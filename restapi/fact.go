@@ -12,6 +12,11 @@ import (
 type facts struct {
 	*cluster.Status
 	now cluster.Instant
+	// quick is the newest quick look at the server's positions; nil when there is none, or
+	// nobody asked for lag.
+	quick *cluster.Progress
+	// limits remembers which limits on lag were passed.
+	limits *limits
 }
 
 // facts takes the newest status first and the clock second: the lease is compared
@@ -21,7 +26,7 @@ func (s *Server) facts() facts {
 	if status == nil {
 		status = &unborn
 	}
-	return facts{Status: status, now: s.options.Now()}
+	return facts{Status: status, now: s.options.Now(), limits: &s.limits}
 }
 
 // unborn is what a node says before its loop stored a first status.
@@ -113,16 +118,11 @@ func (f facts) replicationState() string {
 	return ""
 }
 
-// replayed is how far a standby has replayed, received how far it has WAL.
-func (f facts) replayed() cluster.LSN { return f.Node.Value.ReplayLSN }
-
-func (f facts) received() cluster.LSN { return max(f.Node.Value.ReceiveLSN, f.Node.Value.ReplayLSN) }
-
-// position is the newest look at the local server's positions: p, or the status' own when
-// that is newer.
-func (f facts) position(p *cluster.Progress) cluster.Progress {
-	if p != nil && p.At >= f.Node.At {
-		return *p
+// position is the newest look at the local server's positions: the quick one, or the
+// status' own when that is newer.
+func (f facts) position() cluster.Progress {
+	if f.quick != nil && f.quick.At >= f.Node.At {
+		return *f.quick
 	}
 	n := &f.Node.Value
 	out := cluster.Progress{At: f.Node.At, Mode: n.Mode, Write: n.WriteLSN, Receive: n.ReceiveLSN, Replay: n.ReplayLSN, Streaming: f.streaming()}
@@ -138,9 +138,18 @@ func (f facts) position(p *cluster.Progress) cluster.Progress {
 	return out
 }
 
+// replayed is how far a standby has replayed, received how far it has WAL.
+func (f facts) replayed() cluster.LSN { return f.position().Replay }
+
+func (f facts) received() cluster.LSN {
+	p := f.position()
+	return max(p.Receive, p.Replay)
+}
+
 // lagTime is for how long a standby has missed WAL that is known to exist. Known is false
 // where nobody can say: nothing streams, or nobody has measured it lately.
-func (f facts) lagTime(p *cluster.Progress) (behind time.Duration, known bool) {
+func (f facts) lagTime() (behind time.Duration, known bool) {
+	p := f.quick
 	if p == nil || !p.Known || !p.Streaming || f.now.Sub(p.At) > progressAge {
 		return 0, false
 	}
@@ -161,9 +170,7 @@ func (f facts) lag(position cluster.LSN) (bytes uint64, known bool) {
 	if status := f.View.Value.Status; status != nil {
 		end = status.Optime
 	}
-	if r := f.Node.Value.Receiver; r != nil {
-		end = max(end, r.Latest)
-	}
+	end = max(end, f.position().Latest)
 	if !end.Known() || !position.Known() || (!f.streaming() && !f.viewFresh()) {
 		return 0, false
 	}

@@ -59,6 +59,9 @@ func (s *Server) answerHealth(w http.ResponseWriter, r *http.Request, c check) {
 			return
 		}
 	}
+	if q.asksForLag() && s.options.Progress != nil {
+		f.quick = s.options.Progress()
+	}
 	code := http.StatusServiceUnavailable
 	if c.passes(f, q) {
 		code = http.StatusOK

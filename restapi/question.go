@@ -10,11 +10,16 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
-// question is the query of a health check: lag, replication_state, mode and any
-// number of tag_<name>. Other parameters are ignored, as Patroni ignores them.
+// question is the query of a health check: lag, lag_time, min_lsn, replication_state,
+// mode and any number of tag_<name>. Other parameters are ignored, as Patroni ignores them.
 type question struct {
-	lag              uint64
-	lagGiven         bool
+	lag      uint64
+	lagGiven bool
+	// lagTime is in milliseconds.
+	lagTime      uint64
+	lagTimeGiven bool
+	// minLSN is what must have been replayed; 0 when nothing was asked.
+	minLSN           cluster.LSN
 	replicationState string
 	// mode is what /readiness measures: apply (replay) or write (receive).
 	mode string
@@ -35,6 +40,18 @@ func parseQuestion(raw string) (question, error) {
 		}
 		q.lagGiven = true
 	}
+	if values.Has("lag_time") {
+		seconds, ok := parseSeconds(values.Get("lag_time"))
+		if !ok {
+			return question{}, fmt.Errorf("parameter lag_time: %q is not a time: want seconds, or a number with ms, s, min, h or d, such as 5s", values.Get("lag_time"))
+		}
+		q.lagTime, q.lagTimeGiven = uint64(seconds*1000), true
+	}
+	if values.Has("min_lsn") {
+		if q.minLSN, err = cluster.ParseLSN(values.Get("min_lsn")); err != nil {
+			return question{}, fmt.Errorf("parameter min_lsn: %w", err)
+		}
+	}
 	q.replicationState = values.Get("replication_state")
 	q.mode = values.Get("mode")
 	if q.mode != "" && q.mode != "apply" && q.mode != "write" {
@@ -51,14 +68,26 @@ func parseQuestion(raw string) (question, error) {
 	return q, nil
 }
 
-// lagAllows reports whether position is near enough. A lag that is asked for and
-// not known is too much: unknown is not zero.
+// asksForLag reports whether the answer rests on how far the server is.
+func (q question) asksForLag() bool { return q.lagGiven || q.lagTimeGiven || q.minLSN.Known() }
+
+// lagAllows reports whether position is near enough, and lately enough. A lag that is
+// asked for and not known is too much: unknown is not zero.
 func (q question) lagAllows(f facts, position cluster.LSN) bool {
-	if !q.lagGiven {
+	if position < q.minLSN {
+		return false
+	}
+	if q.lagGiven {
+		lag, known := f.lag(position)
+		if !f.limits.allows(limit{"bytes " + q.mode, q.lag}, lag, known) {
+			return false
+		}
+	}
+	if !q.lagTimeGiven {
 		return true
 	}
-	lag, known := f.lag(position)
-	return known && lag <= q.lag
+	late, known := f.lagTime()
+	return f.limits.allows(limit{"time", q.lagTime}, uint64(milliseconds(late)), known)
 }
 
 // matches reports whether every tag asked for has the value asked for. A tag

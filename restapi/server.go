@@ -30,6 +30,8 @@ type Server struct {
 	started cluster.Instant
 	// hub is what listeners to /events hear.
 	hub *hub
+	// limits is what health checks remember of lag.
+	limits limits
 }
 
 // New makes a Server. It fails only when the options are incomplete or the

@@ -39,7 +39,7 @@ func newSurface(log *slog.Logger) func(*config.Config, agent.Sources) (agent.Sur
 				return s.Peers.Reach(ctx, status.View.Value)
 			},
 			Failsafe: s.Failsafe,
-			Status:   s.Status, Changed: s.Changed, Explain: s.Explain, Lost: s.Lost, Now: clock.Now, Wall: clock.Wall, Operator: operator{s.Operator}, Metrics: s.Metrics,
+			Status:   s.Status, Changed: s.Changed, Progress: s.Progress, Explain: s.Explain, Lost: s.Lost, Now: clock.Now, Wall: clock.Wall, Operator: operator{s.Operator}, Metrics: s.Metrics,
 			Access: access(c.RESTAPI), ExtraHeaders: c.RESTAPI.HTTPExtraHeaders, ExtraHeadersTLS: c.RESTAPI.HTTPSExtraHeaders,
 			ServerTokens: c.RESTAPI.ServerTokens, Version: version, Log: log,
 		})
