@@ -54,6 +54,9 @@ func NewAPI(base string, client *http.Client) (*API, error) {
 	return a, nil
 }
 
+// Base is the address of the agent that is asked, without credentials.
+func (a *API) Base() string { return a.base }
+
 // answer is a status code and a body.
 type answer struct {
 	code int

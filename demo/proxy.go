@@ -77,15 +77,9 @@ func (x *proxy) configure(nodes []*node, reserve deploy.Server) (path string, er
 	params.Primary = fmt.Sprintf("127.0.0.1:%d", x.primary)
 	params.Replica = fmt.Sprintf("127.0.0.1:%d", x.replica)
 	params.Stats = fmt.Sprintf("127.0.0.1:%d", x.stats)
-	params.StateFile = filepath.Join(x.dir, "haproxy.state")
 	params.Socket, params.Chroot, params.User, params.Group = "", "", "", ""
 	params.Log = "stderr format raw local0 notice"
-	config, state, err := deploy.HAProxyConfig(params)
-	if err != nil {
-		return "", err
-	}
-	path = filepath.Join(x.dir, "haproxy.cfg")
-	return path, errors.Join(os.WriteFile(params.StateFile, state, 0o644), os.WriteFile(path, config, 0o644))
+	return params.Write(x.dir)
 }
 
 // run starts HAProxy from a thread that lives as long as it does: the kernel's

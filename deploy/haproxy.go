@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,6 +18,11 @@ var haproxyConfig string
 
 //go:embed haproxy/haproxy.state.tmpl
 var haproxyState string
+
+// HAProxyHold is hold.lua, which belongs to a configuration with Hold set.
+//
+//go:embed haproxy/hold.lua
+var HAProxyHold []byte
 
 // Server is one member as HAProxy sees it.
 type Server struct {
@@ -49,7 +56,14 @@ type HAProxyParams struct {
 	// MaxConn bounds all client connections, ServerMaxConn those to one server: keep it below PostgreSQL's
 	// max_connections, so that the agent and a superuser still get in. What comes beyond waits in a queue.
 	MaxConn, ServerMaxConn int
+	// Hold is where HAProxy finds hold.lua (HAProxyHold). It lets new connections wait for a primary, for HoldSeconds
+	// and HoldMost of a frontend at once, where they would fail; empty, or a HAProxy without Lua, does without.
+	Hold                  string
+	HoldSeconds, HoldMost int
 }
+
+// InspectSeconds is how long HAProxy lets its rules take: a little longer than a hold.
+func (p HAProxyParams) InspectSeconds() int { return p.HoldSeconds + 2 }
 
 // DefaultHAProxyParams are those of the shipped haproxy.cfg: Debian's paths, three members, PostgreSQL's default
 // max_connections of 100.
@@ -71,6 +85,9 @@ func DefaultHAProxyParams() HAProxyParams {
 		Log:           "/dev/log local0",
 		MaxConn:       1000,
 		ServerMaxConn: 90,
+		Hold:          "/etc/haproxy/hold.lua",
+		HoldSeconds:   30,
+		HoldMost:      500,
 	}
 }
 
@@ -87,6 +104,27 @@ func HAProxyConfig(p HAProxyParams) (config, state []byte, err error) {
 		return nil, nil, err
 	}
 	return config, state, nil
+}
+
+// Write writes what HAProxyConfig renders, and hold.lua where it is wanted, into dir, and returns the path of haproxy.cfg.
+// StateFile and Hold are set to the files there.
+func (p HAProxyParams) Write(dir string) (path string, err error) {
+	p.StateFile = filepath.Join(dir, "haproxy.state")
+	files := map[string][]byte{}
+	if p.Hold != "" {
+		p.Hold = filepath.Join(dir, "hold.lua")
+		files[p.Hold] = HAProxyHold
+	}
+	path = filepath.Join(dir, "haproxy.cfg")
+	if files[path], files[p.StateFile], err = HAProxyConfig(p); err != nil {
+		return "", err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(name, text, 0o644); err != nil {
+			return "", fmt.Errorf("write HAProxy's files: %w", err)
+		}
+	}
+	return path, nil
 }
 
 func render(name, text string, data any) ([]byte, error) {
@@ -119,7 +157,10 @@ func (p HAProxyParams) validate() error {
 			return fmt.Errorf("%q is not one word that HAProxy can read", value)
 		}
 	}
-	for _, value := range []string{p.Stats, p.Socket, p.User, p.Group, p.Chroot} {
+	if p.Hold != "" && (p.HoldSeconds < 1 || p.HoldMost < 1) {
+		return fmt.Errorf("connections are to be held for %d s, %d at once: both must be at least 1", p.HoldSeconds, p.HoldMost)
+	}
+	for _, value := range []string{p.Hold, p.Stats, p.Socket, p.User, p.Group, p.Chroot} {
 		if value != "" && !word.MatchString(value) {
 			return fmt.Errorf("%q is not one word that HAProxy can read", value)
 		}

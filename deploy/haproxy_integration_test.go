@@ -21,7 +21,20 @@ import (
 const flipLimit = 500 * time.Millisecond
 
 func TestHAProxyAcceptsTheShippedConfig(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), haproxyBinary(t), "-c", "-f", "haproxy/haproxy.cfg").CombinedOutput()
+	shipped, err := os.ReadFile("haproxy/haproxy.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As shipped, but for the one file that HAProxy must find while it checks.
+	hold, err := filepath.Abs("haproxy/hold.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(shipped), DefaultHAProxyParams().Hold, hold)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), haproxyBinary(t), "-c", "-f", path).CombinedOutput()
 	if err != nil {
 		t.Fatalf("haproxy -c: %v\n%s", err, out)
 	}
@@ -125,10 +138,12 @@ type lab struct {
 	members []*fakeMember
 	process *os.Process
 	config  string
+	// exited is closed when the process has ended.
+	exited chan struct{}
 }
 
 // newLab makes the members; primary is the index of the one that says it is, -1 for none.
-func newLab(t *testing.T, primary int) *lab {
+func newLab(t *testing.T, primary int, change ...func(*HAProxyParams)) *lab {
 	t.Helper()
 	l := &lab{params: DefaultHAProxyParams()}
 	l.params.Servers = nil
@@ -141,21 +156,23 @@ func newLab(t *testing.T, primary int) *lab {
 		l.members = append(l.members, m)
 		l.params.Servers = append(l.params.Servers, m.server)
 	}
-	dir := t.TempDir()
-	l.params.Primary, l.params.Replica, l.params.Stats = freeAddr(t), freeAddr(t), freeAddr(t)
-	l.params.StateFile = filepath.Join(dir, "haproxy.state")
-	l.params.Socket, l.params.User, l.params.Group, l.params.Chroot = "", "", "", ""
-	l.params.Log = "stderr format raw local0"
-	config, state, err := HAProxyConfig(l.params)
+	dir, err := os.MkdirTemp("", "hap") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.config = filepath.Join(dir, "haproxy.cfg")
-	for name, text := range map[string][]byte{l.config: config, l.params.StateFile: state} {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l.params.Primary, l.params.Replica, l.params.Stats = freeAddr(t), freeAddr(t), freeAddr(t)
+	l.params.Socket = filepath.Join(dir, "socket")
+	l.params.User, l.params.Group, l.params.Chroot, l.params.Hold = "", "", "", ""
+	l.params.Log = "stderr format raw local0"
+	for _, c := range change {
+		c(&l.params)
 	}
+	config, err := l.params.Write(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.config = config
 	return l
 }
 
@@ -169,10 +186,15 @@ func (l *lab) start(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	l.process = cmd.Process
+	exited := make(chan struct{})
+	l.process, l.exited = cmd.Process, exited
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // how it ended is in its log
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
+		<-exited
 		if t.Failed() {
 			t.Logf("haproxy said:\n%s", log.String())
 		}
@@ -201,12 +223,21 @@ func (l *lab) hold(t *testing.T, addr string) (net.Conn, string) {
 }
 
 func dial(ctx context.Context, addr string) (net.Conn, string) {
+	return dialPatiently(ctx, addr, 2*time.Second)
+}
+
+func dialRaw(ctx context.Context, addr string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	return dialer.DialContext(ctx, "tcp", addr)
+}
+
+// dialPatiently waits so long for the greeting of the member that was reached.
+func dialPatiently(ctx context.Context, addr string, patience time.Duration) (net.Conn, string) {
+	conn, err := dialRaw(ctx, addr)
 	if err != nil {
 		return nil, ""
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		_ = conn.Close()

@@ -34,12 +34,12 @@ func TestShippedHAProxyFilesAreTheTemplateWithItsDefaults(t *testing.T) {
 
 func TestHAProxyConfigLeavesOutWhatIsNotAskedFor(t *testing.T) {
 	p := DefaultHAProxyParams()
-	p.Stats, p.Socket, p.User, p.Group, p.Chroot = "", "", "", "", ""
+	p.Stats, p.Socket, p.User, p.Group, p.Chroot, p.Hold = "", "", "", "", "", ""
 	config, _, err := HAProxyConfig(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"frontend stats", "stats socket", "\n    user ", "\n    group ", "chroot"} {
+	for _, line := range []string{"frontend stats", "stats socket", "\n    user ", "\n    group ", "chroot", "lua"} {
 		if strings.Contains(string(config), line) {
 			t.Errorf("the configuration has %q:\n%s", line, config)
 		}
@@ -95,6 +95,8 @@ func TestHAProxyConfigRefusesWhatWouldChangeItsMeaning(t *testing.T) {
 		{"no state file", func(p *HAProxyParams) { p.StateFile = "" }, "no state file"},
 		{"a listen address of two words", func(p *HAProxyParams) { p.Primary = "*:5000 ssl" }, `"*:5000 ssl"`},
 		{"a log target of two lines", func(p *HAProxyParams) { p.Log = "x\ny" }, "more than one line"},
+		{"a hold of no time", func(p *HAProxyParams) { p.HoldSeconds = 0 }, "at least 1"},
+		{"a hold file of two words", func(p *HAProxyParams) { p.Hold = "/a b" }, `"/a b"`},
 		{"no connections", func(p *HAProxyParams) { p.ServerMaxConn = 0 }, "at least 1"},
 	}
 	for _, c := range cases {

@@ -30,3 +30,16 @@ func TestSystemdUnitKeepsItsPromises(t *testing.T) {
 		}
 	}
 }
+
+// While it restarts the checks govern, so it may be ended at any time; it needs no root.
+func TestSystemdUnitOfRouteComesBackAtOnce(t *testing.T) {
+	unit, err := os.ReadFile("systemd/pgkeeper-route.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"Restart=always", "RestartSec=200ms", "StartLimitIntervalSec=0", "User=haproxy", "/usr/bin/pgkeeper route "} {
+		if !strings.Contains(string(unit), line) {
+			t.Errorf("the unit lacks %q", line)
+		}
+	}
+}

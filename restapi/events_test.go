@@ -211,6 +211,17 @@ func TestAnExpiredLeaseIsTheLossOfTheLeaderWithoutAnyStep(t *testing.T) {
 	}
 }
 
+func TestAPrimaryThatIsBeingStoppedIsLeftAtOnce(t *testing.T) {
+	st := newStage(t, primary())
+	l := st.listen("")
+	l.next("snapshot")
+	st.become(primary(func(s *cluster.Status) { s.State = cluster.StateStopping }))
+	l.next("leader_lost")
+	if w := st.ask(http.MethodGet, "/primary", ""); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("/primary: %d", w.Code)
+	}
+}
+
 func TestAHolderThatDoesNotServeYetIsNoLeader(t *testing.T) {
 	v := view()
 	m := v.Members["pg-1"]

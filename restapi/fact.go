@@ -61,8 +61,11 @@ func (f facts) running() bool {
 	return f.current() && f.Node.Good() && f.Node.Value.Mode.Running()
 }
 
-// primary is the strict answer of /primary (S3).
-func (f facts) primary() bool { return f.Writable(f.now) && f.Role != cluster.RoleStandbyLeader }
+// primary is the strict answer of /primary (S3). A server that is being stopped takes no
+// new sessions, although the last look still found it well.
+func (f facts) primary() bool {
+	return f.Writable(f.now) && f.Role != cluster.RoleStandbyLeader && f.State != cluster.StateStopping
+}
 
 // standbyLeader reports whether this node leads a standby cluster.
 func (f facts) standbyLeader() bool {

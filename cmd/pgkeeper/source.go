@@ -216,23 +216,31 @@ func (s *source) cluster(ctx context.Context, name string) (ctl.Cluster, error) 
 	if s.api != nil {
 		return s.apiCluster(ctx, name)
 	}
-	name = cmp.Or(name, s.scope)
-	if name == "" {
-		scopes, err := s.scopes(ctx)
-		if err != nil {
-			return nil, err
-		}
-		switch len(scopes) {
-		case 0:
-			return nil, fmt.Errorf("%w under /%s: check -d and the namespace, or start an agent", ctl.ErrNoCluster, s.namespace)
-		case 1:
-			name = scopes[0]
-		default:
-			return nil, usagef("%w: there is %s", errNoName, strings.Join(scopes, ", "))
-		}
+	name, err := s.named(ctx, name)
+	if err != nil {
+		return nil, err
 	}
 	keys := dcs.NewStore(s.kv, s.namespace, name)
 	return ctl.NewStore(keys, ctl.StoreOptions{Scope: name, Clock: wallClock{}, Endpoints: s.endpoints, Scopes: s.scopes, Troubles: s.troubles}), nil
+}
+
+// named is the cluster of that name; empty means the configured one, or the only one in the
+// store.
+func (s *source) named(ctx context.Context, name string) (string, error) {
+	if name = cmp.Or(name, s.scope); name != "" {
+		return name, nil
+	}
+	scopes, err := s.scopes(ctx)
+	if err != nil {
+		return "", err
+	}
+	switch len(scopes) {
+	case 0:
+		return "", fmt.Errorf("%w under /%s: check -d and the namespace, or start an agent", ctl.ErrNoCluster, s.namespace)
+	case 1:
+		return scopes[0], nil
+	}
+	return "", usagef("%w: there is %s", errNoName, strings.Join(scopes, ", "))
 }
 
 // troublesLimit is how long a list waits for a member of etcd that does not answer.

@@ -121,13 +121,8 @@ func (k *keeper) proxy(dir string) (config, writes string, err error) {
 	}
 	p.Stats, p.Socket, p.User, p.Group, p.Chroot = "", "", "", "", ""
 	p.Log = "stderr format raw local0"
-	p.StateFile = dir + "/haproxy.state"
-	text, state, err := deploy.HAProxyConfig(p)
-	if err != nil {
-		return "", "", err
-	}
-	config = dir + "/haproxy.cfg"
-	return config, p.Primary, errors.Join(os.WriteFile(config, text, 0o644), os.WriteFile(p.StateFile, state, 0o644))
+	config, err = p.Write(dir)
+	return config, p.Primary, err
 }
 
 type keeperNode struct{ n *testbed.Node }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,23 +16,31 @@ import (
 	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
 )
 
-// proxy runs the shipped HAProxy configuration before the cluster's nodes, and
-// returns the addresses for writes and for reads.
-func proxy(t *testing.T, b *bedtest.Bed) (writes, reads string) {
+// front is HAProxy with the shipped configuration before a cluster, and `pgkeeper route` beside it.
+type front struct {
+	// writes and reads are addresses.
+	writes, reads string
+	route         *exec.Cmd
+	routeLog      string
+}
+
+// haproxyBinary finds HAProxy, or skips the test.
+func haproxyBinary(t *testing.T) string {
 	t.Helper()
-	program := ""
 	for _, name := range []string{"haproxy", "/usr/sbin/haproxy", "/usr/local/sbin/haproxy"} {
 		if path, err := exec.LookPath(name); err == nil {
-			program = path
-			break
+			return path
 		}
 	}
-	if program == "" {
-		t.Skip("haproxy is not installed: script/install-deps test installs it")
-	}
+	t.Skip("haproxy is not installed: script/install-deps test installs it")
+	return ""
+}
+
+func newFront(t *testing.T, b *bedtest.Bed) *front {
+	t.Helper()
+	program := haproxyBinary(t)
 	ports, err := testbed.FreePorts(3)
 	b.Must(err)
-	dir := t.TempDir()
 	p := deploy.DefaultHAProxyParams()
 	p.Servers = nil
 	for _, n := range b.Nodes {
@@ -39,22 +48,48 @@ func proxy(t *testing.T, b *bedtest.Bed) (writes, reads string) {
 	}
 	address := func(i int) string { return "127.0.0.1:" + fmtInt(ports[i]) }
 	p.Primary, p.Replica, p.Stats = address(0), address(1), address(2)
-	p.StateFile = filepath.Join(dir, "haproxy.state")
-	p.Socket, p.User, p.Group, p.Chroot = "", "", "", ""
+	p.Socket = filepath.Join(b.Dir(), "haproxy.sock") // a short path
+	p.User, p.Group, p.Chroot = "", "", ""
 	p.Log = "stderr format raw local0"
-	config, state, err := deploy.HAProxyConfig(p)
+	path, err := p.Write(t.TempDir())
 	b.Must(err)
-	path := filepath.Join(dir, "haproxy.cfg")
-	b.Must(os.WriteFile(path, config, 0o600))
-	b.Must(os.WriteFile(p.StateFile, state, 0o600))
-	cmd := exec.Command(program, "-db", "-f", path)
+	run(t, b, nil, program, "-db", "-f", path)
+	f := &front{writes: p.Primary, reads: p.Replica, routeLog: filepath.Join(t.TempDir(), "route.log")}
+	log, err := os.Create(f.routeLog)
+	b.Must(err)
+	defer log.Close()
+	pgkeeper, err := testbed.Binary(t.Context())
+	b.Must(err)
+	f.route = run(t, b, log, pgkeeper, "route", "-d", "etcd3://"+strings.Join(b.Etcd.Endpoints(), ","), testbed.Scope, "--haproxy", p.Socket)
+	return f
+}
+
+// run starts a program that ends with the test.
+func run(t *testing.T, b *bedtest.Bed, log *os.File, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if log != nil {
+		cmd.Stdout, cmd.Stderr = log, log
+	}
 	b.Must(cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		_ = cmd.Wait()
 	})
-	return p.Primary, p.Replica
+	return cmd
+}
+
+// routed waits until `pgkeeper route` has said that writes go to the node.
+func (f *front) routed(b *bedtest.Bed, to *testbed.Node) {
+	b.T().Helper()
+	b.Wait(5*time.Second, "writes routed to "+to.Name, func(ctx) string {
+		text, err := os.ReadFile(f.routeLog)
+		if err != nil || count(string(text), `msg="writes routed"`, "member="+to.Name) == 0 {
+			return "it says: " + string(text)
+		}
+		return ""
+	})
 }
 
 // serverOf is the port of the server behind an address of the proxy.
@@ -72,7 +107,8 @@ func TestThroughHAProxyWritesFollowThePrimaryAndReadsTheStandbys(t *testing.T) {
 	t.Parallel()
 	b := bedtest.New(t, testbed.Options{TTL: shortTTL})
 	first := b.Healthy(10 * time.Second)
-	writes, reads := proxy(t, b)
+	f := newFront(t, b)
+	writes, reads := f.writes, f.reads
 	at := func(address string, want func(port string) bool) func(ctx) string {
 		port := serverOf(b, address)
 		return func(ctx ctx) string {
@@ -97,6 +133,7 @@ func TestThroughHAProxyWritesFollowThePrimaryAndReadsTheStandbys(t *testing.T) {
 	}
 	b.Wait(5*time.Second, "writes at "+first.Name, at(writes, only(first)))
 	b.Wait(5*time.Second, "reads at a standby", at(reads, standbyOf(first)))
+	f.routed(b, first)
 	o := b.ObserveThrough(testbed.ProxyDSN(writes))
 
 	o.Fault()
@@ -105,8 +142,10 @@ func TestThroughHAProxyWritesFollowThePrimaryAndReadsTheStandbys(t *testing.T) {
 	o.Interrupted(10 * time.Second)
 	o.GapAtMost(4 * time.Second)
 	b.Wait(5*time.Second, "writes at "+second.Name, at(writes, only(second)))
+	f.routed(b, second)
 	b.Wait(5*time.Second, "reads at a standby", at(reads, standbyOf(second)))
 
+	b.Must(f.route.Process.Kill()) // from here on HAProxy's checks govern alone
 	o.Fault()
 	b.Must(second.KillAll())
 	third := b.Primary(15*time.Second, second)

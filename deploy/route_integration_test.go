@@ -1,0 +1,313 @@
+//go:build integration
+
+package deploy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/routing"
+)
+
+// pushLimit is how long routing may lag behind news of a change of role.
+const pushLimit = 50 * time.Millisecond
+
+// routed is a lab with a router beside HAProxy.
+type routed struct {
+	*lab
+	news     chan routing.News
+	revision int64
+	kill     func()
+}
+
+func newRouted(t *testing.T, primary int, change ...func(*HAProxyParams)) *routed {
+	t.Helper()
+	r := &routed{lab: newLab(t, primary, change...), news: make(chan routing.News)}
+	r.start(t)
+	waitFor(t, 5*time.Second, "HAProxy's runtime socket", func() bool {
+		_, err := r.haproxy().Process(t.Context())
+		return err == nil
+	})
+	router := &routing.Router{HAProxy: r.haproxy(), Now: clock.Now, Log: slog.New(slog.DiscardHandler),
+		Sources: []routing.Source{{Name: "test", Run: func(ctx context.Context, tell func(routing.News)) error {
+			for {
+				select {
+				case n := <-r.news:
+					tell(n)
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		router.Run(ctx)
+	}()
+	r.kill = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(r.kill)
+	return r
+}
+
+// sessions is how many sessions a frontend has.
+func (r *routed) sessions(t *testing.T, frontend string) int {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", r.params.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "show stat "+frontend+" 1 -1\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(answer), "\n")
+	column := slices.Index(strings.Split(lines[0], ","), "scur")
+	count, err := strconv.Atoi(strings.Split(lines[1], ",")[column])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+func (r *routed) haproxy() routing.HAProxy {
+	return routing.HAProxy{Socket: r.params.Socket, Backend: "primary"}
+}
+
+// tell gives the router news of the primary, by its index; -1 for none.
+func (r *routed) tell(primary int) {
+	r.revision++
+	t := &cluster.Topology{Revision: r.revision}
+	for i, m := range r.members {
+		t.Members = append(t.Members, cluster.TopologyMember{Name: m.server.Name})
+		if i == primary {
+			t.Leader = &cluster.TopologyLeader{Name: m.server.Name, Term: cluster.Term(r.revision)}
+		}
+	}
+	r.news <- routing.News{Topology: t, Revision: r.revision, At: clock.Now()}
+}
+
+// become makes a member the primary, and all others replicas.
+func (r *routed) become(primary int) {
+	for i, m := range r.members {
+		if i == primary {
+			m.role.Store("primary")
+		} else {
+			m.role.Store("replica")
+		}
+	}
+}
+
+func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
+	r := newRouted(t, 0)
+	r.waitForWrites(t, "pg1")
+	r.tell(0)
+	var moved, cut []time.Duration
+	for i := range 12 {
+		next := (i + 1) % 3
+		session, _ := r.hold(t, r.params.Primary)
+		ended := make(chan time.Time, 1)
+		go func() {
+			_ = session.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, _ = session.Read(make([]byte, 1))
+			ended <- time.Now()
+		}()
+		r.become(next)
+		began := time.Now()
+		r.tell(next)
+		waitFor(t, 5*time.Second, "writes at the new primary", func() bool { return r.connect(t, r.params.Primary) == r.members[next].server.Name })
+		moved = append(moved, time.Since(began))
+		cut = append(cut, (<-ended).Sub(began))
+		r.requireOnly(t, r.observe(t, r.params.Primary, 30*time.Millisecond), r.members[next].server.Name)
+	}
+	slices.Sort(moved)
+	slices.Sort(cut)
+	t.Logf("measured: writes moved after %v in the median, %v at most; sessions cut after %v, %v", moved[6], moved[11], cut[6], cut[11])
+	if moved[6] > pushLimit || cut[6] > pushLimit {
+		t.Errorf("in the median writes moved after %v and sessions were cut after %v, want both within %v", moved[6], cut[6], pushLimit)
+	}
+}
+
+func TestTheChecksGovernWithoutTheRouterAndOverIt(t *testing.T) {
+	r := newRouted(t, 0)
+	r.waitForWrites(t, "pg1")
+	// Wrong news: pg1 says it is the primary, and pg2 does not.
+	if _, err := r.haproxy().Flip(t.Context(), "pg2", []string{"pg1", "pg3"}); err != nil {
+		t.Fatal(err)
+	}
+	r.waitUp(t, "pg1")
+	r.requireOnly(t, r.observe(t, r.params.Primary, 200*time.Millisecond), "pg1")
+	r.tell(-1)
+	r.kill() // the last it said was that nobody may be written to
+	waitFor(t, 2*time.Second, "writes at the primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg1" })
+	r.become(2)
+	waitFor(t, flipLimit, "writes at the new primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg3" })
+}
+
+func TestHAProxyRestartedUnderTheRouterRoutesNoWriteToAStandby(t *testing.T) {
+	r := newRouted(t, 0)
+	r.waitForWrites(t, "pg1")
+	r.tell(0)
+	for _, primary := range []int{1, 2} {
+		r.become(primary)
+		r.tell(primary)
+		r.waitForWrites(t, r.members[primary].server.Name)
+		if err := r.process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		<-r.exited
+		r.start(t)
+		r.requireOnly(t, r.observe(t, r.params.Primary, 1500*time.Millisecond), r.members[primary].server.Name)
+	}
+}
+
+// clients connect one after the other, three at a time.
+type clients struct {
+	stop    chan struct{}
+	running sync.WaitGroup
+	mu      sync.Mutex
+	all     []attempt
+}
+
+// attempt is one new connection: how long it waited, whether it reached a member.
+type attempt struct {
+	took time.Duration
+	ok   bool
+}
+
+func (r *routed) connectOn(t *testing.T) *clients {
+	t.Helper()
+	c := &clients{stop: make(chan struct{})}
+	for range 3 {
+		c.running.Go(func() {
+			for {
+				select {
+				case <-c.stop:
+					return
+				default:
+				}
+				began := time.Now()
+				conn, _ := dialPatiently(t.Context(), r.params.Primary, 10*time.Second)
+				if conn != nil {
+					_ = conn.Close()
+				}
+				c.mu.Lock()
+				c.all = append(c.all, attempt{time.Since(began), conn != nil})
+				c.mu.Unlock()
+			}
+		})
+	}
+	return c
+}
+
+// end ends them and counts.
+func (c *clients) end() (all, failed int, longest time.Duration) {
+	close(c.stop)
+	c.running.Wait()
+	for _, a := range c.all {
+		if !a.ok {
+			failed++
+		} else {
+			longest = max(longest, a.took)
+		}
+	}
+	return len(c.all), failed, longest
+}
+
+// A connection that has just reached the old primary is a session, and is cut with the others: what counts is those that
+// begin in the gap.
+func TestNewConnectionsWaitThroughAGap(t *testing.T) {
+	for _, c := range []struct{ name, hold string }{{"with hold", "on"}, {"without", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRouted(t, 0, func(p *HAProxyParams) { p.Hold = c.hold })
+			r.waitForWrites(t, "pg1")
+			r.tell(0)
+			r.become(-1)
+			r.tell(-1)
+			r.waitUp(t, "")
+			clients := r.connectOn(t)
+			gap := time.NewTimer(2 * time.Second)
+			<-gap.C
+			r.become(1)
+			r.tell(1)
+			r.waitForWrites(t, "pg2")
+			all, failed, longest := clients.end()
+			t.Logf("measured: %d connections, %d failed, the longest took %v", all, failed, longest)
+			if c.hold != "" && (failed != 0 || longest < time.Second || longest > 3*time.Second) {
+				t.Errorf("%d of %d new connections failed, the longest took %v; want none, and one that waited through the gap", failed, all, longest)
+			}
+			if c.hold == "" && failed == 0 {
+				t.Error("no connection failed without a hold: the gap was none")
+			}
+		})
+	}
+}
+
+// waitUp waits until the named member alone is up as the primary, none when it is empty.
+func (r *routed) waitUp(t *testing.T, name string) {
+	t.Helper()
+	waitFor(t, 2*time.Second, "only "+name+" to be up as the primary", func() bool {
+		servers, err := r.haproxy().Servers(t.Context())
+		for _, m := range r.members {
+			if err != nil || servers[m.server.Name] != (m.server.Name == name) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
+	r := newRouted(t, 0, func(p *HAProxyParams) { p.Hold, p.HoldSeconds, p.HoldMost = "on", 1, 4 })
+	r.waitForWrites(t, "pg1")
+	r.become(-1)
+	r.tell(-1)
+	r.waitUp(t, "")
+	var took [8]time.Duration
+	var waiting sync.WaitGroup
+	for i := range took {
+		waiting.Go(func() {
+			began := time.Now()
+			if conn, name := dialPatiently(t.Context(), r.params.Primary, 10*time.Second); conn != nil {
+				t.Errorf("a connection was routed to %q", name)
+				_ = conn.Close()
+			}
+			took[i] = time.Since(began)
+		})
+	}
+	waiting.Wait()
+	slices.Sort(took[:])
+	if took[0] > 500*time.Millisecond || took[7] < 900*time.Millisecond || took[7] > 4*time.Second {
+		t.Errorf("connections failed after %v; want those past the bound at once, and the held ones after a second", took)
+	}
+}
+
+func TestAHeldClientThatLeavesIsForgotten(t *testing.T) {
+	r := newRouted(t, -1, func(p *HAProxyParams) { p.Hold = "on" })
+	conn, err := dialRaw(t.Context(), r.params.Primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := func() int { return r.sessions(t, "writes") }
+	waitFor(t, 2*time.Second, "the connection to be held", func() bool { return held() == 1 })
+	_ = conn.Close()
+	waitFor(t, 2*time.Second, "the connection to be forgotten", func() bool { return held() == 0 })
+}
