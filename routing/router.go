@@ -2,6 +2,7 @@ package routing
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -61,7 +62,9 @@ func (r *Router) Run(ctx context.Context) {
 		case n := <-news:
 			r.hear(ctx, n)
 		case t := <-ended:
-			r.say(slog.LevelWarn, "source "+t.source, "source of news ended", t.err.Error(), slog.String("source", t.source))
+			if !errors.Is(t.err, ErrNoAgent) { // until another source tells of them
+				r.say(slog.LevelWarn, "source "+t.source, "source of news ended", t.err.Error(), slog.String("source", t.source))
+			}
 		case <-pause.Done():
 			looked = r.Now()
 			r.look(ctx)
@@ -79,6 +82,7 @@ type trouble struct {
 // keep runs a source again and again.
 func (s Source) keep(ctx context.Context, news chan<- News, ended chan<- trouble) {
 	tell := func(n News) {
+		n.source = s.Name
 		select {
 		case news <- n:
 		case <-ctx.Done():

@@ -120,12 +120,53 @@ func newRouter(s *socket, log io.Writer) *Router {
 }
 
 // of is news of a leader among members a, b and c.
+// Terms are revisions.
 func of(leader string, revision int64) News {
 	t := &cluster.Topology{Revision: revision, Members: []cluster.TopologyMember{{Name: "a"}, {Name: "b"}, {Name: "c"}}}
 	if leader != "" {
-		t.Leader = &cluster.TopologyLeader{Name: leader}
+		t.Leader = &cluster.TopologyLeader{Name: leader, Term: cluster.Term(revision)}
 	}
 	return News{Topology: t, Revision: revision, At: present}
+}
+
+// by is news of another source.
+func by(source string, n News) News {
+	n.source = source
+	return n
+}
+
+func TestASourceThatHasNotHeardOfALeaderDoesNotEndIt(t *testing.T) {
+	s := newSocket(t, "a", "b", "c")
+	r := newRouter(s, io.Discard)
+	r.hear(t.Context(), by("its agent", of("a", 5)))
+	s.next(t)
+	r.hear(t.Context(), by("etcd", of("", 6))) // the member key is still on its way
+	s.silent(t)
+	r.hear(t.Context(), by("its agent", of("", 7)))
+	if line := s.next(t); strings.Contains(line, "up") {
+		t.Errorf("its own agent says that it is gone, and HAProxy was told %q", line)
+	}
+	r.hear(t.Context(), by("its agent", of("b", 8)))
+	s.next(t)
+	now := present.Add(catchUp)
+	r.Now = func() cluster.Instant { return now }
+	lost := by("etcd", of("", 9)) // and its agent is not heard of any more
+	lost.At = now
+	r.hear(t.Context(), lost)
+	if line := s.next(t); strings.Contains(line, "up") {
+		t.Errorf("after a second it is gone, and HAProxy was told %q", line)
+	}
+}
+
+func TestALeaderOfAnOlderTermIsNotActedUpon(t *testing.T) {
+	s := newSocket(t, "a", "b", "c")
+	r := newRouter(s, io.Discard)
+	r.hear(t.Context(), of("b", 10))
+	s.next(t)
+	old := of("a", 9)
+	old.Revision = 11
+	r.hear(t.Context(), old)
+	s.silent(t)
 }
 
 func TestTheOldPrimaryGoesBeforeTheNewOneComes(t *testing.T) {
