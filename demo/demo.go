@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -227,11 +228,28 @@ func (s *stage) prepare(ctx context.Context) (err error) {
 	}
 	s.spare = [2]int{ports[2*count], ports[2*count+1]}
 	reserve := deploy.Server{Name: fmt.Sprintf("pg%d", count+1), Addr: "127.0.0.1", Port: s.spare[0], CheckPort: s.spare[1]}
-	s.proxy, err = startProxy(s.place, ports[2*count+2:], s.nodes, reserve)
-	if errors.Is(err, errNoProxy) {
+	if err = s.startProxy(s.frontPorts(ports[2*count+2:]), reserve); errors.Is(err, errNoProxy) {
 		return nil
 	}
 	return err
+}
+
+// frontPorts are the usual ports of HAProxy where they are free, for somebody who stays;
+// a demo that ends by itself may run beside others and takes the given ones.
+func (s *stage) frontPorts(otherwise []int) []int {
+	if s.Exit {
+		return otherwise
+	}
+	ports := []int{5000, 5001, 7000}
+	for i, port := range ports {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // binds only
+		if err != nil {
+			ports[i] = otherwise[i]
+			continue
+		}
+		_ = l.Close()
+	}
+	return ports
 }
 
 // dsn connects to any of the nodes; the client itself finds the one it wants.

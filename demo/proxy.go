@@ -1,29 +1,27 @@
 package demo
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/pgkeeper/pgkeeper/deploy"
 )
 
-// proxy is HAProxy with the shipped configuration.
+// proxy is HAProxy with the shipped configuration, and `pgkeeper route` beside it.
 type proxy struct {
 	primary, replica int // ports
 	stats            int
-	place            *place
-	dir              string
-	stop             context.CancelFunc
-	exited           chan struct{}
+	dir, socket      string
+	haproxy          *companion
+	router           *companion // nil where the socket's path would be too long
 }
+
+// socketMost is how long the path of HAProxy's socket may be: it adds to it while it
+// starts.
+const socketMost = 80
 
 // errNoProxy: HAProxy is not installed; the tour goes on without.
 var errNoProxy = errors.New("HAProxy is not installed")
@@ -42,29 +40,31 @@ func findProxy() (string, error) {
 }
 
 // startProxy runs HAProxy over the nodes.
-func startProxy(p *place, ports []int, nodes []*node, reserve deploy.Server) (*proxy, error) {
+func (s *stage) startProxy(ports []int, reserve deploy.Server) error {
 	program, err := findProxy()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	dir, err := p.folder("haproxy")
+	dir, err := s.place.folder("haproxy")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	x := &proxy{primary: ports[0], replica: ports[1], stats: ports[2], place: p, dir: dir, exited: make(chan struct{})}
-	path, err := x.configure(nodes, reserve)
+	x := &proxy{primary: ports[0], replica: ports[1], stats: ports[2], dir: dir}
+	if path := filepath.Join(dir, "socket"); len(path) <= socketMost {
+		x.socket = path
+	}
+	path, err := x.configure(s.nodes, reserve)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	x.stop = stop
-	started := make(chan error, 1)
-	go x.run(ctx, program, path, started)
-	if err := <-started; err != nil {
-		stop()
-		return nil, fmt.Errorf("start HAProxy: %w", err)
+	if x.haproxy, err = accompany(s.place, dir, "haproxy", s.environment(), program, "-db", "-f", path); err != nil {
+		return err
 	}
-	return x, nil
+	s.proxy = x
+	if x.socket != "" {
+		x.router, err = accompany(s.place, dir, "route", s.environment(), s.Program, "route", "-d", "etcd3://"+s.etcdAddress(), "demo", "--haproxy", x.socket)
+	}
+	return err
 }
 
 func (x *proxy) configure(nodes []*node, reserve deploy.Server) (path string, err error) {
@@ -77,51 +77,23 @@ func (x *proxy) configure(nodes []*node, reserve deploy.Server) (path string, er
 	params.Primary = fmt.Sprintf("127.0.0.1:%d", x.primary)
 	params.Replica = fmt.Sprintf("127.0.0.1:%d", x.replica)
 	params.Stats = fmt.Sprintf("127.0.0.1:%d", x.stats)
-	params.Socket, params.Chroot, params.User, params.Group = "", "", "", ""
+	params.Socket, params.Chroot, params.User, params.Group = x.socket, "", "", ""
 	params.Log = "stderr format raw local0 notice"
 	return params.Write(x.dir)
 }
 
-// run starts HAProxy from a thread that lives as long as it does: the kernel's
-// parent-death signal, which ends it when the demo is killed, follows the thread
-// and not the process.
-func (x *proxy) run(ctx context.Context, program, path string, started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	defer close(x.exited)
-	command := exec.CommandContext(ctx, program, "-db", "-f", path)
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if x.place.uid >= 0 {
-		// HAProxy must not change its user itself: the kernel would forget the
-		// signal.
-		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(x.place.uid), Gid: uint32(x.place.gid)}
-	}
-	log, err := os.Create(filepath.Join(x.dir, "haproxy.log"))
-	if err == nil {
-		defer log.Close()
-		command.Stdout, command.Stderr = log, log
-		err = command.Start()
-	}
-	started <- err
-	if err == nil {
-		_ = command.Wait() // how it ended stands in its log
-	}
-}
-
-// broken says why HAProxy ended by itself; empty while it runs.
+// broken says which of the two ended by itself, and why; empty while they run.
 func (x *proxy) broken() string {
-	select {
-	case <-x.exited:
-		return "HAProxy has ended: " + strings.Join(tail(filepath.Join(x.dir, "haproxy.log"), 3), " ")
-	default:
-		return ""
+	why := x.haproxy.broken()
+	if why == "" && x.router != nil {
+		why = x.router.broken()
 	}
+	return why
 }
 
 func (x *proxy) close() {
-	x.stop()
-	select {
-	case <-x.exited:
-	case <-time.After(5 * time.Second):
+	if x.router != nil {
+		x.router.close()
 	}
+	x.haproxy.close()
 }
