@@ -1,0 +1,36 @@
+package agent
+
+import (
+	"log/slog"
+
+	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/config"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// newServer makes the local server of the configuration.
+func newServer(c *config.Config, log *slog.Logger) (*postgres.Server, error) {
+	p := c.PostgreSQL
+	bin := p.BinDir
+	if bin == "" {
+		found, err := findBinaries(p.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		bin = found
+	}
+	return postgres.New(postgres.Options{
+		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: bin, OSUser: p.User,
+		Listen: p.Listen, ConnectAddress: p.ConnectAddress, Database: p.Database,
+		Superuser: credentials(p.Authentication.Superuser), Replication: credentials(p.Authentication.Replication),
+		Rewind:    credentials(p.Authentication.Rewind),
+		SocketDir: firstOf(p.Parameters["unix_socket_directories"]), Scope: c.Scope, Name: c.Name, PgPass: p.PgPass, StateDir: c.Keeper.StateDir,
+		BasebackupArgs: p.BasebackupArgs, RewindArgs: p.RewindArgs, CustomConf: p.CustomConf, Now: clock.Now, Wall: clock.Wall, Log: log,
+	})
+}
+
+func credentials(r config.Role) postgres.Credentials {
+	return postgres.Credentials{Username: r.Username, Password: r.Password, SSLMode: r.SSLMode, SSLCert: r.SSLCert, SSLKey: r.SSLKey,
+		SSLPassword: r.SSLPassword, SSLRootCert: r.SSLRootCert, SSLCRL: r.SSLCRL, SSLCRLDir: r.SSLCRLDir,
+		GSSEncMode: r.GSSEncMode, ChannelBinding: r.ChannelBinding, SSLNegotiation: r.SSLNegotiation}
+}
