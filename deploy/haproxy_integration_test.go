@@ -3,7 +3,6 @@
 package deploy
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed/fakemember"
 )
 
 // flipLimit is how long routing may lag behind a change of role.
@@ -51,7 +52,7 @@ func TestHAProxyRoutesNoWriteToAStandbyRightAfterStart(t *testing.T) {
 			lab := newLab(t, primary)
 			lab.start(t)
 			writes := lab.observe(t, lab.params.Primary, time.Second)
-			lab.requireOnly(t, writes, lab.members[primary].server.Name)
+			lab.requireOnly(t, writes, lab.members[primary].Name)
 			t.Logf("first write routed %v after start", writes.first.Round(time.Millisecond))
 		})
 	}
@@ -87,8 +88,8 @@ func TestHAProxyFollowsAChangeOfRole(t *testing.T) {
 	}
 
 	start := time.Now()
-	lab.members[0].role.Store("replica")
-	lab.members[2].role.Store("primary")
+	lab.members[0].Become("replica")
+	lab.members[2].Become("primary")
 
 	lab.waitForWrites(t, "pg3")
 	moved := time.Since(start)
@@ -113,11 +114,11 @@ func TestHAProxyNeverRoutesToTheOldPrimaryWhileBothAreUp(t *testing.T) {
 	lab := newLab(t, 0)
 	lab.start(t)
 	lab.waitForWrites(t, "pg1")
-	lab.members[1].role.Store("primary") // and pg1 still says so too
+	lab.members[1].Become("primary") // and pg1 still says so too
 	waitFor(t, flipLimit, "writes to be refused while two members claim to be the primary", func() bool {
 		return lab.connect(t, lab.params.Primary) == ""
 	})
-	lab.members[0].role.Store("replica")
+	lab.members[0].Become("replica")
 	lab.waitForWrites(t, "pg2")
 }
 
@@ -125,17 +126,17 @@ func TestHAProxySendsReadsToThePrimaryWhenNoReplicaIsLeft(t *testing.T) {
 	lab := newLab(t, 0)
 	lab.start(t)
 	waitFor(t, 2*time.Second, "reads on a replica", func() bool { return lab.connect(t, lab.params.Replica) == "pg2" })
-	lab.members[1].role.Store("")
-	lab.members[2].role.Store("")
+	lab.members[1].Become("")
+	lab.members[2].Become("")
 	waitFor(t, flipLimit, "reads on the primary", func() bool { return lab.connect(t, lab.params.Replica) == "pg1" })
-	lab.members[2].role.Store("replica")
+	lab.members[2].Become("replica")
 	waitFor(t, flipLimit, "reads back on a replica", func() bool { return lab.connect(t, lab.params.Replica) == "pg3" })
 }
 
 // lab is three fake members behind a real HAProxy with the shipped configuration.
 type lab struct {
 	params  HAProxyParams
-	members []*fakeMember
+	members fakemember.Set
 	process *os.Process
 	config  string
 	// exited is closed when the process has ended.
@@ -146,15 +147,14 @@ type lab struct {
 func newLab(t *testing.T, primary int, change ...func(*HAProxyParams)) *lab {
 	t.Helper()
 	l := &lab{params: DefaultHAProxyParams()}
+	var err error
+	if l.members, err = fakemember.StartSet(3, primary); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.members.Close() })
 	l.params.Servers = nil
-	for i := range 3 {
-		role := "replica"
-		if i == primary {
-			role = "primary"
-		}
-		m := startMember(t, fmt.Sprintf("pg%d", i+1), role)
-		l.members = append(l.members, m)
-		l.params.Servers = append(l.params.Servers, m.server)
+	for _, m := range l.members {
+		l.params.Servers = append(l.params.Servers, Server{Name: m.Name, Addr: "127.0.0.1", Port: m.Port, CheckPort: m.CheckPort})
 	}
 	dir, err := os.MkdirTemp("", "hap") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
@@ -223,27 +223,7 @@ func (l *lab) hold(t *testing.T, addr string) (net.Conn, string) {
 }
 
 func dial(ctx context.Context, addr string) (net.Conn, string) {
-	return dialPatiently(ctx, addr, 2*time.Second)
-}
-
-func dialRaw(ctx context.Context, addr string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: time.Second}
-	return dialer.DialContext(ctx, "tcp", addr)
-}
-
-// dialPatiently waits so long for the greeting of the member that was reached.
-func dialPatiently(ctx context.Context, addr string, patience time.Duration) (net.Conn, string) {
-	conn, err := dialRaw(ctx, addr)
-	if err != nil {
-		return nil, ""
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		_ = conn.Close()
-		return nil, ""
-	}
-	return conn, strings.TrimSpace(line)
+	return fakemember.Dial(ctx, addr, 2*time.Second)
 }
 
 // sightings is where connections went.

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
-	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/routing"
+	"github.com/pgkeeper/pgkeeper/test/testbed/fakemember"
 )
 
 // pushLimit is how long routing may lag behind news of a change of role.
@@ -95,25 +95,7 @@ func (r *routed) haproxy() routing.HAProxy {
 // tell gives the router news of the primary, by its index; -1 for none.
 func (r *routed) tell(primary int) {
 	r.revision++
-	t := &cluster.Topology{Revision: r.revision}
-	for i, m := range r.members {
-		t.Members = append(t.Members, cluster.TopologyMember{Name: m.server.Name})
-		if i == primary {
-			t.Leader = &cluster.TopologyLeader{Name: m.server.Name, Term: cluster.Term(r.revision)}
-		}
-	}
-	r.news <- routing.News{Topology: t, Revision: r.revision, At: clock.Now()}
-}
-
-// become makes a member the primary, and all others replicas.
-func (r *routed) become(primary int) {
-	for i, m := range r.members {
-		if i == primary {
-			m.role.Store("primary")
-		} else {
-			m.role.Store("replica")
-		}
-	}
+	r.news <- routing.News{Topology: r.members.Topology(primary, r.revision), Revision: r.revision, At: clock.Now()}
 }
 
 func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
@@ -130,13 +112,13 @@ func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
 			_, _ = session.Read(make([]byte, 1))
 			ended <- time.Now()
 		}()
-		r.become(next)
+		r.members.Become(next)
 		began := time.Now()
 		r.tell(next)
-		waitFor(t, 5*time.Second, "writes at the new primary", func() bool { return r.connect(t, r.params.Primary) == r.members[next].server.Name })
+		waitFor(t, 5*time.Second, "writes at the new primary", func() bool { return r.connect(t, r.params.Primary) == r.members[next].Name })
 		moved = append(moved, time.Since(began))
 		cut = append(cut, (<-ended).Sub(began))
-		r.requireOnly(t, r.observe(t, r.params.Primary, 30*time.Millisecond), r.members[next].server.Name)
+		r.requireOnly(t, r.observe(t, r.params.Primary, 30*time.Millisecond), r.members[next].Name)
 	}
 	slices.Sort(moved)
 	slices.Sort(cut)
@@ -158,7 +140,7 @@ func TestTheChecksGovernWithoutTheRouterAndOverIt(t *testing.T) {
 	r.tell(-1)
 	r.kill() // the last it said was that nobody may be written to
 	waitFor(t, 2*time.Second, "writes at the primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg1" })
-	r.become(2)
+	r.members.Become(2)
 	waitFor(t, flipLimit, "writes at the new primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg3" })
 }
 
@@ -167,15 +149,15 @@ func TestHAProxyRestartedUnderTheRouterRoutesNoWriteToAStandby(t *testing.T) {
 	r.waitForWrites(t, "pg1")
 	r.tell(0)
 	for _, primary := range []int{1, 2} {
-		r.become(primary)
+		r.members.Become(primary)
 		r.tell(primary)
-		r.waitForWrites(t, r.members[primary].server.Name)
+		r.waitForWrites(t, r.members[primary].Name)
 		if err := r.process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
 		<-r.exited
 		r.start(t)
-		r.requireOnly(t, r.observe(t, r.params.Primary, 1500*time.Millisecond), r.members[primary].server.Name)
+		r.requireOnly(t, r.observe(t, r.params.Primary, 1500*time.Millisecond), r.members[primary].Name)
 	}
 }
 
@@ -205,7 +187,7 @@ func (r *routed) connectOn(t *testing.T) *clients {
 				default:
 				}
 				began := time.Now()
-				conn, _ := dialPatiently(t.Context(), r.params.Primary, 10*time.Second)
+				conn, _ := fakemember.Dial(t.Context(), r.params.Primary, 10*time.Second)
 				if conn != nil {
 					_ = conn.Close()
 				}
@@ -240,13 +222,13 @@ func TestNewConnectionsWaitThroughAGap(t *testing.T) {
 			r := newRouted(t, 0, func(p *HAProxyParams) { p.Hold = c.hold })
 			r.waitForWrites(t, "pg1")
 			r.tell(0)
-			r.become(-1)
+			r.members.Become(-1)
 			r.tell(-1)
 			r.waitUp(t, "")
 			clients := r.connectOn(t)
 			gap := time.NewTimer(2 * time.Second)
 			<-gap.C
-			r.become(1)
+			r.members.Become(1)
 			r.tell(1)
 			r.waitForWrites(t, "pg2")
 			all, failed, longest := clients.end()
@@ -267,7 +249,7 @@ func (r *routed) waitUp(t *testing.T, name string) {
 	waitFor(t, 2*time.Second, "only "+name+" to be up as the primary", func() bool {
 		servers, err := r.haproxy().Servers(t.Context())
 		for _, m := range r.members {
-			if err != nil || servers[m.server.Name] != (m.server.Name == name) {
+			if err != nil || servers[m.Name] != (m.Name == name) {
 				return false
 			}
 		}
@@ -278,7 +260,7 @@ func (r *routed) waitUp(t *testing.T, name string) {
 func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
 	r := newRouted(t, 0, func(p *HAProxyParams) { p.Hold, p.HoldSeconds, p.HoldMost = "on", 1, 4 })
 	r.waitForWrites(t, "pg1")
-	r.become(-1)
+	r.members.Become(-1)
 	r.tell(-1)
 	r.waitUp(t, "")
 	var took [8]time.Duration
@@ -286,7 +268,7 @@ func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
 	for i := range took {
 		waiting.Go(func() {
 			began := time.Now()
-			if conn, name := dialPatiently(t.Context(), r.params.Primary, 10*time.Second); conn != nil {
+			if conn, name := fakemember.Dial(t.Context(), r.params.Primary, 10*time.Second); conn != nil {
 				t.Errorf("a connection was routed to %q", name)
 				_ = conn.Close()
 			}
@@ -302,7 +284,7 @@ func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
 
 func TestAHeldClientThatLeavesIsForgotten(t *testing.T) {
 	r := newRouted(t, -1, func(p *HAProxyParams) { p.Hold = "on" })
-	conn, err := dialRaw(t.Context(), r.params.Primary)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", r.params.Primary)
 	if err != nil {
 		t.Fatal(err)
 	}

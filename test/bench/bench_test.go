@@ -99,6 +99,7 @@ func groups() []group {
 		{name: "ttl 3", setup: three, rows: []string{"node_killed", "haproxy_node_killed"}},
 		{name: "ttl 5, PgBouncer", setup: pooled(quick.ttl, quick.retryTimeout), rows: []string{"pooled_switchovers"}, alone: true, lossless: true},
 		{name: "ttl 3, PgBouncer", setup: pooled(three.ttl, three.retryTimeout), rows: []string{"pooled_node_killed"}, alone: true},
+		{name: "routing", setup: empty, rows: []string{"route_flip", "route_gap"}, alone: true},
 		{name: "start", setup: empty, rows: []string{"start"}, fresh: true},
 		{name: "idle", setup: quick, rows: []string{"get_closed", "get_offered", "idle_memory", "idle_cpu"}},
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
@@ -285,6 +286,8 @@ func (s *session) measure(ctx context.Context, w todo) (report.Trial, error) {
 		return s.pooledSwitchoversTrial(ctx)
 	case "pooled_node_killed":
 		return s.pooledKillTrial(ctx)
+	case "route_flip", "route_gap":
+		return s.routeTrial(ctx, w.row.ID)
 	case "start":
 		return s.startTrial(ctx)
 	case "replica_1gb":

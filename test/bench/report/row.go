@@ -9,6 +9,7 @@ const (
 	PerSecond Unit = "/s"
 	PerMinute Unit = "/min"
 	MiB       Unit = "MiB"
+	Count     Unit = ""
 )
 
 // Row is one line of the table of numbers.
@@ -58,6 +59,9 @@ func Rows() []Row {
 			Must: 0.5, Aim: 0.3, Trials: 10, Slow: true},
 		{ID: "pooled_node_killed", Title: "through PgBouncer, beyond direct: node killed, ttl 3", Unit: Seconds, Must: 0.3, Aim: 0.1,
 			MustText: "direct + 0.3 s", AimText: "direct + 0.1 s", Trials: 20},
+		{ID: "route_flip", Title: "role flip in HAProxy, pushed by `pgkeeper route` (routing alone), until a connection reaches the new primary", Unit: Seconds,
+			Must: 0.05, Aim: 0.01, MustText: "50 ms", AimText: "10 ms"},
+		{ID: "route_gap", Title: "new connections that fail in a gap of 2 s, three clients, with hold (routing alone)", Unit: Count, Every: true},
 		{ID: "start", Title: "three nodes from nothing to healthy", Unit: Seconds, Must: 4, Aim: 2.5},
 		{ID: "replica_1gb", Title: "replica of a 1 GB database, from an empty directory to `/replica` 200", Unit: Seconds, Must: 5.5, Aim: 4},
 		{ID: "get_closed", Title: "GET /primary, 16 connections, loopback, closed loop", Unit: PerSecond, Must: 20000, Aim: 35000, More: true},

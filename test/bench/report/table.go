@@ -53,9 +53,11 @@ func (r Row) limit(value float64, words string) string {
 	return r.Show(value)
 }
 
-// Show is a value with its unit. Times below 20 ms are shown in milliseconds.
+// Show is a value with its unit. Times of rows whose limit is 50 ms or less are shown in milliseconds.
 func (r Row) Show(v float64) string {
 	switch {
+	case r.Unit == Count:
+		return r.number(v)
 	case v == 0 && r.Unit == Seconds:
 		return "0"
 	case r.Unit == PerSecond, r.Unit == PerMinute:
@@ -66,8 +68,8 @@ func (r Row) Show(v float64) string {
 	return r.number(v) + " " + string(r.Unit)
 }
 
-// small rows are shown in milliseconds.
-func (r Row) small() bool { return r.Unit == Seconds && r.Must > 0 && r.Must < 0.02 }
+// small rows are those.
+func (r Row) small() bool { return r.Unit == Seconds && r.Must > 0 && r.Must <= 0.05 }
 
 func (r Row) number(v float64) string {
 	switch {
@@ -75,7 +77,7 @@ func (r Row) number(v float64) string {
 		return strconv.FormatFloat(v*1000, 'f', 2, 64)
 	case r.Unit == PerSecond:
 		return thousands(int64(math.Round(v)))
-	case r.Unit == PerMinute:
+	case r.Unit == PerMinute, r.Unit == Count:
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case v == 0:
 		return "0"
