@@ -33,6 +33,9 @@ type Router struct {
 	// it has heard of the belief.
 	pid    int
 	pushed bool
+	// changed is when the leader last changed, settled how many of settle were done since.
+	changed cluster.Instant
+	settled int
 	said   map[string]string // by subject, what was logged last
 }
 
@@ -43,9 +46,14 @@ const (
 	sourcePause = 300 * time.Millisecond
 )
 
+// settle is how long after a change of leader it is told again: a check that was under way
+// when the role moved may come back with the old answer, and take back what was told for
+// as long as the next two checks need.
+var settle = [...]time.Duration{10 * time.Millisecond, 30 * time.Millisecond, 60 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}
+
 // Run routes until ctx ends. A HAProxy or a source that is not in reach is waited for.
 func (r *Router) Run(ctx context.Context) {
-	r.said = map[string]string{}
+	r.said, r.settled = map[string]string{}, len(settle)
 	news := make(chan News, 16)
 	ended := make(chan trouble)
 	var running sync.WaitGroup
@@ -57,7 +65,7 @@ func (r *Router) Run(ctx context.Context) {
 	}
 	r.look(ctx)
 	for looked := r.Now(); ctx.Err() == nil; {
-		pause, stop := context.WithTimeout(ctx, lookEvery-r.Now().Sub(looked))
+		pause, stop := context.WithTimeout(ctx, r.wait(looked))
 		select {
 		case n := <-news:
 			r.hear(ctx, n)
@@ -66,11 +74,24 @@ func (r *Router) Run(ctx context.Context) {
 				r.say(slog.LevelWarn, "source "+t.source, "source of news ended", t.err.Error(), slog.String("source", t.source))
 			}
 		case <-pause.Done():
-			looked = r.Now()
-			r.look(ctx)
+			if r.settled < len(settle) {
+				r.settled++
+				r.push(ctx)
+			} else {
+				looked = r.Now()
+				r.look(ctx)
+			}
 		}
 		stop()
 	}
+}
+
+// wait is how long there is nothing to do but to listen.
+func (r *Router) wait(looked cluster.Instant) time.Duration {
+	if r.settled < len(settle) {
+		return r.changed.Add(settle[r.settled]).Sub(r.Now())
+	}
+	return looked.Add(lookEvery).Sub(r.Now())
 }
 
 // trouble is why a source ended.
@@ -111,6 +132,7 @@ func (r *Router) hear(ctx context.Context, n News) {
 	}
 	r.pushed = false
 	began := r.Now()
+	r.changed, r.settled = began, 0
 	if r.push(ctx) {
 		r.Log.Info("writes routed", "member", r.belief.leader(), "before", was, "term", r.term(), "duration", r.Now().Sub(began))
 	}

@@ -278,6 +278,8 @@ func TestServersAreListed(t *testing.T) {
 func TestARouterWaitsForItsSourcesAndForHAProxy(t *testing.T) {
 	s := newSocket(t, "a", "b", "c")
 	r := newRouter(s, io.Discard)
+	began := time.Now()
+	r.Now = func() cluster.Instant { return present.Add(time.Since(began)) }
 	tries := 0
 	r.Sources = []Source{{Name: "test", Run: func(ctx context.Context, tell func(News)) error {
 		if tries++; tries == 1 {
@@ -293,7 +295,12 @@ func TestARouterWaitsForItsSourcesAndForHAProxy(t *testing.T) {
 		defer close(done)
 		r.Run(ctx)
 	}()
-	s.next(t)
+	first := s.next(t)
+	for range settle { // a check that was under way may have taken it back
+		if again := s.next(t); again != first {
+			t.Errorf("told again was %q, want %q", again, first)
+		}
+	}
 	cancel()
 	<-done
 }
