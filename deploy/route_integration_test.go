@@ -243,13 +243,15 @@ func TestNewConnectionsWaitThroughAGap(t *testing.T) {
 	}
 }
 
-// waitUp waits until the named member alone is up as the primary, none when it is empty.
+// waitUp waits until the named member alone is up as the primary, none when it is empty, by its last check too: no check
+// with an older answer is under way then.
 func (r *routed) waitUp(t *testing.T, name string) {
 	t.Helper()
 	waitFor(t, 2*time.Second, "only "+name+" to be up as the primary", func() bool {
 		servers, err := r.haproxy().Servers(t.Context())
 		for _, m := range r.members {
-			if err != nil || servers[m.Name] != (m.Name == name) {
+			state, wanted := servers[m.Name], m.Name == name
+			if err != nil || state.Up != wanted || (state.Check == "L7OK") != wanted {
 				return false
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,9 +129,17 @@ func (h HAProxy) Process(ctx context.Context) (pid int, err error) {
 	return 0, fmt.Errorf("%w %s: it does not say its process id", ErrSocket, h.Socket)
 }
 
-// Servers lists the servers of the backend and whether each is up. A backend that HAProxy
-// does not have is an error.
-func (h HAProxy) Servers(ctx context.Context) (map[string]bool, error) {
+// ServerState is how HAProxy sees one server.
+type ServerState struct {
+	Up bool
+	// Check is what its last health check said, in HAProxy's letters: L7OK, L7STS (another
+	// status), L4CON, ...
+	Check string
+}
+
+// Servers lists the servers of the backend. A backend that HAProxy does not have is an
+// error.
+func (h HAProxy) Servers(ctx context.Context) (map[string]ServerState, error) {
 	answer, err := h.call(ctx, "show stat "+h.Backend+" 4 -1")
 	if err != nil {
 		return nil, err
@@ -139,15 +148,13 @@ func (h HAProxy) Servers(ctx context.Context) (map[string]bool, error) {
 	if err != nil || len(rows) < 1 || len(rows[0]) < 2 {
 		return nil, fmt.Errorf("%w %s has no backend %s: name it with --backend, or write it into HAProxy's configuration", ErrSocket, h.Socket, h.Backend)
 	}
-	status := 0
-	for i, column := range rows[0] {
-		if column == "status" {
-			status = i
-		}
+	status, check := slices.Index(rows[0], "status"), slices.Index(rows[0], "check_status")
+	if status < 0 || check < 0 {
+		return nil, fmt.Errorf("%w %s: its statistics lack status or check_status", ErrSocket, h.Socket)
 	}
-	servers := map[string]bool{}
+	servers := map[string]ServerState{}
 	for _, row := range rows[1:] {
-		servers[row[1]] = strings.HasPrefix(row[status], "UP")
+		servers[row[1]] = ServerState{strings.HasPrefix(row[status], "UP"), strings.TrimPrefix(row[check], "* ")}
 	}
 	return servers, nil
 }

@@ -36,7 +36,7 @@ type Router struct {
 	// changed is when the leader last changed, settled how many of settle were done since.
 	changed cluster.Instant
 	settled int
-	said   map[string]string // by subject, what was logged last
+	said    map[string]string // by subject, what was logged last
 }
 
 // The pauses of a Router: between two looks at HAProxy's process, and before a source that

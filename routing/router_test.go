@@ -78,9 +78,9 @@ func (s *socket) do(command string) string {
 	case command == "show info":
 		return fmt.Sprintf("Name: HAProxy\nPid: %d\nUptime_sec: 1\n", s.pid)
 	case strings.HasPrefix(command, "show stat primary"):
-		rows := "# pxname,svname,status\n"
+		rows := "# pxname,svname,status,check_status\n"
 		for _, name := range s.servers {
-			rows += "primary," + name + ",DOWN\n"
+			rows += "primary," + name + ",DOWN,* L7STS\n"
 		}
 		return rows
 	case len(words) == 5 && words[0] == "set":
@@ -267,7 +267,7 @@ func TestNamesThatMeanSomethingToHAProxyAreNotSent(t *testing.T) {
 func TestServersAreListed(t *testing.T) {
 	s := newSocket(t, "a", "b")
 	servers, err := HAProxy{Socket: s.path, Backend: "primary"}.Servers(t.Context())
-	if diff := cmp.Diff(map[string]bool{"a": false, "b": false}, servers); diff != "" || err != nil {
+	if diff := cmp.Diff(map[string]ServerState{"a": {false, "L7STS"}, "b": {false, "L7STS"}}, servers); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, err := (HAProxy{Socket: s.path, Backend: "writes"}).Servers(t.Context()); err == nil || !strings.Contains(err.Error(), "no backend writes") {

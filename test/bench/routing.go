@@ -169,7 +169,7 @@ func (l *routeLab) gap(ctx context.Context) (report.Trial, error) {
 	l.flip(-1)
 	err := testbed.Wait(ctx, 5*time.Second, "the old primary to be down", func(ctx context.Context) string {
 		servers, err := l.haproxy.Servers(ctx)
-		if err != nil || servers["pg1"] {
+		if err != nil || servers["pg1"].Up || servers["pg1"].Check == "L7OK" { // a check under way may have an older answer
 			return fmt.Sprint(servers, err)
 		}
 		return ""
