@@ -31,6 +31,13 @@ build: ## build the static binary bin/pgkeeper
 	@mkdir -p bin
 	$(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/pgkeeper ./cmd/pgkeeper
 
+.PHONY: image
+image: build ## the container image pgkeeper:latest (IMAGE_BASE=pgkeeper-base:bookworm: without a registry, see deploy/base-image)
+	@if [ '$(IMAGE_BASE)' = pgkeeper-base:bookworm ] && ! docker image inspect pgkeeper-base:bookworm >/dev/null 2>&1; then deploy/base-image; fi
+	@: two files are all that goes to the engine, whatever builder there is
+	tar -cf - deploy/Dockerfile script/install-deps bin/pgkeeper | docker build -q -f deploy/Dockerfile \
+	  $(if $(IMAGE_BASE),--build-arg BASE=$(IMAGE_BASE)) -t $(or $(IMAGE),pgkeeper:latest) -
+
 ##@ Test it
 
 .PHONY: test
@@ -48,6 +55,10 @@ unit: ## unit, lifecycle and conformance tests, and the fuzz targets' seeds
 .PHONY: integration
 integration: ## tests on real PostgreSQL, etcd and HAProxy, with the race detector
 	@$(GO) run ./test/runner -parts deps,build,integration
+
+.PHONY: files
+files: ## what deploy/ ships, read by its readers' own libraries (Kubernetes' API types, HCL, TOML)
+	GOWORK=off $(GO) test -C test/render -vet=off -count=1 ./...
 
 .PHONY: lint
 lint: bin/tools/golangci-lint ## go vet, golangci-lint and the import rules between the rooms

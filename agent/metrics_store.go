@@ -63,6 +63,7 @@ var reportedTable = []reported{
 			}
 			return single(float64(s.Store.CertificateEnds))
 		}},
+	{"pgkeeper_slot_retained_bytes", "WAL that a replication slot on this server keeps, by slot; absent for slots that keep none.", "slot", false, retainedBySlot},
 	{"pgkeeper_sync_commit_weakened", "Settings of synchronous_commit to local or off: of the server, roles, databases, roles in databases. Of a primary only, and absent while unknown.", "", false,
 		func(s *cluster.Status) map[string]float64 {
 			sc := s.Node.Value.SyncCommit
@@ -79,6 +80,21 @@ var reportedTable = []reported{
 			}
 			return single(float64(*sc.CancelledWaits))
 		}},
+}
+
+// retainedBySlot is how far each slot of the server lies behind the newest WAL there.
+func retainedBySlot(s *cluster.Status) map[string]float64 {
+	if !s.Node.Good() {
+		return nil
+	}
+	newest := max(s.Node.Value.WriteLSN, s.Node.Value.ReceiveLSN)
+	bySlot := map[string]float64{}
+	for _, slot := range s.Node.Value.Slots {
+		if slot.Restart.Known() && newest.Known() {
+			bySlot[slot.Name] = float64(slot.Restart.Behind(newest))
+		}
+	}
+	return bySlot
 }
 
 // collectReported sends what is known.

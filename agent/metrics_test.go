@@ -68,6 +68,7 @@ func TestAScrapeShowsALeadingMember(t *testing.T) {
 	r.primary()
 	m := newMetrics("s", "pg1")
 	status := r.loop.Status(0)
+	status.Node.Value.Slots = []cluster.Slot{{Name: "pg2", Type: "physical", Restart: status.Node.Value.WriteLSN - 16}, {Name: "unused", Type: "physical"}}
 	m.status = func() *cluster.Status { return status }
 	m.gate.status = func(context.Context) *guard.GateStatus {
 		st := &guard.GateStatus{Starts: 2, Report: guard.GateReport{Withheld: 3, DelaySum: time.Second}}
@@ -86,6 +87,7 @@ func TestAScrapeShowsALeadingMember(t *testing.T) {
 		`pgkeeper_gate_confirmation_delay_seconds_count{name="pg1",scope="s"} 8`,
 		`pgkeeper_gate_withheld_total{name="pg1",scope="s"} 3`,
 		`pgkeeper_gate_starts_total{name="pg1",scope="s"} 2`,
+		`pgkeeper_slot_retained_bytes{name="pg1",scope="s",slot="pg2"} 16`,
 		`pgkeeper_postgres_timeline{name="pg1",scope="s"} 1`,
 		`pgkeeper_decisions_total{name="pg1",reason="leading",scope="s"} 1`,
 		`pgkeeper_dcs_request_duration_seconds_count{name="pg1",op="txn",outcome="ok",scope="s"} 1`,
@@ -93,6 +95,9 @@ func TestAScrapeShowsALeadingMember(t *testing.T) {
 		if !strings.Contains(answer.Body.String(), want) {
 			t.Errorf("the scrape lacks %s", want)
 		}
+	}
+	if strings.Contains(answer.Body.String(), `slot="unused"`) {
+		t.Error("a slot that keeps no WAL is shown as if it were known what it keeps")
 	}
 }
 

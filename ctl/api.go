@@ -175,6 +175,7 @@ type Status struct {
 	Pause            bool   `json:"pause"`
 	Patroni          struct {
 		Version string `json:"version"`
+		Name    string `json:"name"`
 	} `json:"patroni"`
 	Keeper struct {
 		Version    string            `json:"version"`

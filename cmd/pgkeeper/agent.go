@@ -23,7 +23,7 @@ const parentPipe = 3
 
 // agent is the supervisor: it starts the worker and the guard.
 func (a *app) agent() *cobra.Command {
-	var untilParentExits bool
+	var untilParentExits, container bool
 	return a.command(verb{
 		use: "agent [FILE]", group: groupNode, args: cobra.MaximumNArgs(1),
 		short: "run beside a PostgreSQL server and keep its cluster healthy",
@@ -32,18 +32,25 @@ func (a *app) agent() *cobra.Command {
 Signals: TERM and INT hand the primary over and stop; HUP reloads the configuration; USR2 replaces the agent by
 the binary on disk with the server untouched.`,
 		flags: func(f flagSet) {
+			f.BoolVar(&container, "container", false, "find a missing name (kept in the state directory, at first the host's) and missing connect addresses (the host's own)")
 			f.BoolVar(&untilParentExits, "until-parent-exits", false, "stop all when descriptor 3, a pipe held by the starter, ends (demos, tests)")
 		},
 		run: func(cmd *cobra.Command, args []string) error {
-			return a.runAgent(cmd.Context(), one(args), untilParentExits)
+			path := one(args)
+			if path == "" {
+				path = a.configPath()
+			}
+			if container {
+				if err := a.fillFromContainer(path); err != nil {
+					return err
+				}
+			}
+			return a.runAgent(cmd.Context(), path, untilParentExits)
 		},
 	})
 }
 
 func (a *app) runAgent(ctx context.Context, path string, untilParentExits bool) error {
-	if path == "" {
-		path = a.configPath()
-	}
 	c, err := a.loadAgent(path)
 	if err != nil {
 		return err

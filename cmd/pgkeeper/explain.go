@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/ctl"
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/recorder"
@@ -77,17 +79,31 @@ func (a *app) agentHere(s *source) (*ctl.API, error) {
 		return s.api, nil
 	}
 	base := defaultAPI
-	if s.config != nil && s.config.RESTAPI.ConnectAddress != "" {
-		base = "http://" + s.config.RESTAPI.ConnectAddress
-		if s.config.RESTAPI.CertFile != "" {
-			base = "https://" + s.config.RESTAPI.ConnectAddress
-		}
+	if s.config != nil {
+		base = ownAPI(s.config.RESTAPI)
 	}
 	client, err := a.client(s.config)
 	if err != nil {
 		return nil, err
 	}
 	return ctl.NewAPI(base, client)
+}
+
+// ownAPI is where a member's own agent is reached from its machine. A file that is
+// shared by all containers says only where to listen.
+func ownAPI(c config.RESTAPI) string {
+	address := c.ConnectAddress
+	if address == "" {
+		_, port, err := net.SplitHostPort(c.Listen)
+		if err != nil {
+			return defaultAPI
+		}
+		address = net.JoinHostPort("127.0.0.1", port)
+	}
+	if c.CertFile != "" {
+		return "https://" + address
+	}
+	return "http://" + address
 }
 
 // explainHere asks the agent, or reads what it recorded last.

@@ -22,6 +22,7 @@ func allParts() []part {
 		{name: "build", title: "the static binary", run: check("make", "--no-print-directory", "build")},
 		{name: "lint", title: "go vet, golangci-lint, the rooms' import rules", run: check("make", "--no-print-directory", "lint")},
 		{name: "unit", title: "unit, lifecycle, conformance, fuzz seeds", run: unit()},
+		{name: "files", title: "what deploy/ ships, read by its readers' own libraries", run: check("make", "--no-print-directory", "files")},
 		{name: "mutants", title: "every guard of the safety argument is missed when it is gone", run: check("make", "--no-print-directory", "mutants")},
 		// Seeds that passed when this was written: about one in forty thousand fresh ones still finds something, in the product or the
 		// model, and whoever changes something else should not meet it here. BASE=random belongs here once two million have passed.

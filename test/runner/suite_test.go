@@ -15,7 +15,7 @@ func TestPickTakesPartsInTheSuitesOrder(t *testing.T) {
 		want       []string
 		err        string
 	}{
-		{name: "nothing chosen is the whole suite without the optional parts", want: []string{"deps", "build", "lint", "unit", "mutants", "sim", "integration", "chaos"}},
+		{name: "nothing chosen is the whole suite without the optional parts", want: []string{"deps", "build", "lint", "unit", "files", "mutants", "sim", "integration", "chaos"}},
 		{name: "the order of the words does not matter", list: "unit, build", want: []string{"build", "unit"}},
 		{name: "an optional part is chosen by name", list: "fuzz", want: []string{"fuzz"}},
 		{name: "an unknown part is refused with the known ones", list: "unit,untit", err: `unknown part "untit": choose from deps, build`},

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pgkeeper/pgkeeper/routing/render"
+)
+
+func TestRenderWithoutFlagsShowsTheShippedFile(t *testing.T) {
+	for _, k := range renderKinds() {
+		t.Run(k.Name, func(t *testing.T) {
+			got := try{args: []string{"render", k.Name}}.run(t)
+			want, err := os.ReadFile(filepath.Join("../../deploy", k.Name, k.Main))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.code != 0 || got.out != string(want) {
+				t.Errorf("exit code %d, %s; the output is not deploy/%s/%s", got.code, got.errOut, k.Name, k.Main)
+			}
+		})
+	}
+}
+
+func TestRenderWritesAllFilesIntoAFolder(t *testing.T) {
+	dir := t.TempDir()
+	got := try{args: []string{"render", "haproxy", "--replicas", "4", "--dir", dir}}.run(t)
+	if got.code != 0 {
+		t.Fatal(got.errOut)
+	}
+	for name, want := range map[string]string{"haproxy.cfg": "server pg5 192.0.2.15:5432 check port 8008", "haproxy.state": "0 replicas 0 pg5"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks %q", name, want)
+		}
+	}
+}
+
+func TestRenderTakesTheMembersOfTheRunningCluster(t *testing.T) {
+	got := try{args: []string{"-d", "etcd3://127.0.0.1:2379", "render", "haproxy", "--live"}, keys: batman()}.run(t)
+	if got.code != 0 || !strings.Contains(got.out, "server pg2 10.0.0.1:5432 check port 1") {
+		t.Errorf("exit code %d, %s\n%s", got.code, got.errOut, got.out)
+	}
+}
+
+func TestRenderRefuses(t *testing.T) {
+	cases := map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"an unknown kind":           {[]string{"render", "nginx"}, 2, "choose from compose"},
+		"two ways to name members":  {[]string{"render", "pgdog", "--live", "--member", "a=b"}, 2, "give one of them"},
+		"a member without a host":   {[]string{"render", "pgdog", "--member", "pg1"}, 2, "NAME=HOST"},
+		"a port that is none":       {[]string{"render", "pgdog", "--member", "pg1=h:x"}, 2, "is no number"},
+		"a bare IPv6 address":       {[]string{"render", "pgdog", "--member", "pg1=2001:db8::1"}, 2, "brackets"},
+		"an unknown file":           {[]string{"render", "pgdog", "--file", "x"}, 2, "there is pgdog.toml, users.toml"},
+		"one file and all of them":  {[]string{"render", "pgdog", "--file", "x", "--dir", "y"}, 2, "give one of them"},
+		"a negative number":         {[]string{"render", "pgdog", "--replicas", "-1"}, 2, "choose 0 to 200"},
+		"a name nothing could read": {[]string{"render", "pgdog", "--member", "pg 1=h"}, 1, "cannot be written"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := try{args: c.args}.run(t)
+			if got.code != c.code || !strings.Contains(got.errOut, c.want) {
+				t.Errorf("exit code %d, %q; want %d and %q", got.code, got.errOut, c.code, c.want)
+			}
+		})
+	}
+}
+
+func TestAMemberIsReadWithItsPorts(t *testing.T) {
+	for text, want := range map[string]render.Member{
+		"a=h":                    {Name: "a", Host: "h", Port: 5432, RESTPort: 8008},
+		"a=h:6000":               {Name: "a", Host: "h", Port: 6000, RESTPort: 8008},
+		"a=h:6000:9000":          {Name: "a", Host: "h", Port: 6000, RESTPort: 9000},
+		"a=[2001:db8::1]:6000":   {Name: "a", Host: "2001:db8::1", Port: 6000, RESTPort: 8008},
+		"a=[2001:db8::1]":        {Name: "a", Host: "2001:db8::1", Port: 5432, RESTPort: 8008},
+		"pg-1=db.example:1:2":    {Name: "pg-1", Host: "db.example", Port: 1, RESTPort: 2},
+		"a=10.0.0.1:65535:65535": {Name: "a", Host: "10.0.0.1", Port: 65535, RESTPort: 65535},
+	} {
+		if got, err := parseMember(text); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,26 @@
+#!/bin/sh
+# What the application needs, made through HAProxy on whichever node is primary: its role and database, and what PgBouncer
+# looks passwords up with. Run by the service `setup` until it succeeds once; running it again changes nothing but passwords.
+set -eu
+secret() { cat "/run/secrets/pgkeeper/$1"; }
+export PGPASSWORD
+PGPASSWORD=$(secret superuser)
+psql -X -q -v ON_ERROR_STOP=1 -v app="$(secret app)" -v pooler="$(secret pooler)" \
+  -d 'host=haproxy port=5000 user=postgres dbname=postgres connect_timeout=5' <<'SQL'
+SELECT 'CREATE ROLE web' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'web') \gexec
+SELECT 'CREATE ROLE pgbouncer_auth' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgbouncer_auth') \gexec
+ALTER ROLE web LOGIN PASSWORD :'app';
+ALTER ROLE pgbouncer_auth LOGIN PASSWORD :'pooler';
+SELECT 'CREATE DATABASE shop OWNER web' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'shop') \gexec
+\connect shop
+CREATE SCHEMA IF NOT EXISTS pgbouncer;
+REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
+GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer_auth;
+CREATE OR REPLACE FUNCTION pgbouncer.user_lookup(wanted text, OUT username text, OUT password text)
+  RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT rolname::text, rolpassword FROM pg_authid
+   WHERE rolname = wanted AND rolcanlogin AND NOT rolsuper AND (rolvaliduntil IS NULL OR rolvaliduntil > now())
+$$;
+REVOKE ALL ON FUNCTION pgbouncer.user_lookup(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgbouncer.user_lookup(text) TO pgbouncer_auth;
+SQL

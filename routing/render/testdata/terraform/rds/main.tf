@@ -1,0 +1,39 @@
+# Amazon RDS: a primary and `replicas` read replicas by count. RDS fails over by itself (multi_az) and gives no lag to route
+# by; pgrw in probe mode asks each server whether it is in recovery: postgres://<output hosts>/shop
+
+variable "replicas" {
+  type    = number
+  default = 3
+}
+
+variable "password" {
+  type      = string
+  sensitive = true
+}
+
+resource "aws_db_instance" "primary" {
+  identifier        = "orders"
+  engine            = "postgres"
+  engine_version    = "15"
+  instance_class    = "db.t4g.medium"
+  allocated_storage = 50
+  db_name           = "shop"
+  username          = "web"
+  password          = var.password
+  multi_az          = true
+  # A source of replicas must keep backups.
+  backup_retention_period   = 7
+  final_snapshot_identifier = "orders-final"
+}
+
+resource "aws_db_instance" "replica" {
+  count               = var.replicas
+  identifier          = "orders-replica-${count.index + 1}"
+  replicate_source_db = aws_db_instance.primary.identifier
+  instance_class      = aws_db_instance.primary.instance_class
+  skip_final_snapshot = true
+}
+
+output "hosts" {
+  value = join(",", concat([aws_db_instance.primary.endpoint], aws_db_instance.replica[*].endpoint))
+}
