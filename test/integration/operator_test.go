@@ -248,3 +248,34 @@ func errText(err error) string {
 	}
 	return " " + err.Error()
 }
+
+func TestDoctorFindsInAHealthyClusterOnlyWhatTheTestsMadeSo(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{})
+	b.Healthy(10 * time.Second)
+	checks := func() map[string]bool {
+		r, err := b.Run(t.Context(), "", "doctor", "-c", b.Nodes[0].ConfigPath(), "-o", "json", "--haproxy", "../../deploy/haproxy/haproxy.cfg")
+		b.Must(err)
+		var rows []struct{ Check, Where, What string }
+		if err := json.Unmarshal([]byte(r.Out), &rows); err != nil {
+			t.Fatalf("%v: %s", err, r)
+		}
+		if r.Code != 1 { // for the servers of tests run with fsync=off
+			t.Errorf("doctor: %s", r)
+		}
+		found := map[string]bool{}
+		for _, row := range rows {
+			found[row.Check] = true
+			t.Logf("%s: %s: %s", row.Where, row.Check, row.What)
+		}
+		return found
+	}
+	// The shipped HAProxy is for max_connections 100, and these servers have 60.
+	if found := checks(); len(found) != 2 || !found["fsync_off"] || !found["haproxy_server_maxconn"] {
+		t.Errorf("found %v, want fsync_off and haproxy_server_maxconn alone", found)
+	}
+	b.Ctl("pause", "--wait")
+	if found := checks(); len(found) != 3 || !found["paused"] {
+		t.Errorf("found %v, want paused beside them", found)
+	}
+}

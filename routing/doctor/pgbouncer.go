@@ -1,0 +1,157 @@
+package doctor
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// PgBouncer reads a pgbouncer.ini; included are the texts of the files it includes, by the name it includes them by.
+func PgBouncer(file, text string, included map[string]string, l Limits) []Finding {
+	f := &findings{file: file}
+	all := settings(text)
+	for i, line := range strings.Split(text, "\n") {
+		name, is := strings.CutPrefix(strings.TrimSpace(line), "%include")
+		if !is {
+			continue
+		}
+		if name = strings.TrimSpace(name); included[name] == "" {
+			f.add(Warning, "pgbouncer_include_missing", i+1, "create it, readable by PgBouncer", "%s was not found or is empty: what it holds was not looked at", name)
+			continue
+		}
+		all = append(all, includedSettings(included[name], i+1)...)
+	}
+	f.retries(all)
+	f.pooling(all)
+	f.auth(all)
+	f.databases(all, l)
+	return f.sorted()
+}
+
+// includedSettings stand where the file is included: in [databases], unless it has sections itself.
+func includedSettings(text string, line int) []setting {
+	all := settings(text)
+	for i := range all {
+		all[i].line = line
+		if all[i].section == "" {
+			all[i].section = "databases"
+		}
+	}
+	return all
+}
+
+// retries finds how long PgBouncer goes on failing after the cluster is well again.
+func (f *findings) retries(all []setting) {
+	const fix = "server_login_retry = 0.5"
+	s, written := last(all, "pgbouncer", "server_login_retry")
+	seconds, err := strconv.ParseFloat(s.value, 64)
+	switch {
+	case !written:
+		f.add(Error, "pgbouncer_login_retry", 0, fix, "server_login_retry is 15 s unless set: so long every client is answered with the last failure after one failed login, also after a RELOAD to a healthy server")
+	case err == nil && seconds > 1:
+		f.add(Error, "pgbouncer_login_retry", s.line, fix, "for %s s after one failed login every client is answered with that failure, also after a RELOAD to a healthy server", s.value)
+	}
+	if s, written := last(all, "pgbouncer", "server_connect_timeout"); !written {
+		f.add(Warning, "pgbouncer_connect_timeout", 0, "server_connect_timeout = 2", "a host that is gone answers nothing: each attempt takes 15 s unless server_connect_timeout is set")
+	} else if seconds, err := strconv.ParseFloat(s.value, 64); err == nil && seconds > 5 {
+		f.add(Warning, "pgbouncer_connect_timeout", s.line, "server_connect_timeout = 2", "a host that is gone answers nothing: each attempt takes %s s", s.value)
+	}
+	if s, _ := last(all, "pgbouncer", "query_wait_timeout"); s.value == "0" {
+		f.add(Warning, "pgbouncer_wait_forever", s.line, "query_wait_timeout = 30", "queries wait without end while no server can be had, in a failover too")
+	}
+}
+
+func (f *findings) pooling(all []setting) {
+	s, written := last(all, "pgbouncer", "pool_mode")
+	if !written || s.value == "session" {
+		f.add(Warning, "pgbouncer_session_mode", s.line, "pool_mode = transaction", "in session mode (the default) a PAUSE waits for clients to go away: a switchover is seen by every one of them")
+	}
+	if s.value == "statement" {
+		f.add(Warning, "pgbouncer_statement_mode", s.line, "pool_mode = transaction", "in statement mode transactions of more than one statement are refused")
+	}
+}
+
+func (f *findings) auth(all []setting) {
+	switch s, _ := last(all, "pgbouncer", "auth_type"); s.value {
+	case "trust", "any":
+		f.add(Error, "pgbouncer_auth_open", s.line, "auth_type = scram-sha-256", "auth_type %s lets anybody in as anybody", s.value)
+	case "", "md5", "plain":
+		f.add(Note, "pgbouncer_auth_weak", s.line, "auth_type = scram-sha-256", "auth_type %s: passwords that are stored as md5, or sent as they are, are taken too", orDefault(s.value, "is md5 unless set"))
+	}
+	query, written := last(all, "pgbouncer", "auth_query")
+	lower := strings.ToLower(query.value)
+	if written && (strings.Contains(lower, "pg_shadow") || strings.Contains(lower, "pg_authid")) && !strings.Contains(lower, "valuntil") && !strings.Contains(lower, "rolvaliduntil") {
+		f.add(Warning, "pgbouncer_auth_query_expired", query.line, "a function as in deploy/pgbouncer/auth.sql", "the query lets in users whose password has run out (VALID UNTIL), and needs a superuser: see CVE-2025-2291")
+	}
+	if _, user := last(all, "pgbouncer", "auth_user"); written && !user {
+		f.add(Error, "pgbouncer_auth_user", query.line, "auth_user = pgbouncer_auth, with its password in auth_file", "auth_query is never run without auth_user")
+	}
+}
+
+func orDefault(value, standard string) string {
+	if value == "" {
+		return standard
+	}
+	return value
+}
+
+// databases finds pools that do not fit, and hosts that do not follow the primary.
+func (f *findings) databases(all []setting, l Limits) {
+	sum, line, count, reads := 0, 0, 0, false
+	standard := number(all, "default_pool_size", 20) + number(all, "reserve_pool_size", 0)
+	perDatabase := number(all, "max_db_connections", 0)
+	for _, s := range all {
+		if s.section != "databases" {
+			continue
+		}
+		options := words(s.value)
+		count++
+		reads = reads || strings.HasSuffix(s.name, "_ro") || strings.Contains(s.name, "read") || strings.Contains(s.name, "replica")
+		size := standard
+		if n, err := strconv.Atoi(options["pool_size"]); err == nil {
+			size = n
+		}
+		if perDatabase > 0 {
+			size = min(size, perDatabase)
+		}
+		sum, line = sum+size, s.line
+		host := options["host"]
+		switch {
+		case strings.Contains(host, ",") && !readOnlyName(s.name):
+			f.add(Error, "pgbouncer_host_list", s.line, "host = HAProxy, or one host that pgkeeper rewrites", "PgBouncer takes the hosts of %s in turn and does not ask who is primary: writes reach standbys", s.name)
+		case slices.Contains(l.Members, host) && !readOnlyName(s.name):
+			f.add(Warning, "pgbouncer_fixed_host", s.line, "host = HAProxy with port 5000", "%s goes to the member %s itself: after a failover that is a standby, or gone", s.name, host)
+		}
+	}
+	if sum > l.Usable() {
+		f.add(Error, "pgbouncer_pools_too_large", line, "default_pool_size = "+strconv.Itoa(max(l.Usable()/max(count, 1), 1)),
+			"the pools of %d databases may open %d connections for each user, and max_connections %d leaves %d: when no replica is left all of them lead to one server", count, sum, l.MaxConnections, l.Usable())
+	}
+	if count > 0 && !reads {
+		f.add(Note, "pgbouncer_no_reads", line, "app_ro = host=HAProxy port=5001 dbname=app", "no database here is for reads: standbys get none through this pooler")
+	}
+}
+
+func readOnlyName(name string) bool {
+	return strings.HasSuffix(name, "_ro") || strings.Contains(name, "read") || strings.Contains(name, "replica")
+}
+
+func number(all []setting, name string, standard int) int {
+	if s, ok := last(all, "pgbouncer", name); ok {
+		if n, err := strconv.Atoi(s.value); err == nil {
+			return n
+		}
+	}
+	return standard
+}
+
+// words are the options of a connection string, without the quoting that hosts and numbers never need.
+func words(text string) map[string]string {
+	options := map[string]string{}
+	for _, word := range strings.Fields(text) {
+		if name, value, found := strings.Cut(word, "="); found {
+			options[name] = strings.Trim(value, "'")
+		}
+	}
+	return options
+}
