@@ -55,6 +55,8 @@ func (l *Loop) screen(r clock.Reading) {
 		}
 		l.server.scheduled = nil
 		l.answer(election.Answer{Request: *req, Result: result})
+	case cluster.RequestRemove:
+		l.answer(election.Answer{Request: *req, Result: l.remove(*req)})
 	}
 }
 

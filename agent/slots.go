@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -29,13 +31,8 @@ func (l *Loop) foldMembers(v cluster.View) {
 
 // leave notes a slot as nobody's, unless it is still somebody's.
 func (l *Loop) leave(v cluster.View, slot string) {
-	if _, noted := l.left[slot]; noted || slot == cluster.SlotName(l.id.Name) {
+	if _, noted := l.left[slot]; noted || l.isSlotOfMember(v, slot) {
 		return
-	}
-	for name := range v.Members {
-		if cluster.SlotName(name) == slot {
-			return
-		}
 	}
 	l.left[slot] = l.obs.Now
 }
@@ -56,4 +53,53 @@ func (l *Loop) leftSlots() (retained, expired []string) {
 	slices.Sort(retained)
 	slices.Sort(expired)
 	return retained, expired
+}
+
+// remove has the slot of a member that is gone dropped at once instead of after
+// member_slots_ttl. It is dropped as any expired slot: by the holder alone, never in
+// pause, and not while somebody streams by it.
+func (l *Loop) remove(req cluster.Request) cluster.Result {
+	result := cluster.Result{ID: req.ID, Member: l.id.Name}
+	refuse := func(format string, args ...any) cluster.Result {
+		result.Refused, result.Message = true, fmt.Sprintf(format, args...)
+		return result
+	}
+	var args cluster.RemoveArgs
+	if err := json.Unmarshal(req.Args, &args); err != nil || args.Member == "" {
+		return refuse("the request names no member")
+	}
+	v, slot := l.obs.View.Value, cluster.SlotName(args.Member)
+	switch since, noted := l.left[slot]; {
+	case !v.HolderIs(l.id.Name):
+		return refuse("%s is not the leader: slots of former members are its", l.id.Name)
+	case l.config.settings.Pause:
+		return refuse("the cluster is paused: nothing touches PostgreSQL")
+	case l.isSlotOfMember(v, slot):
+		return refuse("%s is a member still, or another member's slot has that name: stop its agent, its key goes within ttl", args.Member)
+	case l.hasSlot(slot, true):
+		return refuse("somebody streams by the slot %s: stop that first", slot)
+	case !l.hasSlot(slot, false):
+		result.Done, result.Message = true, "no slot of "+args.Member+" is left on "+l.id.Name
+	case !noted:
+		return refuse("the slot %s is no former member's that %s knows of: if it is one, drop it with pg_drop_replication_slot", slot, l.id.Name)
+	default:
+		l.left[slot] = min(since, l.obs.Now.Add(-l.config.settings.MemberSlotsTTL))
+		result.Done, result.Message = true, "the slot "+slot+" is dropped, with the WAL it keeps"
+	}
+	return result
+}
+
+func (l *Loop) isSlotOfMember(v cluster.View, slot string) bool {
+	for name := range v.Members {
+		if cluster.SlotName(name) == slot {
+			return true
+		}
+	}
+	return slot == cluster.SlotName(l.id.Name)
+}
+
+func (l *Loop) hasSlot(name string, active bool) bool {
+	return slices.ContainsFunc(l.obs.Node.Value.Slots, func(s cluster.Slot) bool {
+		return s.Name == name && s.Type == "physical" && s.Active == active
+	})
 }

@@ -12,6 +12,8 @@ const (
 	RequestReload        RequestKind = "reload"
 	RequestReinitialize  RequestKind = "reinitialize"
 	RequestCancelRestart RequestKind = "cancel_restart"
+	// RequestRemove asks the leader to drop the slot of a member that is gone.
+	RequestRemove RequestKind = "remove"
 )
 
 // Request is one key pgkeeper/requests/<member>/<id>. REST and CLI both write
@@ -20,7 +22,7 @@ type Request struct {
 	ID     string      `json:"id"`
 	Member string      `json:"member"`
 	Kind   RequestKind `json:"kind"`
-	// Args is the kind's own body: RestartArgs, ReinitArgs.
+	// Args is the kind's own body: RestartArgs, ReinitArgs, RemoveArgs.
 	Args        json.RawMessage `json:"args,omitempty"`
 	ModRevision int64           `json:"-"`
 }
@@ -40,6 +42,11 @@ type RestartArgs struct {
 type ReinitArgs struct {
 	Force      bool `json:"force,omitempty"`
 	FromLeader bool `json:"from_leader,omitempty"`
+}
+
+// RemoveArgs name the member that is gone.
+type RemoveArgs struct {
+	Member string `json:"member"`
 }
 
 // Result answers a request or a failover wish: key pgkeeper/results/<id>.

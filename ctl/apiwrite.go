@@ -127,6 +127,8 @@ func (a *API) submit(ctx context.Context, base string, request cluster.Request) 
 		path = "/reload"
 	case cluster.RequestReinitialize:
 		path = "/reinitialize"
+	case cluster.RequestRemove:
+		path = "/pgkeeper/remove"
 	case cluster.RequestCancelRestart:
 		method, path = http.MethodDelete, "/restart"
 	default:

@@ -80,7 +80,7 @@ func slotsOf(v Overview, name string, s server) []Finding {
 				"its consumer must be made anew (pgkeeper reinit for a member); raise max_slot_wal_keep_size"})
 		case !slot.Active && slot.Kept > slotLimit:
 			found = append(found, Finding{SeverityWarning, "slot_retains_wal", where, "nobody reads it, and it keeps " + Bytes(uint64(slot.Kept)) + " of WAL",
-				"bring its consumer back, or drop it: select pg_drop_replication_slot('" + slot.Name + "'); a gone member's goes after member_slots_ttl"})
+				"bring its consumer back, or drop it: select pg_drop_replication_slot('" + slot.Name + "'); a gone member's goes with pgkeeper remove " + v.Scope + " MEMBER"})
 		}
 	}
 	return found

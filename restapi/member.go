@@ -157,6 +157,29 @@ func (s *Server) reinitialize(ctx context.Context, body []byte, f facts) answer 
 	return answer{code: http.StatusServiceUnavailable, text: cmp.Or(result.Message, "reinitialize failed")}
 }
 
+// remove drops the slot of a former member, by the leader.
+func (s *Server) remove(ctx context.Context, body []byte, f facts) answer {
+	in := parseFields(body)
+	args := cluster.RemoveArgs{Member: in.text("member")}
+	if in.bad != nil {
+		return *in.bad
+	}
+	if args.Member == "" {
+		return answer{code: http.StatusBadRequest, text: "member is missing"}
+	}
+	if refused := s.ready(f); refused != nil {
+		return *refused
+	}
+	result, refused := s.submit(ctx, f, cluster.RequestRemove, args, "Remove", 0)
+	switch {
+	case refused != nil:
+		return *refused
+	case result.Done:
+		return answer{code: http.StatusOK, text: result.Message}
+	}
+	return answer{code: http.StatusPreconditionFailed, text: cmp.Or(result.Message, "remove failed")}
+}
+
 // patchConfig merges into the dynamic configuration.
 func (s *Server) patchConfig(ctx context.Context, body []byte, f facts) answer {
 	return s.changeConfig(ctx, body, f, false)

@@ -27,6 +27,7 @@ func (s *Server) writes() []write {
 		{http.MethodDelete, "/restart", bodyIgnored, s.cancelRestart},
 		{http.MethodPost, "/reload", bodyIgnored, s.reload},
 		{http.MethodPost, "/reinitialize", bodyOptional, s.reinitialize},
+		{http.MethodPost, "/pgkeeper/remove", bodyRequired, s.remove},
 		{http.MethodPatch, "/config", bodyRequired, s.patchConfig},
 		{http.MethodPut, "/config", bodyRequired, s.putConfig},
 	}

@@ -196,6 +196,10 @@ func TestRestartReloadReinitialize(t *testing.T) {
 		{"reinitialize while a job runs", standby(busy), "POST", "/reinitialize", "", done, 503, "rewind already in progress", ""},
 		{"reinitialize by force while a job runs", standby(busy), "POST", "/reinitialize", `{"force":true}`, done, 200, "reinitialize started", ""},
 		{"reinitialize with a wrong type", standby(), "POST", "/reinitialize", `{"force":1}`, done, 400, `field "force" is 1: want true or false`, ""},
+		{"remove", nil, "POST", "/pgkeeper/remove", `{"member":"pg9"}`, operator{result: cluster.Result{Done: true, Message: "the slot pg9 is dropped"}}, 200, "the slot pg9 is dropped", ""},
+		{"remove refused", nil, "POST", "/pgkeeper/remove", `{"member":"pg2"}`, operator{result: cluster.Result{Refused: true, Message: "pg2 is a member still"}}, 412, "pg2 is a member still", ""},
+		{"remove nobody", nil, "POST", "/pgkeeper/remove", `{}`, done, 400, "member is missing", ""},
+		{"remove with a wrong type", nil, "POST", "/pgkeeper/remove", `{"member":1}`, done, 400, `field "member" is 1: want a text`, ""},
 		{"reinitialize refused", standby(), "POST", "/reinitialize", "", operator{result: cluster.Result{Refused: true, Message: "no other copy"}}, 503, "no other copy", ""},
 
 		{"a method a path does not have", nil, "POST", "/primary", "{}", done, 501, `POST is not supported on "/primary"`, ""},

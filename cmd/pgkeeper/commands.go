@@ -15,7 +15,7 @@ func (a *app) commands() []*cobra.Command {
 		a.agent, a.route, a.demo, a.validate, a.render, a.healthcheck, a.prestop, a.label, a.version,
 		a.list, a.topology, a.peers, a.explain, a.history, a.replay, a.showConfig, a.dsn, a.query, a.doctor,
 		a.switchover, a.failover, a.pause, a.resume, a.editConfig, a.flush,
-		a.restart, a.reload, a.reinit,
+		a.restart, a.reload, a.reinit, a.remove,
 	}
 	commands := make([]*cobra.Command, 0, len(builders)+2)
 	for _, build := range append(builders, a.hidden()...) {

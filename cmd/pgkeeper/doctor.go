@@ -120,8 +120,7 @@ func (a *app) examineConfig(e *examination) ([]ctl.Finding, *config.Config, erro
 func (a *app) examineCluster(ctx context.Context, e *examination, c *config.Config, name string) (ctl.Checkup, error) {
 	o, err := a.operator(ctx, name, ctl.FormatPretty)
 	if err != nil {
-		var usage usageError
-		if errors.As(err, &usage) {
+		if _, usage := errors.AsType[usageError](err); usage {
 			return ctl.Checkup{}, err
 		}
 		return ctl.Checkup{Findings: []ctl.Finding{{Severity: ctl.SeverityError, Check: "cluster_unreachable", Where: "etcd", What: oneLine(err), Fix: "nothing else of the cluster was looked at: mend this first, or --offline"}}}, nil

@@ -148,7 +148,7 @@ func number(all []setting, name string, standard int) int {
 // words are the options of a connection string, without the quoting that hosts and numbers never need.
 func words(text string) map[string]string {
 	options := map[string]string{}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if name, value, found := strings.Cut(word, "="); found {
 			options[name] = strings.Trim(value, "'")
 		}
