@@ -211,3 +211,14 @@ func FuzzReaders(f *testing.F) {
 		}
 	})
 }
+
+func TestHostsThatAnAgentWritesAreNoFixedOnes(t *testing.T) {
+	const ini = "[pgbouncer]\npool_mode = transaction\nserver_login_retry = 0.2\nserver_connect_timeout = 2\nauth_type = scram-sha-256\n%include f\n"
+	databases := "[databases]\napp = host=10.0.0.1\napp_ro = host=10.0.0.2\n"
+	if got := PgBouncer("a.ini", ini, map[string]string{"f": databases}, limits()); len(got) != 1 || got[0].Check != "pgbouncer_fixed_host" {
+		t.Errorf("by hand: %+v", got)
+	}
+	if got := PgBouncer("a.ini", ini, map[string]string{"f": "; Written by the pgkeeper agent of pg1\n" + databases}, limits()); len(got) != 0 {
+		t.Errorf("by an agent: %+v", got)
+	}
+}

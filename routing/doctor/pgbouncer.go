@@ -24,8 +24,21 @@ func PgBouncer(file, text string, included map[string]string, l Limits) []Findin
 	f.retries(all)
 	f.pooling(all)
 	f.auth(all)
+	if driven(included) {
+		l.Members = nil // an agent writes their hosts, and again when the primary moves
+	}
 	f.databases(all, l)
 	return f.sorted()
+}
+
+// driven reports whether an agent with poolers.pgbouncer writes one of the files.
+func driven(included map[string]string) bool {
+	for _, text := range included {
+		if strings.Contains(text, "Written by the pgkeeper agent") {
+			return true
+		}
+	}
+	return false
 }
 
 // includedSettings stand where the file is included: in [databases], unless it has sections itself.
