@@ -16,6 +16,9 @@ export CGO_ENABLED ?= 0
 override GOFLAGS := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
 export GOFLAGS
 
+# The modules of go.work. A pattern of packages such as ./... never crosses into another module.
+MODULES := $(shell sed -n 's/^\t\(\..*\)/\1/p' go.work)
+
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 ##@ Use it
@@ -62,7 +65,7 @@ files: ## what deploy/ ships, read by its readers' own libraries (Kubernetes' AP
 
 .PHONY: lint
 lint: bin/tools/golangci-lint ## go vet, golangci-lint and the import rules between the rooms
-	@bin/tools/golangci-lint run
+	@bin/tools/golangci-lint run $(MODULES:%=%/...)
 
 # The linter is pinned in tools/go.mod, a module of its own, so that its dependencies never reach the product's go.mod.
 bin/tools/golangci-lint: tools/go.mod tools/go.sum
@@ -81,7 +84,7 @@ mutants: ## take every guard out, one at a time: a test must fail (ONLY='^wait_'
 
 .PHONY: cover
 cover: ## coverage of the unit tests, per package, and coverage.html
-	$(GO) test -coverprofile coverage.out -coverpkg ./... ./...
+	$(GO) test -coverprofile coverage.out -coverpkg work work
 	$(GO) tool cover -html coverage.out -o coverage.html
 	@$(GO) tool cover -func coverage.out | tail -n 1
 
@@ -118,7 +121,7 @@ docs: ## write the generated pages (configuration, metrics) from the code
 
 .PHONY: fmt
 fmt: bin/tools/golangci-lint ## format the Go code
-	@bin/tools/golangci-lint fmt
+	@bin/tools/golangci-lint fmt $(MODULES)
 
 .PHONY: clean
 clean: ## remove what was built

@@ -38,7 +38,7 @@ func fuzz(ctx context.Context, s *suite) tally {
 }
 
 func (s *suite) fuzzTargets(ctx context.Context) ([]fuzzTarget, error) {
-	cmd := s.command(ctx, nil, "go", "test", "-vet=off", "-list", "^Fuzz", "./...")
+	cmd := s.command(ctx, nil, "go", "test", "-vet=off", "-list", "^Fuzz", everything)
 	var stdout bytes.Buffer
 	cmd.Stdout = &stdout
 	if err := cmd.Run(); err != nil {

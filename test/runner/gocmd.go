@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// everything is go's name for all packages of all modules of the workspace (go.work);
+// "./..." would be those of this module alone.
+const everything = "work"
+
 // command is a child that writes where we write, gets an interrupt when we are interrupted, and ten seconds to obey.
 func (s *suite) command(ctx context.Context, extraEnv []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -73,7 +77,7 @@ func (s *suite) packagesWithTag(ctx context.Context, tag string) ([]string, erro
 // packageFiles maps each package to the list of its files under the given flags.
 func (s *suite) packageFiles(ctx context.Context, flags ...string) (map[string]string, error) {
 	const format = "{{.ImportPath}} {{.GoFiles}} {{.TestGoFiles}} {{.XTestGoFiles}}"
-	cmd := s.command(ctx, nil, "go", append(append([]string{"list", "-e"}, flags...), "-f", format, "./...")...)
+	cmd := s.command(ctx, nil, "go", append(append([]string{"list", "-e"}, flags...), "-f", format, everything)...)
 	var stdout bytes.Buffer
 	cmd.Stdout = &stdout
 	if err := cmd.Run(); err != nil {

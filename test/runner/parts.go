@@ -93,7 +93,7 @@ func check(name string, args ...string) func(context.Context, *suite) tally {
 func unit(flags ...string) func(context.Context, *suite) tally {
 	return func(ctx context.Context, s *suite) tally {
 		args := append([]string{"-vet=off", "-timeout", "5m"}, flags...)
-		return s.goTest(ctx, nil, append(args, "./...")...)
+		return s.goTest(ctx, nil, append(args, everything)...)
 	}
 }
 
