@@ -61,7 +61,7 @@ func TestEveryTestThatAPageNamesExists(t *testing.T) {
 		}
 		text.WriteString(content)
 	})
-	for _, path := range []string{"docs/safety.md", "docs/failure-modes.md", "docs/routing.md", "docs/deploy.md"} {
+	for _, path := range []string{"docs/safety.md", "docs/failure-modes.md", "docs/routing.md", "docs/deploy.md", "docs/pgrw.md", "docs/pgbouncer.md"} {
 		for line := range strings.Lines(page(t, path)) {
 			for _, m := range testName.FindAllStringSubmatch(line, -1) {
 				if !functions[m[1]] {
