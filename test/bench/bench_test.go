@@ -109,6 +109,7 @@ func groups() []group {
 		{name: "sick", setup: fastest, rows: []string{"server_hung"}},
 		{name: "sick, on volumes", setup: onVolumes(fastest), rows: []string{"disk_full"}, alone: true, lossless: true},
 		{name: "gated", setup: gated(), rows: []string{"agent_frozen_gate"}, alone: true, lossless: true},
+		{name: "pgrw", setup: durable("on"), rows: []string{"pgrw_overhead", "pgrw_stale"}, alone: true},
 		{name: "commit gate", setup: quick, rows: []string{"commit_gate"}},
 		{name: "Patroni's settings", setup: fastest, rows: []string{"etcd_idle"}},
 	}
@@ -298,6 +299,10 @@ func (s *session) measure(ctx context.Context, w todo) (report.Trial, error) {
 		return s.idleTrial(ctx, w.row)
 	case "commit_gate":
 		return s.gateTrial(ctx, w.number)
+	case "pgrw_overhead":
+		return s.overheadTrial(ctx)
+	case "pgrw_stale":
+		return s.staleTrial(ctx, w.number)
 	case "etcd_idle":
 		return s.etcdTrial(ctx)
 	}

@@ -18,11 +18,11 @@ import (
 )
 
 // programs are the bench's own, built once.
-type programs struct{ writer, load string }
+type programs struct{ writer, load, client string }
 
 func buildPrograms(ctx context.Context, dir string) (programs, error) {
-	p := programs{writer: filepath.Join(dir, "writer"), load: filepath.Join(dir, "load")}
-	for path, pkg := range map[string]string{p.writer: "./writer", p.load: "./load"} {
+	p := programs{writer: filepath.Join(dir, "writer"), load: filepath.Join(dir, "load"), client: filepath.Join(dir, "client")}
+	for path, pkg := range map[string]string{p.writer: "./writer", p.load: "./load", p.client: "github.com/pgkeeper/pgkeeper/test/pgrw/client"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", path, pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if said, err := cmd.CombinedOutput(); err != nil {

@@ -10,6 +10,9 @@ const (
 	PerMinute Unit = "/min"
 	MiB       Unit = "MiB"
 	Count     Unit = ""
+	// Micros are microseconds, Reads counts reads.
+	Micros Unit = "µs"
+	Reads  Unit = "reads"
 )
 
 // Row is one line of the table of numbers.
@@ -82,6 +85,9 @@ func Rows() []Row {
 			Trials: 10, Slow: true},
 		{ID: "commit_gate", Title: "`commit_gate`: rise of the median latency of `pgbench -c 8` at half the ungated pace", Unit: Seconds,
 			Must: 0.0002, Aim: 0.0001, Trials: 5, Slow: true},
+		{ID: "pgrw_overhead", Title: "pgrw beyond pgxpool, a query on a healthy server (median, the dearest of three kinds of handle)", Unit: Micros,
+			Must: 20, Aim: 10, Trials: 5},
+		{ID: "pgrw_stale", Title: "pgrw, 100,000 reads with a token while primaries are moved and killed: stale", Unit: Reads, Every: true, Trials: 3, Slow: true},
 		{ID: "etcd_idle", Title: "etcd requests of an idle three-node cluster, ttl 20, loop_wait 1, retry_timeout 3", Unit: PerMinute,
 			Must: 1, Aim: 0.5, Relative: true, MustText: "no more than Patroni", AimText: "half", Trials: 3, Slow: true},
 	}

@@ -81,7 +81,7 @@ func (r Row) number(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case v == 0:
 		return "0"
-	case r.Unit == MiB:
+	case r.Unit == MiB, r.Unit == Micros:
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
 	return strconv.FormatFloat(v, 'f', 2, 64)
