@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -27,10 +28,28 @@ func newConsole(dsn string) (console, error) {
 
 // command runs one command to its end, or until ctx ends.
 func (c console) command(ctx context.Context, sql string) ([]*pgconn.Result, error) {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return run(ctx, conn, sql)
+}
+
+// connectLimit bounds the way to the console: a busy machine may keep it waiting.
+const connectLimit = 2 * time.Second
+
+func (c console) connect(ctx context.Context) (*pgconn.PgConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, c.config)
 	if err != nil {
 		return nil, fmt.Errorf("reach the console of PgBouncer: %w", err)
 	}
+	return conn, nil
+}
+
+// run runs a command, and closes the connection.
+func run(ctx context.Context, conn *pgconn.PgConn, sql string) ([]*pgconn.Result, error) {
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	results, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil {
@@ -39,10 +58,20 @@ func (c console) command(ctx context.Context, sql string) ([]*pgconn.Result, err
 	return results, nil
 }
 
-// pause keeps new transactions of a database waiting, and returns when those under way
-// have ended. When ctx ends before that, new ones wait all the same.
-func (c console) pause(ctx context.Context, database string) error {
-	return already(c.command(ctx, "PAUSE "+quoted(database)))
+// pause keeps new transactions of a database waiting, and gives those under way a time to
+// end. drained is false when some go on after it: new ones wait all the same.
+func (c console) pause(ctx context.Context, database string, limit time.Duration) (drained bool, err error) {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	limited, cancel := context.WithTimeout(ctx, limit) // from when it was told
+	defer cancel()
+	err = already(run(limited, conn, "PAUSE "+quoted(database)))
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // resume lets them through.

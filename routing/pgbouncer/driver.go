@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,11 +39,13 @@ type Driver struct {
 	loaded []byte
 	// unsure: a process before this one may have left it paused.
 	unsure bool
-	// since is when the hold began, zero while there is none; spent: it lasted too long
-	// and was ended, and there is none until a primary was seen again.
-	since cluster.Instant
-	spent bool
-	alarm *deadman
+	// since is when the hold began, zero while there is none; paused: PgBouncer was told.
+	// spent: it lasted too long and was ended, and there is none until a primary was seen
+	// again.
+	since  cluster.Instant
+	paused bool
+	spent  bool
+	alarm  *deadman
 	// said is what the member key says; trouble what was logged last.
 	said    saying
 	trouble string
@@ -127,6 +130,8 @@ func (d *Driver) hold(ctx context.Context) (err error) {
 		}
 		d.since = d.Now()
 		return d.pauseAll(ctx)
+	case !d.paused:
+		return d.pauseAll(ctx)
 	case d.Now() >= d.since.Add(d.MaxHold):
 		d.Log.Warn("pooler let through without a primary", "member", d.Member, "duration", d.MaxHold.String())
 		d.spent = true
@@ -138,18 +143,16 @@ func (d *Driver) hold(ctx context.Context) (err error) {
 // pauseAll pauses every database at once. What did not end in time goes on beside the
 // hold: that is no error, and is logged.
 func (d *Driver) pauseAll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, d.PauseTimeout)
-	defer cancel()
-	failed := make([]error, len(d.Databases))
+	failed, drained := make([]error, len(d.Databases)), make([]bool, len(d.Databases))
 	var all sync.WaitGroup
 	for i, name := range d.Databases {
-		all.Go(func() { failed[i] = d.console.pause(ctx, name) })
+		all.Go(func() { drained[i], failed[i] = d.console.pause(ctx, name, d.PauseTimeout) })
 	}
 	all.Wait()
 	err := errors.Join(failed...)
-	if errors.Is(err, context.DeadlineExceeded) {
+	d.paused = err == nil
+	if err == nil && slices.Contains(drained, false) {
 		d.Log.Warn("transactions go on although the pooler holds new ones", "member", d.Member, "duration", d.PauseTimeout.String())
-		return nil
 	}
 	return err
 }
@@ -190,7 +193,7 @@ func (d *Driver) release(ctx context.Context) error {
 		return err
 	}
 	d.alarm.disarm()
-	d.alarm, d.since, d.unsure = nil, 0, false
+	d.alarm, d.since, d.paused, d.unsure = nil, 0, false, false
 	return nil
 }
 

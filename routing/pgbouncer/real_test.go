@@ -234,7 +234,7 @@ func TestWhatAnAgentPausedIsResumedWhenItDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.console().pause(t.Context(), "app"); err != nil || b.column("app", "paused") != "1" {
+	if _, err := b.console().pause(t.Context(), "app", time.Minute); err != nil || b.column("app", "paused") != "1" {
 		t.Fatalf("paused %s: %v", b.column("app", "paused"), err)
 	}
 	_ = d.in.Close() // as the kernel does when the agent dies
@@ -245,7 +245,7 @@ func TestASwitchThatWasDisarmedTouchesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBouncer(t)
 	b.serve("app")
-	if err := b.console().pause(t.Context(), "app"); err != nil {
+	if _, err := b.console().pause(t.Context(), "app", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	in := strings.NewReader(`{"admin":"` + b.Admin() + `","databases":["app"],"after_ns":60000000000}` + "\n" + resumed + "\n")
@@ -294,5 +294,27 @@ func TestAPoolerThatDoesNotIncludeTheFileIsNamed(t *testing.T) {
 	x.end()
 	if want := "write %include " + other + " at the end of its pgbouncer.ini"; !strings.Contains(log.String(), want) {
 		t.Errorf("want %q in:\n%s", want, log.String())
+	}
+}
+
+func TestAPauseThatDidNotArriveIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBouncer(t)
+	d, err := New(Settings{Options: Options{Admin: "host=127.0.0.1 port=1 user=keeper sslmode=disable", File: b.File(), Databases: []string{"app"}, ReadSuffix: "_ro"},
+		PauseTimeout: time.Second, MaxHold: time.Minute, Deadman: []string{"/proc/self/exe", "deadman"}, Now: clock.Now, Timer: clock.Timer, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.serve("app")
+	d.want.hold = true
+	if err := d.hold(t.Context()); err == nil {
+		t.Fatal("nobody answers there, and it is no error")
+	}
+	d.console = b.console() // it is back
+	if err := d.hold(t.Context()); err != nil || b.column("app", "paused") != "1" {
+		t.Errorf("paused %s: %v", b.column("app", "paused"), err)
+	}
+	if err := d.release(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
