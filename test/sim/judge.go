@@ -324,11 +324,11 @@ func (n *Node) noteEffect(e agent.Effect) {
 	case agent.OnLease:
 		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
 	case agent.OnServer:
-		n.seen.gate.started = do.Settings.CommitGate
+		n.noteGate(do.Settings)
 	case agent.OnFailsafe:
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
-		n.seen.gate.started = do.Settings.CommitGate
+		n.noteGate(do.Settings)
 		n.untouched(do)
 	}
 }

@@ -55,6 +55,16 @@ func (w *World) wanted() {
 	}
 }
 
+// noteGate sees the settings by which a server is about to be started or reloaded. A node
+// that hears late of a gate that was turned off, and on again since, takes it off all the
+// same: its commits must be gated again from when it has heard of that too.
+func (n *Node) noteGate(by cluster.Settings) {
+	n.seen.gate.started = by.CommitGate
+	if !by.CommitGate && !n.settings().CommitGate {
+		n.seen.gate.must = 0
+	}
+}
+
 // serveGated judges what clients of a server were told that has its gate, or must have it;
 // false when there is nothing about a gate in it.
 func (w *World) serveGated(n *Node, acked pgfake.Ack) bool {
