@@ -30,9 +30,10 @@ type Router struct {
 
 	belief belief
 	// pid is HAProxy's process as seen last, 0 while it is not in reach; pushed tells that
-	// it has heard of the belief.
+	// it has heard of the belief, and routed whom it was told last.
 	pid    int
 	pushed bool
+	routed string
 	// changed is when the leader last changed, settled how many of settle were done since.
 	changed cluster.Instant
 	settled int
@@ -126,16 +127,12 @@ func (s Source) keep(ctx context.Context, news chan<- News, ended chan<- trouble
 
 // hear acts upon news.
 func (r *Router) hear(ctx context.Context, n News) {
-	was := r.belief.leader()
 	if !r.belief.take(n, r.Now()) {
 		return
 	}
 	r.pushed = false
-	began := r.Now()
-	r.changed, r.settled = began, 0
-	if r.push(ctx) {
-		r.Log.Info("writes routed", "member", r.belief.leader(), "before", was, "term", r.term(), "duration", r.Now().Sub(began))
-	}
+	r.changed, r.settled = r.Now(), 0
+	r.push(ctx)
 }
 
 func (r *Router) term() int64 {
@@ -148,7 +145,10 @@ func (r *Router) term() int64 {
 // look finds out whether HAProxy is in reach and still the process that was told.
 func (r *Router) look(ctx context.Context) {
 	pid, err := r.HAProxy.Process(ctx)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
 		r.pid = 0
 		r.say(slog.LevelWarn, "haproxy", "haproxy out of reach", err.Error())
 		return
@@ -165,19 +165,26 @@ func (r *Router) look(ctx context.Context) {
 
 // push tells HAProxy the belief, if it is fresh: a leader of a while ago may have lost its
 // lease since, and HAProxy's own checks know better.
-func (r *Router) push(ctx context.Context) bool {
-	if !r.belief.fresh(r.Now()) {
-		return false
+func (r *Router) push(ctx context.Context) {
+	began := r.Now()
+	if !r.belief.fresh(began) {
+		return
 	}
 	unknown, err := r.HAProxy.Flip(ctx, r.belief.leader(), others(*r.belief.topology))
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
 		r.say(slog.LevelWarn, "push", "haproxy not told", err.Error())
-		return false
+		return
 	}
-	r.pushed = true
-	r.say(slog.LevelInfo, "push", "haproxy told again", "")
+	r.say(slog.LevelInfo, "push", "haproxy told", "")
 	r.missing(unknown)
-	return true
+	if !r.pushed {
+		r.pushed = true
+		r.Log.Info("writes routed", "member", r.belief.leader(), "before", r.routed, "term", r.term(), "duration", r.Now().Sub(began))
+		r.routed = r.belief.leader()
+	}
 }
 
 // compare warns of members that HAProxy has no server for.
