@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		runPostmaster()
 	case "backend":
 		runBackend()
+	case "hidden":
+		runHidden()
+	case "looker":
+		runLooker()
 	default:
 		os.Exit(m.Run())
 	}

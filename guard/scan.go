@@ -102,12 +102,13 @@ func sitsIn(pid int, dir directory) (bool, error) {
 
 // lookHarder judges a process that may not be looked at. One that does not belong
 // to the owner of the data directory is no server process: PostgreSQL refuses to
-// run as root, and on a directory of another user. (The kernel shows processes
-// that hide themselves, such as ssh-agent, as root's. That a server is not among
-// them is made sure of when it is started or adopted.)
+// run as root, and on a directory of another user. (The kernel shows what is inside
+// /proc/<pid> of processes that hide themselves, such as ssh-agent and those of ours
+// that hold a password, as root's; the folder itself it shows as their user's. That a
+// server is not among them is made sure of when it is started or adopted.)
 func lookHarder(proc string, dir directory, denied error) (dev, ino uint64, err error) {
 	var st unix.Stat_t
-	if err := unix.Stat(proc, &st); err != nil {
+	if err := unix.Lstat(proc+"/cwd", &st); err != nil {
 		return 0, 0, err
 	}
 	if st.Uid == 0 || st.Uid != dir.owner {
