@@ -42,7 +42,7 @@ func TestAHiddenProcessOfTheSamePlainUserIsNoServer(t *testing.T) {
 		uid, _ := strconv.Atoi(nobody.Uid)
 		gid, _ := strconv.Atoi(nobody.Gid)
 		plain = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if dir, err = os.MkdirTemp("", "data"); err != nil { // a test's own folder is its user's alone
+		if dir, err = os.MkdirTemp("", "data"); err != nil { //nolint:usetesting // a test's own folder is its user's alone
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
