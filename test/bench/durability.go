@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -52,11 +53,15 @@ func etcdGone() fault {
 			}
 			return nil
 		},
-		heal: func(ctx context.Context, s system, _ member) (err error) {
-			for _, m := range s.etcd().Members {
-				err = errors.Join(err, m.Start(ctx))
+		heal: func(ctx context.Context, s system, _ member) error {
+			members := s.etcd().Members
+			failed := make([]error, len(members))
+			var all sync.WaitGroup
+			for i, m := range members { // at once: one alone answers nobody
+				all.Go(func() { failed[i] = m.Start(ctx) })
 			}
-			return err
+			all.Wait()
+			return errors.Join(failed...)
 		},
 	}
 }
