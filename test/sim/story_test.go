@@ -108,10 +108,10 @@ var stories = []story{
 			{at: 33749289533, lasts: 15783000394, kind: "disk stalls", node: 0, to: 2, n: 37},
 			{at: 35968343973, lasts: 11829097003, kind: "reinitialize", node: 0, to: 2, n: 41},
 			{at: 40556410631, lasts: 346293005, kind: "agent stopped", node: 2, to: 0, n: 26}}},
-	{name: "found_102224598637907_given_up_after_it_was_lost", seed: 102224598637907, nodes: 4, until: 90 * s,
+	{name: "found_102224598637907_given_up_after_it_was_lost", seed: 102224598637917649, nodes: 4, until: 90 * s,
 		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
-			{at: 32857309721, lasts: 12357362778, kind: "freeze server", node: 3, to: 3, n: 20},
-			{at: 38895083275, lasts: 22092309012, kind: "suspend machine", node: 1, to: 3, n: 47}}},
+			{at: 33353076648, lasts: 13116781594, kind: "freeze server", node: 3, to: 3, n: 20},
+			{at: 38420524976, lasts: 27135230971, kind: "suspend machine", node: 1, to: 3, n: 49}}},
 	{name: "found_90876766593291_restart_beside_a_reload", seed: 90876766593291, nodes: 4, until: 60 * s,
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":16384,"commit_gate":true,"failsafe_mode":true}`, faults: []fault{
 			{at: 6774699471, lasts: 23933123949, kind: "gate refused", node: 1, to: 3, n: 19},
@@ -141,12 +141,12 @@ var stories = []story{
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 10900766520, lasts: 7417772712, kind: "freeze server", node: 2, to: 1, n: 19},
 			{at: 15062433051, lasts: 74884302, kind: "kill guard", node: 1, to: 3, n: 52}}},
-	{name: "found_19044_two_sessions_at_once", seed: 19044049320, nodes: 3, until: 60 * s,
+	{name: "found_19044_two_sessions_at_once", seed: 19044049324071, nodes: 3, until: 60 * s,
 		settings: `{"ttl":30,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1024}`, faults: []fault{
-			{at: 16155206339, lasts: 6540937192, kind: "etcd without leader", node: 0, to: 0, n: 11},
-			{at: 20473039355, lasts: 22430135798, kind: "slow wire", node: 1, to: 2, n: 13},
-			{at: 4492017050, lasts: 2897655341, kind: "ttl changed", node: 0, to: 2, n: 21},
-			{at: 24050647678, lasts: 7918802033, kind: "ttl changed", node: 0, to: 1, n: 6}}},
+			{at: 15763433066, lasts: 7918774739, kind: "etcd without leader", node: 0, to: 0, n: 14},
+			{at: 19989161161, lasts: 22471557759, kind: "slow wire", node: 1, to: 2, n: 12},
+			{at: 4455954462, lasts: 3006349100, kind: "ttl changed", node: 0, to: 2, n: 21},
+			{at: 24333493082, lasts: 9574147097, kind: "ttl changed", node: 0, to: 1, n: 7}}},
 	{name: "found_547_late_store_hides_the_overdue_guard", seed: 9002289412624471571, nodes: 4, until: 60 * s,
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
 			{at: 46859436141, lasts: 7347156478, kind: "freeze guard", node: 2, to: 3, n: 38},
