@@ -139,9 +139,12 @@ func (s *Server) HistoryFiles(current, wanted cluster.Timeline) (map[string]stri
 }
 
 // dropOrphans removes placeholders that no real history file stands above, so
-// that a start does not take one for the newest timeline. It must run with the
-// owner's rights while the server is stopped.
-func (s *Server) dropOrphans() error {
+// that a start does not take one for the newest timeline. Before the start of a standby
+// it removes real files too, of timelines that this server is no parent of: a receiver
+// fetched one from a primary that had less WAL than this standby, and that is gone since.
+// Whoever follows that timeline fetches it again. It must run with the owner's rights
+// while the server is stopped.
+func (s *Server) dropOrphans(standby bool) error {
 	names, err := filepath.Glob(s.data("pg_wal", "*.history"))
 	if err != nil || len(names) == 0 {
 		return err
@@ -152,7 +155,13 @@ func (s *Server) dropOrphans() error {
 		if err != nil {
 			return err
 		}
-		if !bytes.HasPrefix(content, []byte(placeholder)) {
+		orphan := bytes.HasPrefix(content, []byte(placeholder))
+		if !orphan && standby {
+			if orphan, err = s.strange(filepath.Base(name), content); err != nil {
+				return err
+			}
+		}
+		if !orphan {
 			break
 		}
 		if err := os.Remove(name); err != nil {
@@ -164,6 +173,24 @@ func (s *Server) dropOrphans() error {
 		return nil
 	}
 	return syncDir(s.data("pg_wal"))
+}
+
+// strange reports whether a history file is of a timeline that this server's data is no
+// part of. A file that cannot be read as one is left to the server, which says so.
+func (s *Server) strange(name string, content []byte) (bool, error) {
+	var tl uint32
+	if _, err := fmt.Sscanf(name, "%08X.history", &tl); err != nil {
+		return false, nil
+	}
+	lines, err := ParseTimelineHistory(content)
+	if err != nil {
+		return false, nil
+	}
+	control, err := s.readControl()
+	if err != nil {
+		return false, err
+	}
+	return control.NoParentOf(cluster.Timeline(tl), lines), nil
 }
 
 // ArchiveHistory hands placeholders to the archiver of a new primary, once its

@@ -88,7 +88,7 @@ func TestOnlyPlaceholdersWithoutARealFileAboveAreRemoved(t *testing.T) {
 	} {
 		s.put(t, "pg_wal/"+name+".history", content)
 	}
-	if err := s.dropOrphans(); err != nil {
+	if err := s.dropOrphans(false); err != nil {
 		t.Fatal(err)
 	}
 	left, _ := filepath.Glob(s.data("pg_wal", "*"))
@@ -101,7 +101,7 @@ func TestOnlyPlaceholdersWithoutARealFileAboveAreRemoved(t *testing.T) {
 	if err := os.RemoveAll(s.data("pg_wal")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.dropOrphans(); err != nil {
+	if err := s.dropOrphans(false); err != nil {
 		t.Errorf("without pg_wal: %v", err)
 	}
 }

@@ -165,6 +165,37 @@ func TestPlaceholdersOfAnInterruptedPromotionDoNotKeepAStandbyFromStarting(t *te
 	b.promoteTo(6)
 }
 
+// A standby that asked a primary which had less WAL has the history file of its timeline,
+// and nothing else of it. That primary may be gone by the time the standby is started.
+func TestTheHistoryOfAPrimaryThatHadLessDoesNotKeepAStandbyFromStarting(t *testing.T) {
+	a := primary(t, "a")
+	b, c := standby(t, "b", a), standby(t, "c", a)
+	c.stop(syscall.SIGINT)
+	a.sql("create table t as select generate_series(1, 10000) i")
+	b.waitStreaming(a)
+	a.stop(syscall.SIGKILL)
+	c.config(nil)
+	c.start(false)
+	c.promoteTo(2)
+	_, err := c.EnsureSlots(c.ctx(), []string{"b"}, SlotPolicy{})
+	c.must(err)
+	b.must(b.Follow(b.ctx(), *b.upstream(c)))
+	there := func() bool {
+		return b.owner.do(func() error { _, err := os.Stat(b.data("pg_wal", historyName(2))); return err }) == nil
+	}
+	wait(t, "the history of timeline 2 at b", func() (bool, string) { return there(), "" })
+	b.stop(syscall.SIGINT)
+	c.stop(syscall.SIGKILL)
+	// Without tidying up, this start fails: "requested timeline 2 is not a child", or
+	// "does not contain minimum recovery point".
+	b.config(nil)
+	b.start(false)
+	if there() {
+		t.Error("the file is still there")
+	}
+	b.promoteTo(3)
+}
+
 // What a standby leaves that was stopped while it streamed the first file of a new
 // timeline: that file, shorter than the old timeline's.
 func TestAFirstFileThatEndsBeforeItsTimelineBeginsDoesNotKeepAStandbyFromStarting(t *testing.T) {

@@ -32,7 +32,8 @@ type Start struct {
 }
 
 // StartSpec says how to start the server, and prepares its directory: history
-// files of numbers that nobody took are removed, lock files that name a process
+// files of numbers that nobody took are removed, and of timelines that a standby is no
+// parent of, lock files that name a process
 // that is certainly not a postmaster of this directory, and WAL of a timeline that
 // ends before the timeline begins. That no process
 // of the server is left is for the guard to prove, before.
@@ -56,7 +57,7 @@ func (s *Server) StartSpec(writable bool, settings cluster.Settings) (Start, err
 		if forced, err = s.forcedNow(settings); err != nil {
 			return err
 		}
-		if err := s.dropOrphans(); err != nil {
+		if err := s.dropOrphans(!writable); err != nil {
 			return fmt.Errorf("tidy up timeline history files: %w", err)
 		}
 		return nil

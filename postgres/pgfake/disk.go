@@ -144,10 +144,14 @@ func (s *Server) PlaceHistory(history map[string]string) {
 }
 
 // DropOrphans is what postgres.Server.StartSpec does before a start: placeholders
-// above the newest real history file go.
+// above the newest real history file go, and before the start of a standby those of
+// timelines that it is no parent of.
 func (s *Server) DropOrphans() {
-	f := s.dir.files
-	for len(f) > 0 && f[len(f)-1].skipped {
+	f, control := s.dir.files, &s.dir.control
+	for len(f) > 0 {
+		if last := f[len(f)-1]; !last.skipped && !(control.StandbySignal && control.NoParentOf(last.timeline, last.lines)) {
+			break
+		}
 		f = f[:len(f)-1]
 	}
 	s.dir.files = f
