@@ -59,16 +59,24 @@ func (l *Loop) keepMember() []Effect {
 	return []Effect{{Lane: LaneMember, Limit: l.obs.Settings.RetryTimeout, Do: PutMember{&sent}}}
 }
 
-// overwritten: the store shows the key gone, or on another lease than ours, well
-// after it was written. A write of an earlier session that came late does that: the
-// key would vanish with that session's lease, and nobody could follow this member.
+// overwritten: the store shows the key gone, on another lease than ours, or without
+// our promise, well after it was written. A write that came late does that: the key would
+// vanish with an earlier session's lease, and nobody could follow this member; or the
+// holder would never learn of the promise that keeps this member from following.
 func (l *Loop) overwritten() bool {
 	view := &l.obs.View
 	if l.member.wrote == nil || !view.Good() || view.At < l.member.at.Add(keysPause) {
 		return false
 	}
 	m, there := view.Value.Members[l.id.Name]
-	return !there || m.LeaseID != l.session.lease
+	return !there || m.LeaseID != l.session.lease || promisedIn(&m) != promisedIn(l.member.wrote)
+}
+
+func promisedIn(m *cluster.Member) cluster.Term {
+	if m.Keeper == nil {
+		return 0
+	}
+	return m.Keeper.Promised
 }
 
 func (l *Loop) nextPublish() cluster.Instant { return l.member.due }

@@ -34,6 +34,21 @@ func TestAMemberKeyThatALateWriteMovedIsWrittenAgain(t *testing.T) {
 	}
 }
 
+// Found by the simulator (seed 229719467643444): a write of the member key came 14 s
+// late, and the promise that the key had had since was gone with it.
+func TestAMemberKeyThatLostItsPromiseIsWrittenAgain(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.member.wrote.Keeper.Promised, r.loop.obs.Self.Promised = 40, 40
+	r.view.Members = map[string]cluster.Member{"pg1": {LeaseID: 11, Keeper: &cluster.MemberKeeper{Promised: 40}}}
+	r.see()
+	r.pass(time.Second)
+	r.view.Members = map[string]cluster.Member{"pg1": {LeaseID: 11, Keeper: &cluster.MemberKeeper{}}}
+	if puts := find[PutMember](r.see()); len(puts) != 1 || puts[0].Member.Keeper.Promised != 40 {
+		t.Errorf("the promise is not in the key any more; it is written %d times, want once", len(puts))
+	}
+}
+
 // Found by the simulator (seed 1613): the leader key was inherited on the old lease
 // while one of another length was granted; the member key vanished with the new one.
 func TestNoLeaseIsTakenWhileAnotherSessionIsOpened(t *testing.T) {
