@@ -5,7 +5,6 @@ package pgbouncer
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
 )
 
 // TestMain is the dead man's switch too: the driver starts this binary as one.
@@ -44,21 +44,7 @@ type bouncer struct {
 
 func newBouncer(t *testing.T) *bouncer {
 	t.Helper()
-	p, err := testbed.StartPgBouncer(t.Context(), map[string]string{"app": ""})
-	if errors.Is(err, testbed.ErrNoPgBouncer) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(p.Log())
-		}
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	p := bedtest.PgBouncer(t, map[string]string{"app": ""})
 	return &bouncer{p, t}
 }
 

@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,21 +22,7 @@ import (
 // need no password; it logs into servers as the superuser.
 func pooled(t *testing.T) (b *bedtest.Bed, dsn string) {
 	t.Helper()
-	p, err := testbed.StartPgBouncer(t.Context(), map[string]string{"postgres": "super-secret"})
-	if errors.Is(err, testbed.ErrNoPgBouncer) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(p.Log())
-		}
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	p := bedtest.PgBouncer(t, map[string]string{"postgres": "super-secret"})
 	b = bedtest.New(t, testbed.Options{TTL: shortTTL, Configure: func(name string, config map[string]any) {
 		if name == "pg1" {
 			config["poolers"] = p.Pooler("postgres")
