@@ -214,6 +214,12 @@ func (m Member) Sick() Ailment {
 	return m.Keeper.Sick
 }
 
+// RunsPrimary reports whether the member says that its server runs as the primary; an
+// older Patroni calls that master.
+func (m Member) RunsPrimary() bool {
+	return m.State == StateRunning && (m.Role == RolePrimary || m.Role == "master")
+}
+
 // IsKeeper reports whether a pgkeeper agent, not Patroni, writes this key.
 func (m Member) IsKeeper() bool { return m.Keeper != nil }
 

@@ -47,7 +47,7 @@ func stream(o *Observation) Decision {
 		return wait(ReasonLeaderNotReady, "the leader has not published its address")
 	}
 	leader, _ := o.View.Value.LeaderMember()
-	if at, ok := o.View.Value.History.SwitchOf(node.Timeline); ok && ready(leader) && leader.Timeline > node.Timeline && node.Position().LSN > at {
+	if at, ok := o.View.Value.History.SwitchOf(node.Timeline); ok && leader.RunsPrimary() && leader.Timeline > node.Timeline && node.Position().LSN > at {
 		from, _ := upstreamOf(leader)
 		d := compare(o, ReasonDiverged, from)
 		if d.Reason == ReasonDiverged {
@@ -74,7 +74,7 @@ func stream(o *Observation) Decision {
 func notStreaming(o *Observation, leader cluster.Member, up Upstream) Decision {
 	d := wait(ReasonNotStreaming, "no stream from "+up.Member+" yet")
 	since := o.NotStreaming.Add(streamPatience)
-	if o.NotStreaming.Never() || o.Now < since || !ready(leader) {
+	if o.NotStreaming.Never() || o.Now < since || !leader.RunsPrimary() {
 		d.wakeAt(max(since, o.Now.Add(time.Second)))
 		return d
 	}
@@ -117,14 +117,14 @@ func rejoining(o *Observation) Decision {
 	if node.Data == cluster.DataValid && ok && known && handedOver(o) {
 		// Our own clean shutdown is what the successor confirmed: no rewind. Its
 		// promotion is what clients wait for, so our start does not compete with it.
-		if until := o.Job.LastEnded.Add(successorPatience); !ready(leader) && !o.Job.LastEnded.Never() && o.Now < until {
+		if until := o.Job.LastEnded.Add(successorPatience); !leader.RunsPrimary() && !o.Job.LastEnded.Never() && o.Now < until {
 			d := wait(ReasonLeaderNotReady, "the successor is being promoted")
 			d.wakeAt(until)
 			return d
 		}
 		return job(o, ReasonStartingStandby, StartServer{Upstream: &up})
 	}
-	if !ok || !known || !ready(leader) {
+	if !ok || !known || !leader.RunsPrimary() {
 		if node.Data == cluster.DataValid && node.Control.StandbySignal && known {
 			return job(o, ReasonStartingStandby, StartServer{Upstream: &up})
 		}

@@ -326,8 +326,8 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 		ok, what = o.Node.Value.Data == cluster.DataEmpty || o.Node.Value.Data == cluster.DataTombstone, "runs initdb into data"
 	case Clone:
 		m, known := v.LeaderMember()
-		ok, what = known && ready(m) && o.Node.Value.Data != cluster.DataUnknown, "clones without a running primary, or over what it could not see"
-		ok = ok || o.Wish.Request != nil && known && ready(m)
+		ok, what = known && m.RunsPrimary() && o.Node.Value.Data != cluster.DataUnknown, "clones without a running primary, or over what it could not see"
+		ok = ok || o.Wish.Request != nil && known && m.RunsPrimary()
 	case MoveAside:
 		ok, what = o.Self.InitRevision != 0 && stopped, "moves data aside that this process did not make"
 	case Promote:

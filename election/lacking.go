@@ -155,7 +155,7 @@ func toFollow(o *Observation) []string {
 		lacks = append(lacks, "another member must lead: the leader key names this one")
 	case !known:
 		lacks = append(lacks, o.View.Value.Leader.Name+" leads but its agent says nothing of itself: is it running?")
-	case !ready(leader):
+	case !leader.RunsPrimary():
 		lacks = append(lacks, fmt.Sprintf("%s must be a running primary; it says %s, %s", leader.Name, leader.Role, leader.State))
 	}
 	return append(lacks, lacksOfServer(o, leader.Name)...)

@@ -103,11 +103,6 @@ func KindOf(a Action) JobKind {
 	return JobNone
 }
 
-// ready: the member is a running primary that others can be built from.
-func ready(m cluster.Member) bool {
-	return m.State == cluster.StateRunning && (m.Role == cluster.RolePrimary || m.Role == "master")
-}
-
 // upstreamOf is the member as something to stream from; false without address.
 func upstreamOf(m cluster.Member) (Upstream, bool) {
 	host, port, ok := m.Address()

@@ -76,7 +76,7 @@ func requestReinit(o *Observation, r cluster.Request) Decision {
 		return refuseRequest(o, r, "Cluster has no leader, can not reinitialize")
 	case switchoverWith(v, o.Self.Name):
 		return refuseRequest(o, r, "a switchover is in progress")
-	case !known || !addressed || !ready(leader): // guard: reinit_needs_primary — S5
+	case !known || !addressed || !leader.RunsPrimary(): // guard: reinit_needs_primary — S5
 		return refuseRequest(o, r, "the leader is not a running primary, can not reinitialize")
 	}
 	return do(ReasonReinitialize, Clone{Source: up}, Answer{r, cluster.Result{ID: r.ID, Member: o.Self.Name, Accepted: true, Done: true, Message: "reinitialize started"}})

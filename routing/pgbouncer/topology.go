@@ -27,8 +27,7 @@ func wanted(v *cluster.View) (w want, known bool) {
 	if ok {
 		w.primary, known = serverOf(leader)
 	}
-	ready := known && leader.State == cluster.StateRunning && (leader.Role == cluster.RolePrimary || leader.Role == "master")
-	w.hold = !ready
+	w.hold = !known || !leader.RunsPrimary()
 	if sw := v.Switchover; sw != nil && (sw.Phase == cluster.SwitchoverHolding || sw.Phase == cluster.SwitchoverStopping) {
 		w.hold, w.held = true, sw.ID
 	}
