@@ -15,7 +15,7 @@ const nothing = "Nothing to do."
 // explanations has every reason of reason.go, in the order of its files; a test
 // compares the two, and docs/operations.md is made from it.
 var explanations = map[cluster.Reason]explanation{
-	// fence.go
+	// fence.go, inherit.go, blind.go, paused.go
 	ReasonSettling:         {"The answer to a hand-over or release was lost, so this member asks the store under its own term which of the two happened.", "It ends with the next answer of etcd; if it lasts, restore etcd."},
 	ReasonLeaseLost:        {"The store shows that the leader key has gone to another term, so this member's term ended and its server is stopped if it could write.", "It rejoins by itself; if nobody deleted the key by hand, look for slow etcd calls just before."},
 	ReasonDeadlinePassed:   {"No renewal of the lease counted for so long that another member may lead, so the term was given up and the guard stops a server that can write.", "It rejoins by itself once etcd answers; look at etcd's latency and the network between."},

@@ -5,7 +5,7 @@ import "github.com/pgkeeper/pgkeeper/cluster"
 // The reasons, one per branch. They are an interface: operators grep for them,
 // alerts and the runbook are keyed by them.
 const (
-	// fence.go
+	// fence.go, inherit.go, blind.go, paused.go
 	ReasonSettling         cluster.Reason = "settling_unknown_outcome"
 	ReasonLeaseLost        cluster.Reason = "lease_lost"
 	ReasonDeadlinePassed   cluster.Reason = "deadline_passed"
