@@ -1,0 +1,43 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+// settled is L1: one primary, and everybody streams from it.
+func (w *World) settled() bool {
+	if w.astray {
+		return true
+	}
+	w.site.Advance(w.serverNow())
+	var lead *Node
+	for _, n := range w.nodes {
+		if n.pg.Acknowledges() && n.worker != nil && n.worker.state().Writable(n.instant()) {
+			if lead != nil {
+				return false
+			}
+			lead = n
+		}
+	}
+	if lead == nil || !w.flows(lead) {
+		return false
+	}
+	for _, n := range w.nodes {
+		if n != lead && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || n.reason() != election.ReasonFollowing) {
+			return false
+		}
+	}
+	return true
+}
+
+// unsettled says in words what L1 lacks.
+func (w *World) unsettled() string {
+	var all []string
+	for _, n := range w.nodes {
+		all = append(all, fmt.Sprintf("%s: %s", n.name, n.reason()))
+	}
+	return strings.Join(all, "; ")
+}

@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
+)
+
+func (n *Node) settings() cluster.Settings {
+	if n.worker == nil || n.worker.state() == nil {
+		return cluster.Settings{}
+	}
+	return n.worker.state().Settings
+}
+
+// noteEffect sees what a node's loop is about to do.
+func (n *Node) noteEffect(e agent.Effect) {
+	switch do := e.Do.(type) {
+	case agent.OnLease:
+		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
+	case agent.OnServer:
+		n.noteGate(do.Settings)
+	case agent.OnFailsafe:
+		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
+	case agent.OnJob:
+		n.noteGate(do.Settings)
+		n.untouched(do)
+	}
+}
+
+// untouched is S6: in pause nothing touches a server that no operator named.
+func (n *Node) untouched(do agent.OnJob) {
+	s, v := n.worker.state(), n.w.view()
+	if s == nil || !s.Settings.Pause || !do.Settings.Pause || !s.View.Good() || !v.Failover.Empty() || v.Switchover != nil || len(v.Requests) > 0 {
+		return
+	}
+	switch do.Action.(type) {
+	case election.Restart, election.Clone:
+		return
+	}
+	if h := v.Handover; h != nil && (h.From == n.name || h.To == n.name) {
+		return
+	}
+	n.w.fail("S6", "%s does %s in a pause", n.name, election.KindOf(do.Action))
+}
+
+// noteWaived: a mode that is not strict, or was turned off, has let commits wait for
+// nobody. What standbys had confirmed before is from then on no safer than what is
+// acknowledged after it (docs/safety.md, S2).
+func (n *Node) noteWaived(e agent.ServerDone) {
+	set, ok := e.Action.(election.SetSync)
+	if s := n.settings(); ok && e.Err == "" && set.Names == "" && n.w.lastBy == n && !(s.SynchronousStrict && s.Synchronous()) {
+		n.w.last.Synchronous = false
+	}
+}
+
+// noteEvent sees what a node's loop is told.
+func (n *Node) noteEvent(e agent.Event) {
+	switch e := e.(type) {
+	case agent.FailsafeDone:
+		n.noteFailsafe(e)
+	case agent.ServerDone:
+		n.noteWaived(e)
+	}
+	done, ok := e.(agent.LeaseDone)
+	if !ok || done.Outcome != agent.Succeeded {
+		return
+	}
+	w := n.w
+	switch done.Action.(type) {
+	case election.Renew:
+		n.seen.until = max(n.seen.called+n.seen.ttl, n.seen.agreed)
+	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
+		n.seen.until, n.seen.agreed = n.seen.called+n.seen.ttl, 0
+		n.seen.how = done.Action
+		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
+		n.seen.forced = n.seen.named && w.view().Failover.Force
+		// A process that slept hears late of a term that came and went meanwhile.
+		if done.Term <= w.highest && w.now <= n.seen.until {
+			w.fail("S4", "%s takes term %d after term %d", n.name, done.Term, w.highest)
+		}
+		w.highest = max(w.highest, done.Term)
+		w.tell(n, "takes the lease, term %d", done.Term)
+	}
+}
+
+// replaces: a directory is about to be overwritten by a copy of another.
+func (w *World) replaces(n *Node, source, what string) {
+	from := w.nodes[w.site.Server(source).Number()]
+	w.tell(n, "%s from %s begins", what, from.name)
+	if from.pg.Mode() != cluster.ModePrimary {
+		w.fail("S5", "%s is made a %s of %s, which is no primary", n.name, what, from.name)
+	}
+	data := n.pg.Disk().Data
+	if data == cluster.DataValid && n.pg.SystemID() != from.pg.SystemID() {
+		w.fail("S5", "%s of %s over another system's data", what, n.name)
+	}
+	if data == cluster.DataValid && what == "clone" {
+		w.fail("S5", "the data of %s was not moved aside before its clone", n.name)
+	}
+}
+
+// destroys: an empty directory is about to be filled.
+func (w *World) destroys(n *Node, what string) {
+	if n.pg.Disk().Data == cluster.DataValid {
+		w.fail("S5", "%s runs into the data of %s", what, n.name)
+	}
+}
