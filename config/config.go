@@ -239,6 +239,8 @@ type PgBouncer struct {
 	// Databases are served by the primary, and with ReadSuffix by the replicas.
 	Databases  []string
 	ReadSuffix string
+	// MaxLag is how many bytes behind a replica may be to be read from; 0 for no limit.
+	MaxLag int64
 	// Parameters end every line of the file.
 	Parameters string
 	// PauseTimeout is how long transactions may go on when a switchover begins, MaxHold

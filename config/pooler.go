@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -30,6 +31,9 @@ func (l *loader) checkPooler() {
 		if name == "" || strings.ContainsFunc(name, notInPooler) {
 			l.wrong(section+"databases", name, "is no name that PgBouncer's files can have", "use letters, digits, - and _; read_suffix may not be empty")
 		}
+	}
+	if p.MaxLag < 0 {
+		l.wrong(section+"max_lag", strconv.FormatInt(p.MaxLag, 10), "must not be negative", "leave it out for no limit")
 	}
 	if strings.ContainsAny(p.Parameters, "\n\r") {
 		l.wrong(section+"parameters", p.Parameters, "must be one line", "separate the parameters with spaces")

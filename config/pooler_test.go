@@ -23,6 +23,7 @@ func TestThePoolersSection(t *testing.T) {
 		strings.Replace(good, "[app, log]", "[app], pause_timeout: 5", 1):       "at most 4s",
 		strings.Replace(good, "[app, log]", "[app], max_hold: 1", 1):            "must not be shorter than pause_timeout",
 		strings.Replace(good, "[app, log]", `[app], read_suffix: ""`, 1):        "read_suffix may not be empty",
+		strings.Replace(good, "[app, log]", `[app], max_lag: -1`, 1):            "must not be negative",
 		strings.Replace(good, "[app, log]", `[app], parameters: "a\nb = c"`, 1): "must be one line",
 	} {
 		_, problems, _ := Load(file(t, "pgkeeper.yml", minimal+text), nil)

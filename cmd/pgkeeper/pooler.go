@@ -21,7 +21,7 @@ func newPooler(log *slog.Logger) func(*config.Config) (agent.Pooler, error) {
 			return nil, nil
 		}
 		return pgbouncer.New(pgbouncer.Settings{
-			Options: pgbouncer.Options{Admin: p.Admin, File: p.DatabasesFile, Databases: p.Databases, ReadSuffix: p.ReadSuffix, Parameters: p.Parameters},
+			Options: pgbouncer.Options{Admin: p.Admin, File: p.DatabasesFile, Databases: p.Databases, ReadSuffix: p.ReadSuffix, MaxLag: p.MaxLag, Parameters: p.Parameters},
 			Member:  c.Name, PauseTimeout: p.PauseTimeout, MaxHold: p.MaxHold,
 			Deadman: []string{"/proc/self/exe", "pooler-deadman"},
 			Now:     clock.Now, Timer: clock.Timer, Log: log,

@@ -97,11 +97,21 @@ func (d *Driver) see(s *cluster.Status) {
 	if s == nil || !s.View.Good() {
 		return
 	}
-	w, known := wanted(&s.View.Value)
+	w, known := wanted(&s.View.Value, d.late)
 	if !known {
 		w.primary, w.replicas, known = d.want.primary, d.want.replicas, d.known
 	}
 	d.want, d.known = w, known
+}
+
+// late: the replica is further behind than MaxLag; or was, and has more than half of that
+// to catch up yet, so that one at the limit does not come and go.
+func (d *Driver) late(s server, behind uint64) bool {
+	limit := uint64(max(0, d.MaxLag))
+	if !slices.Contains(d.want.replicas, s) && d.known {
+		limit /= 2
+	}
+	return d.MaxLag > 0 && behind > limit
 }
 
 // follow makes the pooler what it should be, as far as it is not.

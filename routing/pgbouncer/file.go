@@ -22,6 +22,9 @@ type Options struct {
 	// ReadSuffix by the replicas.
 	Databases  []string
 	ReadSuffix string
+	// MaxLag is how many bytes behind the primary a replica may be to be read from;
+	// 0 for no limit.
+	MaxLag int64
 	// Parameters follow in every line, "pool_size=20 auth_user=lookup".
 	Parameters string
 }

@@ -21,8 +21,8 @@ type want struct {
 }
 
 // wanted reads a view; false when it says nothing about where the primary is: what was
-// known then stands.
-func wanted(v *cluster.View) (w want, known bool) {
+// known then stands. late tells a replica that is too far behind to be read from.
+func wanted(v *cluster.View, late func(server, uint64) bool) (w want, known bool) {
 	leader, ok := v.LeaderMember()
 	if ok {
 		w.primary, known = serverOf(leader)
@@ -31,6 +31,10 @@ func wanted(v *cluster.View) (w want, known bool) {
 	if sw := v.Switchover; sw != nil && (sw.Phase == cluster.SwitchoverHolding || sw.Phase == cluster.SwitchoverStopping) {
 		w.hold, w.held = true, sw.ID
 	}
+	written := leader.XlogLocation
+	if v.Status != nil {
+		written = max(written, v.Status.Optime)
+	}
 	names := make([]string, 0, len(v.Members))
 	for name := range v.Members {
 		names = append(names, name)
@@ -38,7 +42,7 @@ func wanted(v *cluster.View) (w want, known bool) {
 	slices.Sort(names)
 	for _, name := range names {
 		m := v.Members[name]
-		if s, ok := serverOf(m); ok && reads(&m, &leader) {
+		if s, ok := serverOf(m); ok && reads(&m, &leader) && !late(s, behind(written, m.ReplayLSN)) {
 			w.replicas = append(w.replicas, s)
 		}
 	}
@@ -49,6 +53,12 @@ func wanted(v *cluster.View) (w want, known bool) {
 func reads(m, leader *cluster.Member) bool {
 	return m.Role == cluster.RoleReplica && m.State == cluster.StateRunning && m.ReplicationState == "streaming" &&
 		m.Timeline == leader.Timeline && !m.Tags.Bool("noloadbalance")
+}
+
+// behind is how many bytes of what the primary has written are not replayed, as both last
+// said.
+func behind(written, replayed cluster.LSN) uint64 {
+	return uint64(max(written, replayed) - replayed)
 }
 
 // serverOf is a member's address as it can stand in a file; false for one that cannot.

@@ -1,6 +1,7 @@
 package pgbouncer
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,7 +64,7 @@ func TestWhatThePoolerShouldDo(t *testing.T) {
 		"a leader without a usable address is waited for, and no host": {view("a", member("a", "a b:5432", cluster.RolePrimary)), want{hold: true}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, known := wanted(&x.view)
+			w, known := wanted(&x.view, (&Driver{}).late)
 			if !known { // who reads follows the primary
 				w.replicas = nil
 			}
@@ -71,5 +72,23 @@ func TestWhatThePoolerShouldDo(t *testing.T) {
 				t.Errorf("known %t, want %t; (-want +got)\n%s", known, x.known, diff)
 			}
 		})
+	}
+}
+
+func TestAReplicaFarBehindIsNotReadFromUntilItHasCaughtUpToHalfTheLimit(t *testing.T) {
+	d := &Driver{Settings: Settings{Options: Options{MaxLag: 1000}}}
+	for i, x := range []struct {
+		replayed cluster.LSN
+		reads    bool
+	}{
+		{9_500, true}, {9_000, true}, {8_999, false}, {9_400, false}, {9_500, true}, {9_000, true}, {0, false}, {10_200, true},
+	} {
+		v := view("a", member("a", "10.0.0.1:5432", cluster.RolePrimary, func(m *cluster.Member) { m.XlogLocation = 8_000 }),
+			member("b", "10.0.0.2:5432", cluster.RoleReplica, func(m *cluster.Member) { m.ReplayLSN = x.replayed }))
+		v.Status = &cluster.Positions{Optime: 10_000}
+		d.see(&cluster.Status{View: cluster.Seen(v, 1)})
+		if reads := slices.Contains(d.want.replicas, server{"10.0.0.2", "5432"}); reads != x.reads {
+			t.Errorf("%d: at %d of 10000 it is read from: %t, want %t", i, x.replayed, reads, x.reads)
+		}
 	}
 }
