@@ -233,8 +233,11 @@ func (d *Driver) report(ctx context.Context, err error) {
 	}
 }
 
-// tell says what the pooler does now.
+// tell says what the pooler does now; nothing before it was given anything to do.
 func (d *Driver) tell(say func(cluster.PoolerState, string), err error) {
+	if !d.known {
+		return
+	}
 	now := saying{state: cluster.PoolerServing}
 	switch {
 	case err != nil:

@@ -92,3 +92,16 @@ func TestAReplicaFarBehindIsNotReadFromUntilItHasCaughtUpToHalfTheLimit(t *testi
 		}
 	}
 }
+
+func TestAPoolerThatKnowsOfNoPrimaryDoesNotSayThatItServes(t *testing.T) {
+	d, said := &Driver{}, []cluster.PoolerState{}
+	say := func(s cluster.PoolerState, _ string) { said = append(said, s) }
+	d.tell(say, nil)
+	d.see(&cluster.Status{View: cluster.Seen(view("", member("b", "10.0.0.2:5432", cluster.RoleReplica)), 1)})
+	d.tell(say, nil)
+	d.see(&cluster.Status{View: cluster.Seen(view("a", member("a", "10.0.0.1:5432", cluster.RolePrimary)), 2)})
+	d.tell(say, nil)
+	if diff := cmp.Diff([]cluster.PoolerState{cluster.PoolerServing}, said); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
