@@ -108,8 +108,13 @@ func orPrimary(standby func(facts, question) bool) func(facts, question) bool {
 }
 
 // isReady: usable as what it is. A standby must stream and lag no more than
-// asked, or than maximum_lag_on_failover when nothing was asked.
+// asked, or than maximum_lag_on_failover when nothing was asked. Where that is asked for,
+// the pooler beside it must let work through: it does not in a switchover, nor when its
+// agent cannot reach it.
 func isReady(f facts, q question) bool {
+	if q.pooler && f.Pooler != cluster.PoolerServing {
+		return false
+	}
 	if f.primary() || f.standbyLeader() {
 		return true
 	}

@@ -139,6 +139,9 @@ func TestQueriesNarrowAHealthCheck(t *testing.T) {
 	unknown := func(s *cluster.Status) {
 		s.View.Value.Status, s.Node.Value.Receiver = nil, nil
 	}
+	pooler := func(state cluster.PoolerState) func(*cluster.Status) {
+		return func(s *cluster.Status) { s.Pooler = state }
+	}
 	cases := []struct {
 		name   string
 		status *cluster.Status
@@ -189,6 +192,12 @@ func TestQueriesNarrowAHealthCheck(t *testing.T) {
 		{"readiness by replay", standby(), "/readiness?lag=255", 503},
 		{"readiness by what was written", standby(), "/readiness?lag=255&mode=write", 200},
 		{"readiness in a mode there is not", standby(), "/readiness?mode=flush", 400},
+		{"readiness of a pooler that serves", standby(pooler(cluster.PoolerServing)), "/readiness?pooler=serving", 200},
+		{"of one that holds", standby(pooler(cluster.PoolerHolding)), "/readiness?pooler=serving", 503},
+		{"of a primary beside one that is lost", primary(pooler(cluster.PoolerLost)), "/readiness?pooler=serving", 503},
+		{"of none", primary(), "/readiness?pooler=serving", 503},
+		{"a pooler that nobody asked about", primary(pooler(cluster.PoolerHolding)), "/readiness", 200},
+		{"a state of the pooler there is not", primary(), "/readiness?pooler=paused", 400},
 		{"readiness without a limit on lag", standby(func(s *cluster.Status) {
 			s.Settings.MaximumLagOnFailover, s.Node.Value.ReplayLSN = -1, 1
 		}), "/readiness", 200},

@@ -11,7 +11,7 @@ import (
 )
 
 // question is the query of a health check: lag, lag_time, min_lsn, replication_state,
-// mode and any number of tag_<name>. Other parameters are ignored, as Patroni ignores them.
+// mode, pooler and any number of tag_<name>. Other parameters are ignored, as Patroni ignores them.
 type question struct {
 	lag      uint64
 	lagGiven bool
@@ -23,7 +23,9 @@ type question struct {
 	replicationState string
 	// mode is what /readiness measures: apply (replay) or write (receive).
 	mode string
-	tags map[string][]string
+	// pooler: the pooler that this member drives must serve, too.
+	pooler bool
+	tags   map[string][]string
 }
 
 // parseQuestion reads a raw query. Unlike Patroni, which takes a lag it cannot
@@ -56,6 +58,12 @@ func parseQuestion(raw string) (question, error) {
 	q.mode = values.Get("mode")
 	if q.mode != "" && q.mode != "apply" && q.mode != "write" {
 		return question{}, fmt.Errorf("parameter mode: %q is neither apply nor write", q.mode)
+	}
+	if values.Has("pooler") {
+		if values.Get("pooler") != string(cluster.PoolerServing) {
+			return question{}, fmt.Errorf("parameter pooler: %q is not %s, which is all that can be asked for", values.Get("pooler"), cluster.PoolerServing)
+		}
+		q.pooler = true
 	}
 	for key, wanted := range values {
 		if tag, found := strings.CutPrefix(key, "tag_"); found {
