@@ -128,7 +128,7 @@ var direct = map[Driver]string{
 	Pgx:        "hosts are tried in order, by each connection of a pool anew; pgrw balances and follows the roles",
 	JDBC:       "a wrong guess about a host is kept for hostRecheckSeconds",
 	Npgsql:     "build it with NpgsqlDataSourceBuilder.BuildMultiHost (Npgsql 7 or newer)",
-	Asyncpg:    "target_session_attrs is known to newer releases of asyncpg only; not tried here",
+	Asyncpg:    "asyncpg 0.27 (Debian 12) and older refuse target_session_attrs: use --via haproxy or --via pgbouncer there",
 	SQLAlchemy: "SQLAlchemy does not split reads from writes: one engine for each, chosen in Session.get_bind",
 }
 
