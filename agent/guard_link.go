@@ -251,7 +251,10 @@ func (g *guardLink) postmaster(pids []int) int {
 	if err != nil {
 		return 0
 	}
-	if slices.Contains(pids, pid) {
+	// guard: adopts_no_job_of_ours — S7: the server of a post_bootstrap script is our own
+	// child in a directory that is nobody's yet. A guard that comes in its middle kills it
+	// with its job, which is begun anew; adopted, it could become the primary.
+	if slices.Contains(pids, pid) && guard.Parent(pid) != os.Getpid() {
 		return pid
 	}
 	return 0

@@ -168,8 +168,13 @@ func (l *Loop) state() cluster.State {
 	case cluster.ModeStopping:
 		return cluster.StateStopping
 	}
-	if l.obs.Job.Last == election.JobStart && l.obs.Job.LastErr != "" {
-		return cluster.StateStartFailed
+	if l.obs.Job.LastErr != "" {
+		switch l.obs.Job.Last {
+		case election.JobStart:
+			return cluster.StateStartFailed
+		case election.JobInitDB, election.JobNone: // none: its claim has been given up
+			return cluster.StateInitFailed
+		}
 	}
 	return cluster.StateStopped
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/guard"
 )
 
@@ -83,5 +84,23 @@ func TestNoSessionIsOpenedWhileACallMayBringOne(t *testing.T) {
 	r.pass(5 * time.Second) // the deadline passes
 	if opened := find[OpenSession](r.step(Tick{})); len(opened) != 0 || r.loop.obs.Lease.Term != 0 {
 		t.Errorf("%d sessions are opened beside a regrant under way, of term %d", len(opened), r.loop.obs.Lease.Term)
+	}
+}
+
+func TestAFailedBootstrapShowsInTheMemberKey(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.obs.Node.Value.Mode = cluster.ModeStopped
+	r.loop.obs.Job = election.Job{Last: election.JobInitDB, LastErr: "bootstrap.post_bootstrap: exit status 3"}
+	if got := r.loop.state(); got != cluster.StateInitFailed {
+		t.Errorf("the state is %q, want %q", got, cluster.StateInitFailed)
+	}
+	r.loop.obs.Job.Last = election.JobNone // the claim is given up
+	if got := r.loop.state(); got != cluster.StateInitFailed {
+		t.Errorf("without its claim the state is %q, want %q", got, cluster.StateInitFailed)
+	}
+	r.loop.obs.Job.LastErr = ""
+	if got := r.loop.state(); got != cluster.StateStopped {
+		t.Errorf("after a good one the state is %q, want %q", got, cluster.StateStopped)
 	}
 }

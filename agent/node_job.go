@@ -44,7 +44,7 @@ func (n *Node) onJob(ctx context.Context, do OnJob) Event {
 func (n *Node) runJob(ctx context.Context, do OnJob) error {
 	switch a := do.Action.(type) {
 	case election.InitDB:
-		return n.initDB(ctx)
+		return n.initDB(ctx, do.Settings)
 	case election.StartServer:
 		return n.start(ctx, do, a.Writable, a.Upstream)
 	case election.StopServer:

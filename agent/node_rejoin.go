@@ -12,7 +12,7 @@ import (
 
 // initDB makes a new cluster's data directory. Remains of an interrupted one are
 // put aside, never built upon.
-func (n *Node) initDB(ctx context.Context) error {
+func (n *Node) initDB(ctx context.Context, s cluster.Settings) error {
 	node, err := n.pg.Disk(ctx)
 	if err != nil {
 		return err
@@ -23,7 +23,10 @@ func (n *Node) initDB(ctx context.Context) error {
 		}
 	}
 	local := n.local.Load()
-	_, err = n.pg.InitDB(ctx, postgres.InitSpec{Args: local.Bootstrap.InitDB, PgHBA: local.Bootstrap.PgHBA})
+	_, err = n.pg.InitDB(ctx, postgres.InitSpec{
+		Args: local.Bootstrap.InitDB, PgHBA: local.Bootstrap.PgHBA,
+		PostBootstrap: local.Bootstrap.PostBootstrap, Config: n.configSpec(s, nil, ""),
+	})
 	n.configured.Store(false)
 	return err
 }

@@ -86,6 +86,15 @@ func (n *Node) reconfigure(ctx context.Context, s cluster.Settings, up *election
 
 // configure writes the server's configuration files.
 func (n *Node) configure(ctx context.Context, s cluster.Settings, up *election.Upstream, gate string) (postgres.Change, error) {
+	change, err := n.pg.WriteConfig(ctx, n.configSpec(s, up, gate))
+	if err == nil {
+		n.configured.Store(true)
+	}
+	return change, err
+}
+
+// configSpec is what they say.
+func (n *Node) configSpec(s cluster.Settings, up *election.Upstream, gate string) postgres.ConfigSpec {
 	local := n.local.Load()
 	spec := postgres.ConfigSpec{
 		Gate:     gate,
@@ -96,9 +105,5 @@ func (n *Node) configure(ctx context.Context, s cluster.Settings, up *election.U
 		to := n.upstream(*up, s)
 		spec.Upstream = &to
 	}
-	change, err := n.pg.WriteConfig(ctx, spec)
-	if err == nil {
-		n.configured.Store(true)
-	}
-	return change, err
+	return spec
 }

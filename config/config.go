@@ -119,8 +119,9 @@ type Bootstrap struct {
 	// PgHBA lines are appended once to the pg_hba.conf that initdb wrote, when
 	// postgresql.pg_hba says nothing.
 	PgHBA []string
-	// PostBootstrap is run once against the new cluster, with its DSN.
-	PostBootstrap string
+	// PostBootstrap is the command, with its arguments, that is run once against the
+	// new cluster.
+	PostBootstrap []string
 	// Method is initdb, the only one built.
 	Method string
 }

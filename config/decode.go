@@ -57,8 +57,11 @@ func (k *Key) decode(n *node, into any) []fault {
 	case minusOne:
 		return store(k, n, into.at, func(n *node) (time.Duration, []fault) { return quantity(n, "a duration, or -1", into.parse) })
 	case *[]string:
-		if k.Type == Options {
+		switch k.Type {
+		case Options:
 			return store(k, n, into, k.options)
+		case Command:
+			return store(k, n, into, k.command)
 		}
 		return store(k, n, into, k.texts)
 	case *map[string]string:

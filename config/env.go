@@ -71,7 +71,7 @@ func isSecretFile(k *Key) bool { return strings.HasSuffix(k.Env, "_FILE") && k.i
 func (k *Key) variable(value, source string) (*node, Problems) {
 	pos := Position{File: source}
 	switch k.Type {
-	case Text, Secret, Address, Octal, Anything:
+	case Text, Secret, Command, Address, Octal, Anything:
 		return quoted(value, pos), nil
 	case Boolean, Whole, Duration, Size:
 		return plain(strings.TrimSpace(value), pos), nil

@@ -15,6 +15,7 @@ type Type string
 const (
 	Text     Type = "text"
 	Secret   Type = "secret text"
+	Command  Type = "command"
 	Boolean  Type = "boolean"
 	Whole    Type = "whole number"
 	Octal    Type = "file mode"

@@ -18,8 +18,8 @@ func bootstrapKeys() []Key {
 		{Path: "bootstrap.dcs", Type: Settings, Meaning: "Dynamic configuration of a new cluster; see below. It has no effect once the cluster exists: use `pgkeeper edit-config`.", into: func(d *draft) any { return &d.Bootstrap.DCS }},
 		{Path: "bootstrap.initdb", Type: Options, Forbidden: forbiddenInitDB, Meaning: "Options of initdb: `- encoding: UTF8`, `- data-checksums`.", into: func(d *draft) any { return &d.Bootstrap.InitDB }},
 		{Path: "bootstrap.pg_hba", Type: Texts, Meaning: "Lines appended once to the pg_hba.conf of initdb; `postgresql.pg_hba` stands above it.", into: func(d *draft) any { return &d.Bootstrap.PgHBA }},
-		{Path: "bootstrap.post_init", Type: Text, Status: Pending, Note: "run it against the new cluster yourself", Meaning: "Another name of `post_bootstrap`.", into: func(d *draft) any { return &d.Bootstrap.PostBootstrap }},
-		{Path: "bootstrap.post_bootstrap", Type: Text, Status: Pending, Note: "run it against the new cluster yourself", Meaning: "Command run once against the new cluster, with its DSN as argument.", into: func(d *draft) any { return &d.Bootstrap.PostBootstrap }},
+		{Path: "bootstrap.post_init", Type: Command, Meaning: "Another name of `post_bootstrap`.", into: func(d *draft) any { return &d.Bootstrap.PostBootstrap }},
+		{Path: "bootstrap.post_bootstrap", Type: Command, Meaning: "Command run once against the new cluster, before it counts as initialised: its last argument is a connection string, `PGPASSFILE` has the password. When it fails, nothing is initialised and the bootstrap is begun anew.", into: func(d *draft) any { return &d.Bootstrap.PostBootstrap }},
 		{Path: "bootstrap.method", Type: Text, Default: "initdb", Status: Refused, Quiet: []string{"initdb"}, Note: "restore by hand and start pgkeeper on the result: it adopts an existing data directory", Meaning: "How a new cluster is made.", into: func(d *draft) any { return &d.Bootstrap.Method }},
 		{Path: "bootstrap.users", Type: Anything, Status: Idle, Note: "Patroni 4 dropped it: create users in the new cluster yourself", Meaning: "Users created in a new cluster."},
 	}

@@ -39,9 +39,9 @@ var explanations = map[cluster.Reason]explanation{
 
 	// bootstrap.go
 	ReasonClaiming:         {"The cluster does not exist yet, and this member tries to win the right to initialise it.", nothing},
-	ReasonInitDB:           {"This member won the right to initialise the cluster and runs initdb.", nothing},
+	ReasonInitDB:           {"This member won the right to initialise the cluster and runs initdb, and then `bootstrap.post_bootstrap` where it is set.", nothing},
 	ReasonFinishing:        {"initdb is done, and this member records the new cluster and takes the lease in one transaction.", "It ends when etcd answers."},
-	ReasonAbandoning:       {"This member's bootstrap failed or lost to another, so it gives its claim back or moves its own new directory aside.", "If it repeats, follow the detail: it has initdb's error."},
+	ReasonAbandoning:       {"This member's bootstrap failed or lost to another, so it gives its claim back or moves its own new directory aside.", "If it repeats, follow the detail: it has the error of initdb or of `bootstrap.post_bootstrap`."},
 	ReasonWaitingBootstrap: {"Another member initialises the cluster, or has to.", "It ends when that member is done or its claim expires; if every member is tagged nofailover, take the tag off one."},
 	ReasonRecordSystem:     {"The store knows no system identifier, and this member records that of the data that exists.", "Nothing to do; a standby waits for the member that was primary to come first."},
 	ReasonWaitingForData:   {"This member has no usable data, and nobody leads from whom to clone.", "Start a member that has data."},
@@ -122,7 +122,7 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonReloading:     {"The configuration is reloaded because an operator asked for it.", nothing},
 
 	// The job slot.
-	reasonOfJob(JobInitDB):  {"initdb runs.", nothing},
+	reasonOfJob(JobInitDB):  {"initdb runs, or `bootstrap.post_bootstrap` after it.", nothing},
 	reasonOfJob(JobStart):   {"The server is being started; a crash recovery can take long.", "If it lasts, look at the server's log."},
 	reasonOfJob(JobStop):    {"The server is being stopped.", "If it lasts, look for a process that hangs in the kernel."},
 	reasonOfJob(JobPromote): {"The server is being promoted.", nothing},

@@ -261,6 +261,9 @@ func busy(o *Observation) (Decision, bool) {
 		return Decision{}, false
 	}
 	d := wait(reasonOfJob(o.Job.Kind), "")
+	if o.Job.Kind == JobInitDB && o.Job.LastErr != "" { // tries of it follow one another sooner than an operator looks
+		d.Detail = failedBefore(o)
+	}
 	d.FastLook = o.Job.Kind == JobPromote
 	if o.Lease.Term == 0 && !o.View.Value.HolderIs(o.Self.Name) {
 		d.Say = answerSwitchover(o).Say

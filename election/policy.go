@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -75,9 +76,15 @@ func job(o *Observation, reason cluster.Reason, a Action) Decision {
 	if o.Job.Kind == JobNone && other || mayTryJob(o) {
 		return do(reason, a)
 	}
-	d := wait(ReasonBackingOff, string(o.Job.Last)+" failed: "+o.Job.LastErr)
+	d := wait(ReasonBackingOff, failedBefore(o))
 	d.wakeAt(jobRetryAt(o))
 	return d
+}
+
+// failedBefore says what became of the last job. An initdb whose claim was given up is
+// no last job any more, and its error is still what there is to know.
+func failedBefore(o *Observation) string {
+	return cmp.Or(string(o.Job.Last), string(JobInitDB)) + " failed: " + o.Job.LastErr
 }
 
 // KindOf is the kind of job an action is; JobNone for quick ones.

@@ -203,8 +203,8 @@ func (t *processTable) Reap() []ended {
 	}
 }
 
-// parent returns the parent of a process, 0 when it is gone.
-func parent(pid int) int {
+// Parent returns the parent of a process, 0 when it is gone.
+func Parent(pid int) int {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0

@@ -312,7 +312,7 @@ func TestAnOrphanOfTheServerBecomesTheGuardsChild(t *testing.T) {
 	n.until("the orphan is the guard's", func() bool {
 		pids, err := Leftovers(n.data)
 		noErr(t, err)
-		return slices.ContainsFunc(pids, func(pid int) bool { return pid != s.PID && parent(pid) == n.cmd.Process.Pid })
+		return slices.ContainsFunc(pids, func(pid int) bool { return pid != s.PID && Parent(pid) == n.cmd.Process.Pid })
 	})
 }
 

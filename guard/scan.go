@@ -232,7 +232,7 @@ func parentsFirst(pids []int) []int {
 	sorted := make([]int, 0, len(pids))
 	var rest []int
 	for _, pid := range pids {
-		if in[parent(pid)] {
+		if in[Parent(pid)] {
 			rest = append(rest, pid)
 		} else {
 			sorted = append(sorted, pid)

@@ -109,9 +109,10 @@ func sourceConninfo(c Credentials, host, port, database string) string {
 // passLine is a login as a password file has it. One line serves every host: who
 // is connected to changes in a failover, the role's password does not.
 func passLine(c Credentials) []byte {
-	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace
-	return []byte("*:*:*:" + escape(c.Username) + ":" + escape(c.Password) + "\n")
+	return []byte("*:*:*:" + escapePass(c.Username) + ":" + escapePass(c.Password) + "\n")
 }
+
+func escapePass(text string) string { return strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(text) }
 
 // PrimaryConninfo is what this server's WAL receiver connects with: the password
 // comes from the password file, application_name is the member's name. Empty for

@@ -19,6 +19,10 @@ type InitSpec struct {
 	// PgHBA are lines added to the pg_hba.conf that initdb writes. Lines of the
 	// configuration that WriteConfig gets replace the whole file.
 	PgHBA []string
+	// PostBootstrap is a command that is run once against the new cluster, with a
+	// connection string as its last argument; empty for none. Its server has Config.
+	PostBootstrap []string
+	Config        ConfigSpec
 }
 
 // forbiddenInit are what we give initdb ourselves, or what would lose data.
@@ -26,8 +30,9 @@ var forbiddenInit = []string{"pgdata", "nosync", "no-sync", "pwfile", "pwprompt"
 
 // InitDB makes a new database cluster in the empty data directory and returns its
 // system identifier. Roles are made by a stand-alone backend before any server
-// runs, so that no writable server exists outside a lease. When it fails, nothing
-// is left in the directory; when it is interrupted, the tombstone tells.
+// runs, so that no writable server that anybody can reach exists outside a lease.
+// When it fails, nothing is left in the directory; when it is interrupted, the
+// tombstone tells.
 func (s *Server) InitDB(ctx context.Context, spec InitSpec) (systemID string, err error) {
 	args, err := s.initArgs(spec.Args)
 	if err != nil {
@@ -44,6 +49,9 @@ func (s *Server) InitDB(ctx context.Context, spec InitSpec) (systemID string, er
 			return fmt.Errorf("add lines to %s: %w", hbaName, err)
 		}
 		if err := s.createRoles(ctx, lock); err != nil {
+			return err
+		}
+		if err := s.postBootstrap(ctx, spec, lock); err != nil {
 			return err
 		}
 		return s.owner.do(func() error {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,14 +24,23 @@ import (
 // user, in a process group of its own, and never outlives us.
 type job struct {
 	program string
-	args    []string
-	env     []string // added to the clean one
-	stdin   string
-	files   []*os.File // descriptors 3, 4, ... of the child
+	// path is where a program lies that is none of PostgreSQL's; program names it.
+	path string
+	args []string
+	// base is the environment; nil for childEnv. env is added to it.
+	base, env []string
+	stdin     string
+	files     []*os.File // descriptors 3, 4, ... of the child
 	// line gets every line the child writes to standard error.
 	line func(string)
 	// out, when given, gets every line of standard output, which is then not kept.
 	out func(string)
+	// oneStream: standard output is treated as standard error is.
+	oneStream bool
+	// stop ends the child when it is cancelled, and patience is what it gets before
+	// SIGKILL; SIGTERM and killAfter when they are zero.
+	stop     syscall.Signal
+	patience time.Duration
 }
 
 // killAfter is the grace between SIGTERM and SIGKILL of a cancelled child.
@@ -70,19 +81,24 @@ func (s *Server) run(ctx context.Context, j job) (stdout string, err error) {
 }
 
 func (s *Server) execute(ctx context.Context, j job) (string, error) {
-	cmd := exec.CommandContext(ctx, s.bin(j.program), j.args...)
+	cmd := exec.CommandContext(ctx, cmp.Or(j.path, s.bin(j.program)), j.args...)
 	cmd.Dir = "/" // our own directory may be closed to the server's user
-	cmd.Env = append(s.childEnv(), j.env...)
+	if cmd.Env = append(slices.Clone(j.base), j.env...); j.base == nil {
+		cmd.Env = append(s.childEnv(), j.env...)
+	}
 	cmd.Stdin = strings.NewReader(j.stdin)
 	cmd.ExtraFiles = j.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: s.owner.credential()}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = killAfter
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, cmp.Or(j.stop, syscall.SIGTERM)) }
+	cmd.WaitDelay = cmp.Or(j.patience, killAfter)
 	var stdout bytes.Buffer
 	stderr := &lines{each: j.line}
 	cmd.Stdout, cmd.Stderr = &stdout, stderr
-	if j.out != nil {
+	switch {
+	case j.out != nil:
 		cmd.Stdout = &lines{each: j.out}
+	case j.oneStream:
+		cmd.Stdout = stderr
 	}
 	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("start %s: %w", cmd.Path, err)
@@ -100,7 +116,7 @@ func (s *Server) execute(ctx context.Context, j job) (string, error) {
 }
 
 // withoutPasswords takes our passwords out of what a child said, as they are and as
-// SQL and connection strings write them: initdb quotes the statement that failed.
+// SQL, connection strings and password files write them: initdb quotes the statement that failed.
 func (s *Server) withoutPasswords(said string) string {
 	for _, c := range []Credentials{s.o.Superuser, s.o.Replication, s.o.Rewind} {
 		for _, secret := range []string{c.Password, c.SSLPassword} {
@@ -108,7 +124,7 @@ func (s *Server) withoutPasswords(said string) string {
 				continue
 			}
 			doubled := strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(secret)
-			for _, form := range []string{doubled, strings.ReplaceAll(secret, `'`, `''`), strings.TrimSuffix(quoteConninfo(secret), "'"), secret} {
+			for _, form := range []string{doubled, escapePass(secret), strings.ReplaceAll(secret, `'`, `''`), strings.TrimSuffix(quoteConninfo(secret), "'"), secret} {
 				said = strings.ReplaceAll(said, strings.TrimPrefix(form, "'"), "***")
 			}
 		}
@@ -137,8 +153,22 @@ type lines struct {
 	last []string
 }
 
-// keptLines of a child's output go into an error.
-const keptLines = 12
+const (
+	// keptLines of a child's output go into an error.
+	keptLines = 12
+	// keptLine of each.
+	keptLine = 1000
+	// unended bounds what is kept of output that never ends its line.
+	unended = 64 << 10
+)
+
+// shortened is a line as an error and the log have it.
+func shortened(line string) string {
+	if len(line) > keptLine {
+		return strings.ToValidUTF8(line[:keptLine], "") + "..."
+	}
+	return line
+}
 
 // Write takes output as it comes. pg_basebackup ends its progress with a
 // carriage return on a terminal and a newline elsewhere; both count.
@@ -148,6 +178,10 @@ func (l *lines) Write(p []byte) (int, error) {
 	l.part = append(l.part, p...)
 	for {
 		cut := bytes.IndexAny(l.part, "\r\n")
+		if cut < 0 && len(l.part) > unended {
+			l.add(string(l.part))
+			l.part = nil
+		}
 		if cut < 0 {
 			return len(p), nil
 		}
@@ -163,7 +197,7 @@ func (l *lines) add(line string) {
 	if l.each != nil {
 		l.each(line)
 	}
-	if l.last = append(l.last, line); len(l.last) > keptLines {
+	if l.last = append(l.last, shortened(line)); len(l.last) > keptLines {
 		l.last = l.last[1:]
 	}
 }

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,5 +172,92 @@ func TestAWorkerKilledInTheMiddleOfBootstrapIsContinuedByItsSuccessor(t *testing
 	b.Must(b.Nodes[1].Start())
 	if primary := b.Healthy(30 * time.Second); primary != winner {
 		t.Errorf("the primary is %s, want %s", primary.Name, winner.Name)
+	}
+}
+
+// theScript has every member call one script at the end of its initdb.
+func theScript(path string) func(string, map[string]any) {
+	return func(_ string, config map[string]any) {
+		config["bootstrap"].(map[string]any)["post_bootstrap"] = path
+	}
+}
+
+func TestPostBootstrapRunsOnceOnTheWinner(t *testing.T) {
+	t.Parallel()
+	dir := open(t)
+	script := filepath.Join(dir, "script")
+	mustWrite(t, script, fmt.Sprintf("#!/bin/sh -e\necho \"$1\" >> %s/calls\npsql -w \"$1\" -v ON_ERROR_STOP=1 -c \"create database app\" -c \"create role owner login\"\n", dir))
+	b := bedtest.New(t, testbed.Options{Configure: theScript(script)})
+	primary := b.Healthy(20 * time.Second)
+	calls, err := os.ReadFile(filepath.Join(dir, "calls"))
+	b.Must(err)
+	if count(string(calls), "dbname=postgres user=postgres host=", primary.StateDir()) != 1 || count(string(calls), "=") != 1 {
+		t.Errorf("the script was called with\n%s", calls)
+	}
+	for _, n := range b.Nodes {
+		if got := b.Text(n, "select (select count(*) from pg_database where datname = 'app') + (select count(*) from pg_roles where rolname = 'owner')"); got != "2" {
+			t.Errorf("%s has %s of the 2 things the script made", n.Name, got)
+		}
+	}
+}
+
+func TestAFailingPostBootstrapInitialisesNothingAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	dir := open(t)
+	script := filepath.Join(dir, "script")
+	mustWrite(t, script, fmt.Sprintf("#!/bin/sh\necho call >> %s/calls\necho the role file is missing >&2\nexit 3\n", dir))
+	b := bedtest.New(t, testbed.Options{Nodes: 1, Configure: theScript(script), Unstarted: true})
+	n := b.Nodes[0]
+	b.Must(n.Start())
+	const why = "bootstrap.post_bootstrap: exit status 3: the role file is missing"
+	b.WaitStatus(n, 60*time.Second, "the script's reason", func(s testbed.Status) bool { return strings.Contains(s.Keeper.Detail, why) })
+	if got := b.Ctl("explain", n.Name).Out; !strings.Contains(got, why) { // also while it is tried anew
+		t.Errorf("explain says\n%s", got)
+	}
+	b.Wait(60*time.Second, "the member's state between two tries", func(ctx) string {
+		if got := b.Ctl("list").Out; !strings.Contains(got, "initdb failed") {
+			return got
+		}
+		return ""
+	})
+	b.Wait(60*time.Second, "another try", func(ctx) string {
+		if calls, _ := os.ReadFile(filepath.Join(dir, "calls")); count(string(calls), "call") < 2 {
+			return "one call"
+		}
+		return ""
+	})
+	if system := b.Key("initialize"); system != "" {
+		t.Errorf("the cluster is initialised as %s", system)
+	}
+	if !strings.Contains(n.Log(), "the role file is missing") {
+		t.Error("the log has none of the script's words")
+	}
+
+	mustWrite(t, script, "#!/bin/sh\nexit 0\n")
+	b.Healthy(60 * time.Second)
+}
+
+// open is a directory that the server's user can enter and write to.
+func open(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(d, 0o777); err != nil { //nolint:gosec // see above
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// mustWrite replaces a script: one that runs keeps the file it was read from.
+func mustWrite(t *testing.T, path, content string) {
+	t.Helper()
+	next := path + ".next"
+	err := os.WriteFile(next, []byte(content), 0o755) //nolint:gosec // a script
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
