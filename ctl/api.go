@@ -3,6 +3,7 @@ package ctl
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,6 +121,9 @@ func unreachable(ctx context.Context, address string, err error) error {
 	}
 	if system, ok := errors.AsType[*os.SyscallError](err); ok {
 		err = system.Err
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("reach the agent at %s: %w: name the authority of its certificate in ctl.cacert (restapi.cafile serves too) of the file of -c, or skip the check with -k", host, err)
 	}
 	return fmt.Errorf("reach the agent at %s: %w: is it running, and is this its restapi.connect_address? choose another with --api, or the store with -d", host, err)
 }

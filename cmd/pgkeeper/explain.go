@@ -89,16 +89,19 @@ func (a *app) agentHere(s *source) (*ctl.API, error) {
 	return ctl.NewAPI(base, client)
 }
 
-// ownAPI is where a member's own agent is reached from its machine. A file that is
-// shared by all containers says only where to listen.
+// ownAPI is where a member's own agent is reached from its machine, by TLS when it
+// has a certificate. A file that is shared by all containers says only where to listen.
 func ownAPI(c config.RESTAPI) string {
 	address := c.ConnectAddress
 	if address == "" {
-		_, port, err := net.SplitHostPort(c.Listen)
+		host, port, err := net.SplitHostPort(c.Listen)
 		if err != nil {
 			return defaultAPI
 		}
-		address = net.JoinHostPort("127.0.0.1", port)
+		if everywhere(c.Listen) {
+			host = "127.0.0.1"
+		}
+		address = net.JoinHostPort(host, port)
 	}
 	if c.CertFile != "" {
 		return "https://" + address

@@ -49,7 +49,8 @@ func (a *app) root(args []string) *cobra.Command {
 
 A verb reaches the cluster through etcd (-c FILE of any member, or -d etcd3://host:port) or through the REST
 API of one agent (--api http://host:8008, which needs no etcd credentials). Without any of them it looks at
-$PGKEEPER_CONFIG, the user's configuration directory, /etc/pgkeeper/pgkeeper.yml, and then http://127.0.0.1:8008.
+$PGKEEPER_CONFIG, the user's configuration directory, /etc/pgkeeper/pgkeeper.yml, what the environment configures as
+in a container (etcd, else the agent), and then http://127.0.0.1:8008.
 
 Exit codes: 0 it happened; 1 refused or failed, one line says why; 2 the command line is wrong.`,
 		TraverseChildren: true, SilenceErrors: true, SilenceUsage: true,

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ const defaultAPI = "http://127.0.0.1:8008"
 
 // source is how a verb reaches clusters: by the store or by one agent.
 type source struct {
-	config    *config.Config // nil without a file
+	config    *config.Config // nil without a file and variables
 	api       *ctl.API       // nil through the store
 	kv        dcs.KV
 	endpoints []string
@@ -36,7 +37,7 @@ type source struct {
 }
 
 // source chooses the way: flag, then the first configuration file there is, then
-// the agent on this machine.
+// etcd as the environment says, then the agent on this machine.
 func (a *app) source() (*source, error) {
 	g := a.options
 	if g.api != "" && g.dcs != "" {
@@ -44,7 +45,7 @@ func (a *app) source() (*source, error) {
 	}
 	s := &source{scope: g.scope}
 	path := a.configPath()
-	if path != "" {
+	if path != "" || a.hasVariable("") {
 		if err := a.readConfig(s, path); err != nil {
 			return nil, err
 		}
@@ -59,12 +60,20 @@ func (a *app) source() (*source, error) {
 		}
 		s.namespace = cmp.Or(namespace, s.namespace, "service")
 		return s, a.useStore(s, etcd)
-	case s.config != nil && len(s.config.Etcd.Hosts) > 0:
+	case path != "", a.hasVariable("ETCD"): // a file that names no etcd means the one on this machine
 		return s, a.useStore(s, s.config.Etcd)
-	case s.config != nil && s.config.RESTAPI.ConnectAddress != "":
-		return s, a.useAPI(s, "http://"+s.config.RESTAPI.ConnectAddress)
+	case s.config != nil:
+		return s, a.useAPI(s, ownAPI(s.config.RESTAPI))
 	}
 	return s, a.useAPI(s, defaultAPI)
+}
+
+// hasVariable reports whether the environment configures anything under that name, as
+// it does in a container.
+func (a *app) hasVariable(name string) bool {
+	return slices.ContainsFunc(a.env, func(entry string) bool {
+		return strings.HasPrefix(entry, "PGKEEPER_"+name) || strings.HasPrefix(entry, "PATRONI_"+name)
+	})
 }
 
 // configPath is the file to read: the flag's, else the first that exists.
