@@ -80,7 +80,7 @@ fuzz: ## fuzz every target for FUZZTIME each (default 30s)
 
 .PHONY: mutants
 mutants: ## take every guard out, one at a time: a test must fail (ONLY='^wait_' SIM=1 WRITE=1 OPERANDS=1)
-	@$(GO) run ./test/mutants $(if $(ONLY),-only '$(ONLY)') $(if $(SIM),-sim -sim-seeds $(or $(SEEDS),20000)) $(if $(WRITE),-write) $(if $(OPERANDS),-parts)
+	@$(GO) run ./test/mutants $(if $(ONLY),-only '$(ONLY)') $(if $(SIM),-sim $(if $(SEEDS),-sim-seeds $(SEEDS))) $(if $(WRITE),-write) $(if $(OPERANDS),-parts)
 
 .PHONY: cover
 cover: ## coverage of the unit tests, per package, and coverage.html

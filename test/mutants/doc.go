@@ -24,7 +24,9 @@
 //
 // With -sim each mutant is also given to the simulator (test/sim), for at most
 // -sim-seeds schedules and -sim-time, and the schedules until it is caught are
-// counted. With -write the result becomes docs/mutants.md.
+// counted. The product runs them first and says which mutants would have changed which
+// of them; no other schedule has to be run for a mutant. With -write the result becomes
+// docs/mutants.md.
 //
 // It does not find guards that nobody marked, and it changes one guard at a time:
 // what two guards hold together, and neither alone, it calls uncaught.

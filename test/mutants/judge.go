@@ -75,7 +75,7 @@ func (j *judge) try(ctx context.Context, m mark, change string) (score, error) {
 	if err != nil || j.sim == nil {
 		return s, err
 	}
-	s.sim, err = j.sim.try(ctx, as(m.name, change))
+	s.sim, err = j.sim.try(ctx, m.name, change)
 	return s, err
 }
 

@@ -27,7 +27,7 @@ func main() {
 	flag.BoolVar(&o.parts, "parts", false, "forget the operands of each condition, one at a time, instead of the whole")
 	flag.BoolVar(&o.write, "write", false, "write docs/mutants.md")
 	flag.BoolVar(&o.sim, "sim", false, "give every mutant to the simulator too")
-	flag.IntVar(&o.simSeeds, "sim-seeds", 20000, "with -sim: schedules for each mutant")
+	flag.IntVar(&o.simSeeds, "sim-seeds", 300, "with -sim: schedules for each mutant")
 	flag.DurationVar(&o.simTime, "sim-time", time.Minute, "with -sim: time for each mutant")
 	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "mutants at the same time")
 	flag.BoolVar(&o.verbose, "v", false, "a line for every mutant")
@@ -106,7 +106,7 @@ func measure(ctx context.Context, o options, marks []mark, rows map[string]row) 
 	var sim *simulator
 	if o.sim {
 		last := len(binaries) - 1
-		sim = &simulator{binary: binaries[last], root: o.root, seeds: o.simSeeds, limit: o.simTime}
+		sim = &simulator{binary: binaries[last], root: o.root, tmp: tmp, seeds: o.simSeeds, limit: o.simTime}
 		binaries = binaries[:last]
 	}
 	j, err := newJudge(o.root, rows, binaries)
@@ -117,10 +117,11 @@ func measure(ctx context.Context, o options, marks []mark, rows map[string]row) 
 		return nil, err
 	}
 	if j.sim = sim; sim != nil {
-		if err := sim.sound(ctx); err != nil {
+		began := time.Now()
+		if err := sim.look(ctx, o.jobs); err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(o.out, "the simulator gives each mutant %d schedules, for %s\n", sim.seeds, sim.limit)
+		fmt.Fprintf(o.out, "the simulator gives each mutant those of %d schedules that it changes, for %s (looked at in %.0f s)\n", sim.seeds, sim.limit, time.Since(began).Seconds())
 	}
 	return j.all(ctx, o, marks)
 }

@@ -42,7 +42,7 @@ its result, written by ` + "`make mutants WRITE=1`" + ` (` + "`SIM=1`" + ` for t
 *Change*: a condition is fixed to false (never) or true (always); a statement, a call or one comparison of a transaction is left out (without). One of the two ways
 to fix a condition is the danger, the other an outage; both must be noticed. *Caught by*: the unit tests that failed, the first two of them. *Schedules*: how many
 simulated schedules it took until something was violated, and what (S1-S8, or L1 when the cluster does not come to order any more); "more than" where that many did not
-show it, "-" where it was not tried. Not every guard can show there: some hold what it does not model (processes, sockets, users), and behind many stands a second one.
+show it, "not reached" where none of them came to the guard in a way in which it matters, "-" where it was not tried. Not every guard can show there: some hold what it does not model (processes, sockets, users), and behind many stands a second one.
 
 %s.
 
@@ -51,7 +51,8 @@ show it, "-" where it was not tried. Not every guard can show there: some hold w
 `
 
 // writeTable brings docs/mutants.md up to date. What was not run this time, a
-// mutant or its simulation, keeps what the table says of it.
+// mutant or its simulation, keeps what the table says of it; so does one that more
+// schedules were looked at for, where the fewer of this time show nothing.
 func writeTable(root string, marks []mark, rows map[string]row, scores []score) error {
 	known, err := readTable(root)
 	if err != nil {
@@ -59,8 +60,8 @@ func writeTable(root string, marks []mark, rows map[string]row, scores []score) 
 	}
 	for _, s := range scores {
 		r := s.row(rows[s.guard].protects)
-		if old := known[s.name()]; r.schedules == notTried && old.schedules != "" {
-			r.schedules = old.schedules
+		if old := known[s.name()].schedules; old != "" && s.sim.knowsLess(old) {
+			r.schedules = old
 		}
 		if known == nil {
 			known = map[string]tableRow{}

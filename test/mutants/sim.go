@@ -11,25 +11,34 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/mutants/mutant"
 )
 
 // simDir is the simulator, whose TestSeeds runs SIM_SEEDS schedules from SIM_BASE.
 const simDir = "test/sim"
 
-// simulator gives mutants schedules.
+// simulator gives mutants schedules: only those that they change. In all others a mutant
+// is the product, which passes them, so that the result is that of running them all.
 type simulator struct {
 	binary testBinary
 	root   string
+	tmp    string        // for files
 	seeds  int           // for one mutant, at most
 	limit  time.Duration // for one mutant, at most
+	// reach has for each mutant the schedules, in order, that it changes.
+	reach map[string][]int
 }
 
 // shown is what the simulator saw of a mutant.
 type shown struct {
-	seeds int    // schedules that were run, the last of which shows it when what is not empty
+	seeds int    // schedules that were looked at, the last of which shows it when what is not empty
 	what  string // the invariant that was violated, "crash" or hangs
+	// unreached: none of them comes to the guard, or none in a way in which it matters.
+	unreached bool
 }
 
 const hangs = "hangs"
@@ -41,49 +50,112 @@ func (s shown) String() string {
 		return notTried
 	case s.what == hangs: // no invariant says so
 		return hangs
+	case s.unreached:
+		return fmt.Sprintf("not reached by %d", s.seeds)
 	case s.what == "":
 		return fmt.Sprintf("more than %d", s.seeds)
 	}
 	return fmt.Sprintf("%d (%s)", s.seeds, s.what)
 }
 
-// simChunk is how many schedules one process runs: between two, the time is looked at.
-const simChunk = 50
+var firstNumber = regexp.MustCompile(`\d+`)
 
-// sound runs the simulator without a mutant and lowers the number of schedules to
-// what it passes: a seed that fails by itself shows nothing.
-func (s *simulator) sound(ctx context.Context) error {
-	base := *s
-	base.limit *= 4
-	got, err := base.try(ctx, as("", ""))
-	if err != nil {
-		return err
-	}
-	if got.what != "" {
-		got.seeds--
-	}
-	s.seeds = min(s.seeds, got.seeds)
-	if s.seeds == 0 {
-		return fmt.Errorf("the simulator fails at its first seed with no guard taken out (%s); mend that first", got.what)
-	}
-	return nil
+// knowsLess: the cell that stands in the table tells of more schedules than s, which
+// shows nothing.
+func (s shown) knowsLess(cell string) bool {
+	known, err := strconv.Atoi(firstNumber.FindString(cell))
+	return s.what == "" && (s.seeds == 0 || err == nil && known > s.seeds)
 }
 
-// try runs schedules under the mutant that env names until one shows it.
-func (s *simulator) try(ctx context.Context, env []string) (shown, error) {
-	var total shown
-	for began := time.Now(); total.seeds < s.seeds && time.Since(began) < s.limit; {
-		got, err := s.chunk(ctx, env, total.seeds+1, min(simChunk, s.seeds-total.seeds))
-		if err != nil {
-			return total, err
-		}
-		total.seeds += got.seeds
-		total.what = got.what
-		if got.what != "" {
-			break
+// simChunk is how many schedules one process runs at most: between two, the time is
+// looked at.
+const simChunk = 50
+
+// look runs every schedule once without a mutant, each in a process of its own, jobs at
+// a time, and notes which mutants would have changed it. It lowers the number of
+// schedules to what passes: a seed that fails by itself shows nothing.
+func (s *simulator) look(ctx context.Context, jobs int) error {
+	found := make([][]string, s.seeds)
+	var failure error
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	next := 0
+	for range max(1, jobs) {
+		group.Go(func() {
+			for {
+				mu.Lock()
+				i, over := next, failure != nil || next >= s.seeds
+				next++
+				mu.Unlock()
+				if over {
+					return
+				}
+				names, what, err := s.reaches(ctx, i+1)
+				mu.Lock()
+				found[i] = names
+				failure = errors.Join(failure, err)
+				if what != "" {
+					s.seeds = min(s.seeds, i)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	if failure == nil && s.seeds == 0 {
+		failure = errors.New("the simulator fails at its first seed with no guard taken out; mend that first")
+	}
+	s.reach = map[string][]int{}
+	for i, names := range found[:s.seeds] {
+		for _, name := range names {
+			s.reach[name] = append(s.reach[name], i+1)
 		}
 	}
-	return total, nil
+	return failure
+}
+
+// reaches runs one schedule of the product and gives the mutants that would change it.
+func (s *simulator) reaches(ctx context.Context, seed int) (names []string, what string, err error) {
+	path := filepath.Join(s.tmp, "reach-"+strconv.Itoa(seed))
+	got, err := s.chunk(ctx, append(as("", ""), mutant.ReachEnv+"="+path), seed, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	text, err := os.ReadFile(path)
+	return strings.Fields(string(text)), got.what, errors.Join(err, os.Remove(path))
+}
+
+// try runs schedules under a mutant until one shows it.
+func (s *simulator) try(ctx context.Context, guard, change string) (shown, error) {
+	seeds := s.reach[guard+"/"+change]
+	if len(seeds) == 0 {
+		return shown{seeds: s.seeds, unreached: true}, nil
+	}
+	for began := time.Now(); len(seeds) > 0; {
+		if time.Since(began) >= s.limit {
+			return shown{seeds: seeds[0] - 1}, nil
+		}
+		n := together(seeds)
+		got, err := s.chunk(ctx, as(guard, change), seeds[0], n)
+		if err != nil {
+			return shown{}, err
+		}
+		if got.what != "" {
+			got.seeds += seeds[0] - 1
+			return got, nil
+		}
+		seeds = seeds[n:]
+	}
+	return shown{seeds: s.seeds}, nil
+}
+
+// together is how many of the first seeds follow one another, at most a chunk.
+func together(seeds []int) int {
+	n := 1
+	for n < min(len(seeds), simChunk) && seeds[n] == seeds[n-1]+1 {
+		n++
+	}
+	return n
 }
 
 var (

@@ -49,3 +49,36 @@ func TestTheSimulatorStillSaysThat(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlySchedulesThatAMutantChangesAreRun(t *testing.T) {
+	for want, seeds := range map[int][]int{1: {4, 6, 7}, 2: {4, 5, 8}, 3: {1, 2, 3}} {
+		if got := together(seeds); got != want {
+			t.Errorf("of %v the first %d are run together, want %d", seeds, got, want)
+		}
+	}
+	got, err := (&simulator{seeds: 30, reach: map[string][]int{"a/never": {3}}}).try(t.Context(), "a", "always") // has no binary to run
+	if err != nil || got.String() != "not reached by 30" {
+		t.Errorf("a mutant that changes nothing: %s, %v", got, err)
+	}
+}
+
+func TestFewerSchedulesThatShowNothingTakeNothingBack(t *testing.T) {
+	for _, c := range []struct {
+		now  shown
+		cell string
+		less bool
+	}{
+		{shown{}, "12 (S1)", true},
+		{shown{seeds: 300}, "955 (S1)", true},
+		{shown{seeds: 300}, "more than 1650", true},
+		{shown{seeds: 300}, "more than 250", false},
+		{shown{seeds: 300}, "205 (S5)", false}, // it no longer does
+		{shown{seeds: 300}, "-", false},
+		{shown{seeds: 300}, hangs, false},
+		{shown{seeds: 12, what: "S1"}, "more than 1650", false},
+	} {
+		if got := c.now.knowsLess(c.cell); got != c.less {
+			t.Errorf("%s after %q: kept %t, want %t", c.now, c.cell, got, c.less)
+		}
+	}
+}

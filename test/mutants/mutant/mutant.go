@@ -31,6 +31,9 @@ func parse(text string) (guard, what string) {
 // Cond is the condition c of guard, unless the mutant fixes it. c was evaluated,
 // so what it does besides is done either way.
 func Cond(guard string, c bool) bool {
+	if reached != nil {
+		reached.note(guard, map[bool]string{true: Never, false: Always}[c])
+	}
 	if guard != chosen || change != Always && change != Never {
 		return c
 	}
@@ -42,12 +45,17 @@ func Cond(guard string, c bool) bool {
 func Forgets(guard, part string) bool { return guard == chosen && part == change }
 
 // Out says whether guard is taken out: its statement is then skipped.
-func Out(guard string) bool { return guard == chosen }
+func Out(guard string) bool {
+	if reached != nil {
+		reached.note(guard, Without)
+	}
+	return guard == chosen
+}
 
 // Zero is v, or the zero value when guard is taken out. A zero dcs.Compare holds
 // for every store: it compares the revision of a key that nobody writes.
 func Zero[T any](guard string, v T) T {
-	if guard == chosen {
+	if Out(guard) {
 		var none T
 		return none
 	}
@@ -56,7 +64,7 @@ func Zero[T any](guard string, v T) T {
 
 // Call is the result of f, which is not called when guard is taken out.
 func Call[T any](guard string, f func() T) T {
-	if guard == chosen {
+	if Out(guard) {
 		var none T
 		return none
 	}

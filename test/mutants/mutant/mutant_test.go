@@ -2,6 +2,10 @@ package mutant
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -46,5 +50,24 @@ func TestTheChosenGuardIsTakenOut(t *testing.T) {
 	number, failure := Two(3, errors.New("failed")).Zero("g")
 	if !Out("g") || Zero("g", 7) != 0 || called || err != nil || number != 0 || failure != nil {
 		t.Error("without leaves something in")
+	}
+}
+
+func TestWhatAMutantWouldHaveChangedIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "reach")
+	reached = record(path)
+	t.Cleanup(func() { reached = nil })
+	for range 2 {
+		Cond("a", true)
+		Cond("b", true)
+		Cond("b", false)
+		Out("c")
+		Zero("d", 1)
+		_ = Call("e", func() error { return nil })
+		Two(1, 2).Zero("f")
+	}
+	text, err := os.ReadFile(path)
+	if got, want := strings.Fields(string(text)), []string{"a/never", "b/never", "b/always", "c/without", "d/without", "e/without", "f/without"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("reached are %v (%v), want %v", got, err, want)
 	}
 }
