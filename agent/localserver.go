@@ -20,7 +20,7 @@ func newServer(c *config.Config, log *slog.Logger) (*postgres.Server, error) {
 		bin = found
 	}
 	return postgres.New(postgres.Options{
-		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: bin, OSUser: p.User,
+		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: bin, BinName: p.BinName, OSUser: p.User,
 		Listen: p.Listen, ConnectAddress: p.ConnectAddress, Database: p.Database,
 		Superuser: credentials(p.Authentication.Superuser), Replication: credentials(p.Authentication.Replication),
 		Rewind:    credentials(p.Authentication.Rewind),

@@ -42,7 +42,7 @@ func (l *Loop) leave(v cluster.View, slot string) {
 func (l *Loop) leftSlots() (retained, expired []string) {
 	for _, slot := range l.obs.Node.Value.Slots {
 		since, noted := l.left[slot.Name]
-		if !noted || slot.Type != "physical" || slot.Active {
+		if !noted || slot.Type != "physical" || slot.Active || ignored(l.config.settings.IgnoreSlots, slot) {
 			continue
 		}
 		retained = append(retained, slot.Name)
@@ -53,6 +53,19 @@ func (l *Loop) leftSlots() (retained, expired []string) {
 	slices.Sort(retained)
 	slices.Sort(expired)
 	return retained, expired
+}
+
+// ignored: a matcher of ignore_slots says nothing that is not so of this slot.
+func ignored(matchers []map[string]any, slot cluster.Slot) bool {
+	is := map[string]string{"name": slot.Name, "type": slot.Type, "database": slot.Database, "plugin": slot.Plugin}
+	return slices.ContainsFunc(matchers, func(m map[string]any) bool {
+		for key, value := range m {
+			if is[key] != fmt.Sprint(value) {
+				return false
+			}
+		}
+		return len(m) > 0
+	})
 }
 
 // remove has the slot of a member that is gone dropped at once instead of after

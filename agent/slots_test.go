@@ -111,3 +111,15 @@ func TestARequestToRemoveIsAnswered(t *testing.T) {
 		t.Error("the request was not answered")
 	}
 }
+
+func TestASlotThatIsToBeIgnoredIsNeverDropped(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.obs.Node.Value.Slots = []cluster.Slot{{Name: "pg2", Type: "physical"}, {Name: "pg3", Type: "physical"}, {Name: "pg4", Type: "physical"}}
+	r.loop.left = map[string]cluster.Instant{"pg2": 0, "pg3": 0, "pg4": 0}
+	r.loop.config.settings.IgnoreSlots = []map[string]any{{}, {"name": "pg3", "type": "physical"}, {"name": "pg4", "type": "logical"}}
+	r.loop.obs.Now = cluster.Instant(time.Hour)
+	if retained, expired := r.loop.leftSlots(); !slices.Equal(retained, []string{"pg2", "pg4"}) || !slices.Equal(expired, retained) {
+		t.Errorf("retained %v, to be dropped %v; want pg2 and pg4", retained, expired)
+	}
+}

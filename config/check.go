@@ -319,6 +319,10 @@ func (l *loader) runtimeDir() string {
 	if os.Geteuid() == 0 {
 		return filepath.Join("/run/pgkeeper", member)
 	}
+	// systemd's RuntimeDirectory=, of which there may be several.
+	if dir, _, _ := strings.Cut(l.env["RUNTIME_DIRECTORY"], ":"); dir != "" {
+		return filepath.Join(dir, member)
+	}
 	if dir := l.env["XDG_RUNTIME_DIR"]; dir != "" {
 		return filepath.Join(dir, "pgkeeper", member)
 	}

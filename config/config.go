@@ -165,7 +165,7 @@ type PostgreSQL struct {
 	CustomConf     string
 	ConfigBaseName string
 
-	// PgCtlTimeout bounds starting and stopping the server.
+	// PgCtlTimeout bounds stopping the server.
 	PgCtlTimeout time.Duration
 	Replica
 	// Callbacks by on_start, on_stop, on_restart, on_reload, on_role_change.
@@ -176,7 +176,6 @@ type PostgreSQL struct {
 
 // Connection is how the agent reaches its own server.
 type Connection struct {
-	UseUnixSocket     bool
 	UseUnixSocketRepl bool
 	KrbSrvName        string
 }
@@ -215,11 +214,6 @@ type Replica struct {
 	// pg_rewind, "--max-rate=100M".
 	BasebackupArgs []string
 	RewindArgs     []string
-
-	// RemoveDataDirectoryOnRewindFailure and RemoveDataDirectoryOnDivergedTimelines
-	// allow a new copy where the old one cannot follow.
-	RemoveDataDirectoryOnRewindFailure     bool
-	RemoveDataDirectoryOnDivergedTimelines bool
 }
 
 // Watchdog is the kernel watchdog.

@@ -249,6 +249,11 @@ func TestDefaultsOfAMinimalFile(t *testing.T) {
 		equal(t, "user", c.PostgreSQL.User, "postgres")
 	}
 	equal(t, "runtime", c.Keeper.RuntimeDir, want)
+	c, _ = loaded(t, minimal, "XDG_RUNTIME_DIR=/run/user/1", "RUNTIME_DIRECTORY=/run/first:/run/second")
+	if os.Geteuid() != 0 {
+		want = "/run/first/orders-a"
+	}
+	equal(t, "runtime under systemd", c.Keeper.RuntimeDir, want)
 }
 
 func TestIPv6AddressesKeepTheirBrackets(t *testing.T) {

@@ -51,7 +51,7 @@ func slotAndServerKeys() []Key {
 		{Path: "permanent_replication_slots", Type: Sections, Status: Pending, Note: "create permanent slots by hand", Meaning: "Another name of `slots`.", into: func(d *draft) any { return &d.settings.Slots }},
 		{Path: "permanent_slots", Type: Sections, Status: Pending, Note: "create permanent slots by hand", Meaning: "Another name of `slots`.", into: func(d *draft) any { return &d.settings.Slots }},
 		{Path: "slots", Type: Sections, Status: Pending, Note: "create permanent slots by hand", Meaning: "Permanent slots by name: `type`, `database`, `plugin`, `cluster_type`.", into: func(d *draft) any { return &d.settings.Slots }},
-		{Path: "ignore_slots", Type: Matchers, Meaning: "Slots pgkeeper leaves alone: `name`, `type`, `database`, `plugin`.", into: func(d *draft) any { return &d.settings.IgnoreSlots }},
+		{Path: "ignore_slots", Type: Matchers, Meaning: "Slots pgkeeper leaves alone, by any of `name`, `type`, `database`, `plugin`. It drops none but those of members that are gone in any case.", into: func(d *draft) any { return &d.settings.IgnoreSlots }},
 
 		{Path: "postgresql.use_pg_rewind", Type: Boolean, Default: "true", Meaning: "Bring an old primary back with pg_rewind. Patroni: false.", into: func(d *draft) any { return &d.settings.PostgreSQL.UsePgRewind }},
 		{Path: "postgresql.use_slots", Type: Boolean, Default: "true", Meaning: "Use replication slots.", into: func(d *draft) any { return &d.settings.PostgreSQL.UseSlots }},

@@ -35,7 +35,7 @@ func generalKeys() []Key {
 // keeperKeys are pgkeeper's own additions.
 func keeperKeys() []Key {
 	return []Key{
-		{Path: "pgkeeper.runtime_dir", Type: Text, Meaning: "Folder for sockets, lost on reboot. Default: `/run/pgkeeper/<scope>-<name>` as root, else `$XDG_RUNTIME_DIR/pgkeeper/<scope>-<name>`, else a folder under the temporary directory.", into: func(d *draft) any { return &d.Keeper.RuntimeDir }},
+		{Path: "pgkeeper.runtime_dir", Type: Text, Meaning: "Folder for sockets, lost on reboot. Default: `/run/pgkeeper/<scope>-<name>` as root, else `$RUNTIME_DIRECTORY/<scope>-<name>` (systemd sets it for `RuntimeDirectory=`, as in the shipped unit), else `$XDG_RUNTIME_DIR/pgkeeper/<scope>-<name>`, else a folder under the temporary directory.", into: func(d *draft) any { return &d.Keeper.RuntimeDir }},
 		{Path: "pgkeeper.state_dir", Type: Text, Meaning: "Folder for what must survive a reboot. Default: `<data_dir>.pgkeeper`, beside the data directory.", into: func(d *draft) any { return &d.Keeper.StateDir }},
 		{Path: "pgkeeper.os_user", Type: Text, Meaning: "Operating system user PostgreSQL runs as when the agent runs as root. Default: `postgres` as root, else whoever runs the agent.", into: func(d *draft) any { return &d.PostgreSQL.User }},
 		{Path: "pgkeeper.keep_aside", Type: Whole, Default: "1", Meaning: "How many old data directories are kept, as `<data_dir>.old-<number>-<time>`, when a clone replaces them or a rewind has changed them; at least 1. Damaged ones, left by an interrupted rewind, count apart. Where the disk has no room for two, the older ones go first.", into: func(d *draft) any { return &d.Keeper.KeepAside }},

@@ -7,7 +7,7 @@ import (
 
 // Options that would break what pgkeeper relies on, by tool.
 var (
-	forbiddenInitDB     = []string{"pgdata", "nosync", "pwfile", "sync-only", "version"}
+	forbiddenInitDB     = []string{"pgdata", "nosync", "no-sync", "pwfile", "pwprompt", "sync-only", "version", "username"}
 	forbiddenBasebackup = []string{"pgdata", "format", "wal-method", "gzip", "dbname", "host", "port", "username", "password", "version"}
 	forbiddenRewind     = []string{"target-pgdata", "source-pgdata", "source-server", "write-recovery-conf", "dry-run", "restore-target-wal", "config-file", "no-ensure-shutdown", "version"}
 )
@@ -35,8 +35,11 @@ func postgresqlKeys() []Key {
 // serverKeys say where the server is and how to reach it.
 func serverKeys() []Key {
 	tools := []Key{}
-	for _, tool := range []string{"pg_ctl", "initdb", "pg_controldata", "pg_basebackup", "postgres", "pg_isready", "pg_rewind"} {
+	for _, tool := range []string{"initdb", "pg_basebackup", "postgres", "pg_rewind"} {
 		tools = append(tools, Key{Path: "postgresql.bin_name." + tool, Type: Text, Meaning: "File name of " + tool + ".", into: func(d *draft) any { return named{&d.PostgreSQL.BinName, tool} }})
+	}
+	for _, tool := range []string{"pg_ctl", "pg_controldata", "pg_isready"} {
+		tools = append(tools, Key{Path: "postgresql.bin_name." + tool, Type: Text, Status: Idle, Note: "pgkeeper does not call it", Meaning: "File name of " + tool + "."})
 	}
 	return append([]Key{
 		{Path: "postgresql.listen", Type: Address, Default: "127.0.0.1:5432", Meaning: "Addresses and port of the server, `a,b:port`. Patroni has no default.", into: func(d *draft) any { return &d.PostgreSQL.Listen }},
@@ -48,7 +51,7 @@ func serverKeys() []Key {
 		{Path: "postgresql.pgpass", Type: Text, Meaning: "Password file written for the server and its tools. Default: `pgpass` in the state directory (Patroni: `~/pgpass`).", into: func(d *draft) any { return &d.PostgreSQL.PgPass }},
 		{Path: "postgresql.os_user", Type: Text, Meaning: "Another name of `pgkeeper.os_user`.", into: func(d *draft) any { return &d.PostgreSQL.User }},
 		{Path: "postgresql.database", Type: Text, Default: "postgres", Meaning: "Database the agent connects to.", into: func(d *draft) any { return &d.PostgreSQL.Database }},
-		{Path: "postgresql.use_unix_socket", Type: Boolean, Default: "false", Meaning: "Reach the own server by its socket.", into: func(d *draft) any { return &d.PostgreSQL.UseUnixSocket }},
+		{Path: "postgresql.use_unix_socket", Type: Boolean, Status: Idle, Quiet: []string{"true", "false"}, Note: "pgkeeper always does", Meaning: "Reach the own server by its socket."},
 		{Path: "postgresql.use_unix_socket_repl", Type: Boolean, Default: "false", Status: Pending, Quiet: []string{"false"}, Meaning: "Likewise for replication connections.", into: func(d *draft) any { return &d.PostgreSQL.UseUnixSocketRepl }},
 		{Path: "postgresql.krbsrvname", Type: Text, Status: Pending, Meaning: "Kerberos service name.", into: func(d *draft) any { return &d.PostgreSQL.KrbSrvName }},
 	}, tools...)
@@ -70,7 +73,7 @@ func serverSettingKeys() []Key {
 		{Path: "postgresql.use_slots", Type: Boolean, Status: Idle, Quiet: []string{"true"}, Note: "the cluster's setting holds: pgkeeper edit-config -s postgresql.use_slots=...", Meaning: "Use replication slots (a setting of the cluster)."},
 		{Path: "postgresql.custom_conf", Type: Text, Meaning: "File included in place of postgresql.base.conf.", into: func(d *draft) any { return &d.PostgreSQL.CustomConf }},
 		{Path: "postgresql.config_base_name", Type: Text, Default: "postgresql", Status: Pending, Quiet: []string{"postgresql"}, Meaning: "Name of the configuration file without .conf.", into: func(d *draft) any { return &d.PostgreSQL.ConfigBaseName }},
-		{Path: "postgresql.pg_ctl_timeout", Type: Duration, Default: "60", Meaning: "Bound on starting and stopping the server.", into: func(d *draft) any { return &d.PostgreSQL.PgCtlTimeout }},
+		{Path: "postgresql.pg_ctl_timeout", Type: Duration, Default: "60", Meaning: "Bound on an orderly stop of the server, after which it is stopped at once, and on a stop by SIGKILL. A start has none: its recovery takes as long as it takes, see `primary_start_timeout`.", into: func(d *draft) any { return &d.PostgreSQL.PgCtlTimeout }},
 		{Path: "postgresql.pre_promote", Type: Text, Status: Refused, Note: "a promotion would not ask it: remove it, or stay with Patroni until it is built", Meaning: "Command that must succeed before a promotion.", into: func(d *draft) any { return &d.PostgreSQL.PrePromote }},
 		{Path: "postgresql.before_stop", Type: Text, Status: Pending, Note: script, Meaning: "Command run before the server is stopped.", into: func(d *draft) any { return &d.PostgreSQL.BeforeStop }},
 	}, callbacks...)
@@ -83,8 +86,8 @@ func replicaKeys() []Key {
 		{Path: "postgresql.create_replica_methods", Type: Names, Default: "[basebackup]", Status: Pending, Quiet: []string{"basebackup"}, Note: "replicas are made with pg_basebackup", Meaning: "Ways to make a standby, tried in order.", into: func(d *draft) any { return &d.PostgreSQL.CreateReplicaMethods }},
 		{Path: "postgresql.basebackup", Type: Options, Forbidden: forbiddenBasebackup, Meaning: "Options of pg_basebackup: `- max-rate: 100M`.", into: func(d *draft) any { return &d.PostgreSQL.BasebackupArgs }},
 		{Path: "postgresql.rewind", Type: Options, Forbidden: forbiddenRewind, Meaning: "Options of pg_rewind.", into: func(d *draft) any { return &d.PostgreSQL.RewindArgs }},
-		{Path: "postgresql.remove_data_directory_on_rewind_failure", Type: Boolean, Default: "false", Meaning: "Make a new copy when pg_rewind failed.", into: func(d *draft) any { return &d.PostgreSQL.RemoveDataDirectoryOnRewindFailure }},
-		{Path: "postgresql.remove_data_directory_on_diverged_timelines", Type: Boolean, Default: "false", Meaning: "Make a new copy when the timelines diverged and pg_rewind is not used.", into: func(d *draft) any { return &d.PostgreSQL.RemoveDataDirectoryOnDivergedTimelines }},
+		{Path: "postgresql.remove_data_directory_on_rewind_failure", Type: Boolean, Status: Idle, Quiet: []string{"true", "false"}, Note: "after three failures a new copy is always made, and the old directory moved aside", Meaning: "Make a new copy when pg_rewind failed."},
+		{Path: "postgresql.remove_data_directory_on_diverged_timelines", Type: Boolean, Status: Idle, Quiet: []string{"true", "false"}, Note: "it is always made, and the old directory moved aside", Meaning: "Make a new copy when the timelines diverged and pg_rewind is not used."},
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // tools are the programs an agent starts.
-var tools = []string{"postgres", "initdb", "pg_basebackup", "pg_rewind", "pg_controldata"}
+var tools = []string{"postgres", "initdb", "pg_basebackup", "pg_rewind"}
 
 // CheckMachine finds what a configuration names and this machine does not have:
 // programs, a data directory its server's user can use, and addresses that can

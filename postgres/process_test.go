@@ -22,3 +22,11 @@ func TestWhatAChildSaysIsKeptInPart(t *testing.T) {
 		t.Errorf("an error gets %d bytes of it", len(got))
 	}
 }
+
+func TestAProgramMayHaveAnotherName(t *testing.T) {
+	t.Parallel()
+	s := &Server{o: Options{BinDir: "/opt/bin", BinName: map[string]string{"postgres": "edb-postgres"}}}
+	if got := s.bin("postgres") + " " + s.bin("initdb"); got != "/opt/bin/edb-postgres /opt/bin/initdb" {
+		t.Errorf("the programs are %s", got)
+	}
+}

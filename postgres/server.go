@@ -26,6 +26,8 @@ type Options struct {
 	// the data directory.
 	ConfigDir string
 	BinDir    string
+	// BinName has the file names of programs that are not called by their own.
+	BinName map[string]string
 	// OSUser runs the server and owns its files. Empty means the user we are, or
 	// postgres when we are root, because PostgreSQL refuses root.
 	OSUser string
@@ -212,7 +214,9 @@ func (s *Server) checkProgram(program string) error {
 }
 
 // bin is the path of one program.
-func (s *Server) bin(program string) string { return filepath.Join(s.o.BinDir, program) }
+func (s *Server) bin(program string) string {
+	return filepath.Join(s.o.BinDir, cmp.Or(s.o.BinName[program], program))
+}
 
 // data is a path inside the data directory.
 func (s *Server) data(parts ...string) string {
