@@ -20,7 +20,7 @@ func (db *DB) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 // batch holds a lease until it is closed.
 type batch struct {
 	pgx.BatchResults
-	*operation
+	operation
 	l   *lease
 	err error
 }
@@ -61,6 +61,6 @@ type failedBatch struct{ err error }
 
 func (b failedBatch) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, b.err }
 func (b failedBatch) Query() (pgx.Rows, error)         { return failedRows(b), b.err }
-func (b failedBatch) QueryRow() pgx.Row                { return row{err: b.err} }
+func (b failedBatch) QueryRow() pgx.Row                { return &row{err: b.err} }
 func (b failedBatch) Close() error                     { return b.err }
 func (failedBatch) Tx() pgx.Tx                         { return nil }

@@ -35,12 +35,13 @@ func (c *Cluster) Replica(options ...ReadOption) *DB {
 type operation struct {
 	db     *DB
 	ctx    context.Context
-	search *search
+	search search
 	tries  int
 }
 
-func (db *DB) operation(ctx context.Context) *operation {
-	return &operation{db: db, ctx: ctx, search: db.c.search(ctx, db.read)}
+// operation is a value, for a place in what lives as long: rows, a transaction, a batch.
+func (db *DB) operation(ctx context.Context) operation {
+	return operation{db: db, ctx: ctx, search: db.c.search(ctx, db.read)}
 }
 
 func (o *operation) lease() (*lease, error) {
@@ -161,7 +162,8 @@ func (o *operation) run(begin bool, f func(*lease) error) error {
 
 // Exec runs one statement by itself.
 func (db *DB) Exec(ctx context.Context, sql string, args ...any) (tag pgconn.CommandTag, err error) {
-	err = db.operation(ctx).run(false, func(l *lease) (err error) {
+	o := db.operation(ctx)
+	err = o.run(false, func(l *lease) (err error) {
 		tag, err = l.conn.Exec(ctx, sql, args...)
 		return err
 	})
@@ -189,7 +191,8 @@ func (db *DB) CopyFrom(ctx context.Context, table pgx.Identifier, columns []stri
 // caller's: it is neither tried again nor marked for a session. Its pool closes it when
 // its server is not the primary any more.
 func (db *DB) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	l, err := db.operation(ctx).lease()
+	o := db.operation(ctx)
+	l, err := o.lease()
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +213,8 @@ func (db *DB) AcquireFunc(ctx context.Context, f func(*pgxpool.Conn) error) erro
 // Mark is a token of the primary as it is now: whatever was committed before is there
 // for a read with it. It is for writes that went another way, such as database/sql.
 func (c *Cluster) Mark(ctx context.Context) (t Token, err error) {
-	err = c.Replica(FromPrimary()).operation(ctx).run(false, func(l *lease) (err error) {
+	o := c.Replica(FromPrimary()).operation(ctx)
+	err = o.run(false, func(l *lease) (err error) {
 		t, err = l.mark(ctx)
 		return err
 	})

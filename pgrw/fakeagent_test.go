@@ -26,7 +26,7 @@ type fakeAgent struct {
 	asked    map[string]int
 }
 
-func newFakeAgent(t *testing.T, noEvents int) *fakeAgent {
+func newFakeAgent(t testing.TB, noEvents int) *fakeAgent {
 	t.Helper()
 	a := &fakeAgent{noEvents: noEvents, history: "[]", more: make(chan struct{}), asked: map[string]int{}}
 	a.Server = httptest.NewServer(a)

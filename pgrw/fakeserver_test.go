@@ -13,7 +13,7 @@ import (
 // fakeServer is a PostgreSQL server as far as this package looks at one. It speaks the
 // simple protocol, keeps rows in no table, and counts the statements it was sent.
 type fakeServer struct {
-	t        *testing.T
+	t        testing.TB
 	listener net.Listener
 
 	mu       sync.Mutex
@@ -37,7 +37,7 @@ type reply struct {
 	hang bool   // no answer, and the session stays
 }
 
-func newFakeServer(t *testing.T, recovery bool) *fakeServer {
+func newFakeServer(t testing.TB, recovery bool) *fakeServer {
 	t.Helper()
 	f := &fakeServer{t: t, recovery: recovery, timeline: 1, lsn: 0x1000, system: 7, conns: map[net.Conn]bool{}}
 	var err error

@@ -37,7 +37,7 @@ func (e *events) count(kind EventKind, reason string) int {
 
 // scene is a cluster of a primary and two replicas, an agent with events, and a client.
 type scene struct {
-	*testing.T
+	testing.TB
 	*Cluster
 	servers []*fakeServer
 	agent   *fakeAgent
@@ -45,9 +45,9 @@ type scene struct {
 }
 
 // newScene opens a client on s0, the primary, s1 and s2.
-func newScene(t *testing.T, options ...Option) *scene {
+func newScene(t testing.TB, options ...Option) *scene {
 	t.Helper()
-	s := &scene{T: t, heard: &events{}, agent: newFakeAgent(t, 0)}
+	s := &scene{TB: t, heard: &events{}, agent: newFakeAgent(t, 0)}
 	for i := range 3 {
 		s.servers = append(s.servers, newFakeServer(t, i > 0))
 	}
@@ -57,7 +57,7 @@ func newScene(t *testing.T, options ...Option) *scene {
 	return s
 }
 
-func open(t *testing.T, dsn string, options ...Option) *Cluster {
+func open(t testing.TB, dsn string, options ...Option) *Cluster {
 	t.Helper()
 	c, err := Open(t.Context(), dsn, options...)
 	if err != nil {
@@ -70,7 +70,7 @@ func open(t *testing.T, dsn string, options ...Option) *Cluster {
 // replicas waits until so many are known and up, and their positions with them.
 func (s *scene) replicas(count int) {
 	s.Helper()
-	await(s.T, "the replicas", func() bool {
+	await(s.TB, "the replicas", func() bool {
 		up := 0
 		for _, n := range s.Topology().Replicas() {
 			if n.Up && n.LSN != 0 {
@@ -103,7 +103,7 @@ func (s *scene) ask(ctx context.Context, db *DB) string {
 }
 
 // await waits for a condition.
-func await(t *testing.T, what string, holds func() bool) {
+func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	limit, tick := time.NewTimer(10*time.Second), time.NewTicker(time.Millisecond)
 	defer limit.Stop()

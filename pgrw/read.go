@@ -86,7 +86,7 @@ type choice struct {
 
 // choose filters the replicas of a view; those in without have failed already.
 func (c *Cluster) choose(v *view, p *policy, without []*server) choice {
-	var out choice
+	out := choice{fit: make([]*seated, 0, len(v.replicas))}
 	lag := p.maxLag >= 0 || p.maxAge > 0
 	for _, s := range v.replicas {
 		if s.down.Load() || s.tags["noloadbalance"] == "true" || !hasTags(s.tags, p.tags) || slices.Contains(without, s.server) {
@@ -100,12 +100,24 @@ func (c *Cluster) choose(v *view, p *policy, without []*server) choice {
 		out.fit = append(out.fit, s)
 	}
 	if p.zone != "" {
-		near := slices.DeleteFunc(slices.Clone(out.fit), func(s *seated) bool { return s.tags["zone"] != p.zone })
-		if len(near) > 0 {
-			out.fit = near
-		}
+		out.fit = prefer(out.fit, func(s *seated) bool { return s.tags["zone"] == p.zone })
 	}
 	return out
+}
+
+// prefer moves those that are better to the front and returns them, or all when none is.
+func prefer(fit []*seated, better func(*seated) bool) []*seated {
+	n := 0
+	for i, s := range fit {
+		if better(s) {
+			fit[n], fit[i] = s, fit[n]
+			n++
+		}
+	}
+	if n == 0 {
+		return fit
+	}
+	return fit[:n]
 }
 
 func hasTags(have, want map[string]string) bool {
@@ -132,12 +144,7 @@ func (c *Cluster) fresh(v *view, s *seated, p *policy) bool {
 // have it, while there are any: waiting is for when there are none.
 func (c *Cluster) pick(fit []*seated, p *policy, t Token) *seated {
 	if !t.IsZero() {
-		ready := slices.DeleteFunc(slices.Clone(fit), func(s *seated) bool {
-			return s.timeline.Load() < t.Timeline || LSN(s.lsn.Load()) < t.LSN
-		})
-		if len(ready) > 0 {
-			fit = ready
-		}
+		fit = prefer(fit, func(s *seated) bool { return s.timeline.Load() >= t.Timeline && LSN(s.lsn.Load()) >= t.LSN })
 	}
 	if len(fit) == 1 {
 		return fit[0]

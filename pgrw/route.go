@@ -41,13 +41,13 @@ type search struct {
 	without  []*server
 }
 
-func (c *Cluster) search(ctx context.Context, p *policy) *search {
+func (c *Cluster) search(ctx context.Context, p *policy) search {
 	t := TokenFrom(ctx)
 	if p != nil {
 		t = t.Later(p.after)
 	}
 	now := time.Now()
-	return &search{c: c, token: t, began: now, deadline: now.Add(c.maxWait), pause: retryFirst}
+	return search{c: c, token: t, began: now, deadline: now.Add(c.maxWait), pause: retryFirst}
 }
 
 // primary leases a connection to the primary, and waits for one while there is none.

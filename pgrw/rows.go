@@ -20,15 +20,16 @@ func (db *DB) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, err
 
 // QueryRow is Query for one row; the error comes from Scan.
 func (db *DB) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	all, err := db.Query(ctx, sql, args...)
-	return row{all, err}
+	r := &rows{operation: db.operation(ctx), sql: sql, args: args}
+	r.err = r.open()
+	return (*row)(r)
 }
 
 // rows hold a lease until they end. Until the first row has come they may be opened
 // again elsewhere.
 type rows struct {
 	pgx.Rows
-	*operation
+	operation
 	sql     string
 	args    []any
 	l       *lease
@@ -120,28 +121,23 @@ func (r *rows) Values() ([]any, error) {
 }
 
 // row is the first of rows.
-type row struct {
-	rows pgx.Rows
-	err  error
-}
+type row rows
 
 // Scan reads the row; pgx.ErrNoRows when there is none.
-func (r row) Scan(dest ...any) error {
-	if r.err != nil {
-		return r.err
-	}
-	defer r.rows.Close()
-	if !r.rows.Next() {
-		if err := r.rows.Err(); err != nil {
+func (r *row) Scan(dest ...any) error {
+	all := (*rows)(r)
+	defer all.Close()
+	if !all.Next() {
+		if err := all.Err(); err != nil {
 			return err
 		}
 		return pgx.ErrNoRows
 	}
-	if err := r.rows.Scan(dest...); err != nil {
+	if err := all.Scan(dest...); err != nil {
 		return err
 	}
-	r.rows.Close()
-	return r.rows.Err()
+	all.Close()
+	return all.Err()
 }
 
 // failedRows have nothing but an error.

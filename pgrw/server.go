@@ -87,19 +87,20 @@ func (s *server) took(d time.Duration) {
 	s.latency.Store(old + (int64(d)-old)/8)
 }
 
-// pool makes the pool for a purpose when it is first wanted.
-func (s *server) pool(p purpose) (*pgxpool.Pool, error) {
+// pool is the pool for a purpose, made when it is first wanted, and the context of the
+// present tenure.
+func (s *server) pool(p purpose) (*pgxpool.Pool, context.Context, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, fmt.Errorf("%s left the cluster", s.address)
+		return nil, nil, fmt.Errorf("%s left the cluster", s.address)
 	}
 	if s.pools[p] != nil {
-		return s.pools[p], nil
+		return s.pools[p], s.tenure, nil
 	}
 	config, err := pgxpool.ParseConfig(s.dsn)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	limitConnect(config.ConnConfig)
 	config.PingTimeout = pingLimit
@@ -107,7 +108,7 @@ func (s *server) pool(p purpose) (*pgxpool.Pool, error) {
 	s.hook(config, p)
 	// Not the caller's context: the pool outlives it.
 	s.pools[p], err = pgxpool.NewWithConfig(context.Background(), config)
-	return s.pools[p], err
+	return s.pools[p], s.tenure, err
 }
 
 // limitConnect bounds attempts to connect; pgx's own default is two minutes.
@@ -194,13 +195,6 @@ func (s *server) demote() int {
 	return len(s.live)
 }
 
-// reign is the context of the present tenure.
-func (s *server) reign() context.Context {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tenure
-}
-
 // close ends the use of the server. Pools wait for connections that are in use, so it
 // returns a function that waits for the end.
 func (s *server) close() (wait func()) {
@@ -230,11 +224,11 @@ type lease struct {
 
 // acquire takes a connection. One to a primary is given up for when its tenure ends.
 func (s *server) acquire(ctx context.Context, p purpose) (*lease, error) {
-	pool, err := s.pool(p)
+	pool, tenure, err := s.pool(p)
 	if err != nil {
 		return nil, err
 	}
-	if tenure := s.reign(); p == writing || tenure.Err() == nil {
+	if p == writing || tenure.Err() == nil {
 		bound, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(tenure, cancel)()

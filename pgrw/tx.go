@@ -51,7 +51,7 @@ func (db *DB) begin(ctx context.Context, options pgx.TxOptions) (*tx, error) {
 // tx is pgx's transaction, but for its end.
 type tx struct {
 	pgx.Tx
-	*operation
+	operation
 	l     *lease
 	query string // to commit with
 	token Token
@@ -180,7 +180,7 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 // QueryRow is pgx's.
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if t.ended {
-		return row{err: pgx.ErrTxClosed}
+		return &row{err: pgx.ErrTxClosed}
 	}
 	return t.Tx.QueryRow(ctx, sql, args...)
 }
