@@ -7,14 +7,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// SendBatch sends a batch. It is tried again only while no server was found for it.
+// SendBatch sends a batch. It is tried again only while no server was found for it. A
+// transaction that it begins (pgx.Batch.BeginTx) holds its connection until that ends.
 func (db *DB) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	o := db.operation(ctx)
 	l, err := o.lease()
 	if err != nil {
-		return failedBatch{err}
+		return pgx.FailedBatchResults(b, err)
 	}
-	return &batch{BatchResults: l.conn.SendBatch(ctx, b), operation: o, l: l}
+	sent := &batch{BatchResults: l.conn.SendBatch(ctx, b), operation: o, l: l}
+	if begun := sent.BatchResults.Tx(); begun != nil {
+		sent.tx = &tx{Tx: begun, operation: o, l: l, batched: true}
+	}
+	return sent
 }
 
 // batch holds a lease until it is closed.
@@ -23,6 +28,8 @@ type batch struct {
 	operation
 	l   *lease
 	err error
+	// tx has the lease in its place when the batch began a transaction.
+	tx *tx
 }
 
 // Exec reads the next result.
@@ -37,9 +44,9 @@ func (b *batch) Query() (pgx.Rows, error) {
 	return rows, b.known(err)
 }
 
-// known judges an error while the batch is open.
+// known judges an error while the batch is open. In a transaction nothing is committed yet.
 func (b *batch) known(err error) error {
-	if b.l == nil {
+	if b.l == nil || b.tx != nil {
 		return err
 	}
 	return b.db.judge(b.l.srv, err, b.l.broken())
@@ -52,15 +59,18 @@ func (b *batch) Close() error {
 	}
 	l := b.l
 	b.l = nil
-	b.err = b.finish(l, b.BatchResults.Close())
+	b.err = b.BatchResults.Close()
+	if b.tx == nil {
+		b.err = b.finish(l, b.err)
+	}
 	return b.err
 }
 
-// failedBatch has nothing but an error.
-type failedBatch struct{ err error }
-
-func (b failedBatch) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, b.err }
-func (b failedBatch) Query() (pgx.Rows, error)         { return failedRows(b), b.err }
-func (b failedBatch) QueryRow() pgx.Row                { return &row{err: b.err} }
-func (b failedBatch) Close() error                     { return b.err }
-func (failedBatch) Tx() pgx.Tx                         { return nil }
+// Tx is the transaction that the batch began, nil when it began none. It must be ended,
+// also when the batch failed.
+func (b *batch) Tx() pgx.Tx {
+	if b.tx == nil {
+		return nil
+	}
+	return b.tx
+}

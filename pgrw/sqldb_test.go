@@ -69,7 +69,49 @@ func TestBatchesAndCopiesAreWritesToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Release()
-	await(t, "all connections to be given back", func() bool {
+	s.awaitIdle()
+}
+
+func TestATransactionThatABatchBeginsHoldsItsConnection(t *testing.T) {
+	s := newScene(t)
+	session := NewSession(Token{})
+	b := &pgx.Batch{}
+	b.BeginTx(pgx.TxOptions{})
+	b.Queue("put 1")
+	results := s.Primary().SendBatch(WithSession(t.Context(), session), b)
+	begun := results.Tx()
+	if err := results.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begun.Exec(t.Context(), "put 2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := begun.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.servers[0].count("commit"); n != 1 || session.Token().IsZero() {
+		t.Errorf("%d commits, token %v", n, session.Token())
+	}
+	s.awaitIdle()
+}
+
+func TestABatchThatNobodyTookHasAClosedTransaction(t *testing.T) {
+	s := newScene(t)
+	b := &pgx.Batch{}
+	b.BeginTx(pgx.TxOptions{})
+	results := s.Replica(Tag("zone", "nowhere"), OrPrimary(FallbackNever)).SendBatch(t.Context(), b)
+	if err := results.Tx().Rollback(t.Context()); !errors.Is(err, pgx.ErrTxClosed) {
+		t.Errorf("a transaction that never was: %v", err)
+	}
+	if err := results.Close(); !errors.Is(err, ErrNoReplica) {
+		t.Errorf("the batch: %v, want ErrNoReplica", err)
+	}
+}
+
+// awaitIdle waits until every connection was given back.
+func (s *scene) awaitIdle() {
+	s.Helper()
+	await(s.TB, "all connections to be given back", func() bool {
 		busy := int32(0)
 		for _, p := range s.Pools() {
 			busy += p.AcquiredConns()

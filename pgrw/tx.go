@@ -54,7 +54,9 @@ type tx struct {
 	operation
 	l     *lease
 	query string // to commit with
-	token Token
+	// batched: a batch began it, and pgx keeps what to commit with to itself.
+	batched bool
+	token   Token
 	// failed: the connection was lost before COMMIT was sent.
 	failed bool
 	// ended: pgx's transaction does not know of our COMMIT, so nothing may reach it after that.
@@ -75,9 +77,14 @@ func (t *tx) Commit(ctx context.Context) error {
 		return errors.Join(errUnsent, ctx.Err())
 	}
 	var err error
-	if t.db.read != nil {
+	switch {
+	case t.db.read != nil:
 		err = t.Tx.Commit(ctx)
-	} else {
+	case t.batched:
+		if err = t.Tx.Commit(ctx); err == nil {
+			t.token, _ = t.l.mark(ctx) // or it is found elsewhere, below
+		}
+	default:
 		err = t.commit(ctx)
 	}
 	broken, m := t.l.broken(), t.l.meta()
@@ -188,7 +195,7 @@ func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 // SendBatch is pgx's.
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	if t.ended {
-		return failedBatch{pgx.ErrTxClosed}
+		return pgx.FailedBatchResults(b, pgx.ErrTxClosed)
 	}
 	return t.Tx.SendBatch(ctx, b)
 }
