@@ -61,17 +61,25 @@ type tx struct {
 	failed bool
 	// ended: pgx's transaction does not know of our COMMIT, so nothing may reach it after that.
 	ended bool
+	// outer is the transaction of a savepoint; nil for a transaction. The lease is its.
+	outer *tx
 }
+
+// over tells that nothing may be sent any more: by then somebody else may have the connection.
+func (t *tx) over() bool { return t.ended || t.outer != nil && t.outer.over() }
 
 // errUnsent tells that the transaction was rolled back for want of a connection.
 var errUnsent = errors.New("the transaction was rolled back: its connection, or its time, was over before COMMIT was sent")
 
 // Commit commits and marks the position after it, in one round trip.
 func (t *tx) Commit(ctx context.Context) error {
-	if t.ended {
+	if t.over() {
 		return pgx.ErrTxClosed
 	}
 	t.ended = true
+	if t.outer != nil {
+		return t.Tx.Commit(ctx)
+	}
 	if t.l.broken() || ctx.Err() != nil {
 		t.l.drop() // the server rolls back
 		return errors.Join(errUnsent, ctx.Err())
@@ -151,26 +159,32 @@ func (t *tx) mark(position [][]byte) {
 
 // Rollback gives up; after the end it does nothing but say so.
 func (t *tx) Rollback(ctx context.Context) error {
-	if t.ended {
+	if t.over() {
 		return pgx.ErrTxClosed
 	}
 	t.ended = true
 	err := t.Tx.Rollback(ctx)
-	t.l.release()
+	if t.outer == nil {
+		t.l.release()
+	}
 	return err
 }
 
 // Begin makes a savepoint.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
-	if t.ended {
+	if t.over() {
 		return nil, pgx.ErrTxClosed
 	}
-	return t.Tx.Begin(ctx)
+	inner, err := t.Tx.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &tx{Tx: inner, operation: t.operation, l: t.l, outer: t}, nil
 }
 
 // Exec is pgx's, while the transaction is open; so are the others.
 func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if t.ended {
+	if t.over() {
 		return pgconn.CommandTag{}, pgx.ErrTxClosed
 	}
 	return t.Tx.Exec(ctx, sql, args...)
@@ -178,7 +192,7 @@ func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandT
 
 // Query is pgx's.
 func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if t.ended {
+	if t.over() {
 		return failedRows{pgx.ErrTxClosed}, pgx.ErrTxClosed
 	}
 	return t.Tx.Query(ctx, sql, args...)
@@ -186,7 +200,7 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 
 // QueryRow is pgx's.
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if t.ended {
+	if t.over() {
 		return &row{err: pgx.ErrTxClosed}
 	}
 	return t.Tx.QueryRow(ctx, sql, args...)
@@ -194,7 +208,7 @@ func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 
 // SendBatch is pgx's.
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if t.ended {
+	if t.over() {
 		return pgx.FailedBatchResults(b, pgx.ErrTxClosed)
 	}
 	return t.Tx.SendBatch(ctx, b)
@@ -202,7 +216,7 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 
 // CopyFrom is pgx's.
 func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error) {
-	if t.ended {
+	if t.over() {
 		return 0, pgx.ErrTxClosed
 	}
 	return t.Tx.CopyFrom(ctx, table, columns, source)
@@ -210,7 +224,7 @@ func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []strin
 
 // Prepare is pgx's.
 func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	if t.ended {
+	if t.over() {
 		return nil, pgx.ErrTxClosed
 	}
 	return t.Tx.Prepare(ctx, name, sql)

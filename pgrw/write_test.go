@@ -242,3 +242,39 @@ func TestAnErrorThatTimeDoesNotHealIsReturnedAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A savepoint's Rollback is deferred, and comes after the end of its transaction, when
+// the connection is somebody else's.
+func TestASavepointEndsWithItsTransaction(t *testing.T) {
+	s := newScene(t)
+	tx, err := s.Primary().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := tx.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := tx.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kept.Exec(t.Context(), "put"); err != nil {
+		t.Error(err)
+	}
+	if err := kept.Commit(t.Context()); err != nil || s.servers[0].count("release savepoint") != 1 {
+		t.Errorf("error %v, %d savepoints released", err, s.servers[0].count("release savepoint"))
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, errExec := left.Exec(t.Context(), "put")
+	for _, err := range []error{kept.Rollback(t.Context()), errExec, left.Rollback(t.Context()), left.Commit(t.Context())} {
+		if !errors.Is(err, pgx.ErrTxClosed) {
+			t.Errorf("error %v, want ErrTxClosed", err)
+		}
+	}
+	if n := s.servers[0].count("put") + s.servers[0].count("rollback"); n != 1 {
+		t.Errorf("%d statements, want the one from before the end", n)
+	}
+}
