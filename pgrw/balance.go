@@ -7,7 +7,8 @@ import (
 )
 
 // Balancer picks one of several replicas that are all as asked for. Pick is called by
-// many goroutines; nodes has at least one element.
+// many goroutines; nodes has at least one element. Their Lag and Staleness are not counted for it
+// and negative: MaxLag and MaxLagTime choose by those, and LSN compares replicas.
 type Balancer interface {
 	Pick(nodes []Node) int
 }

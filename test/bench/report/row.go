@@ -85,7 +85,7 @@ func Rows() []Row {
 			Trials: 10, Slow: true},
 		{ID: "commit_gate", Title: "`commit_gate`: rise of the median latency of `pgbench -c 8` at half the ungated pace", Unit: Seconds,
 			Must: 0.0002, Aim: 0.0001, Trials: 5, Slow: true},
-		{ID: "pgrw_overhead", Title: "pgrw beyond pgxpool, a query on a healthy server (median, the dearest of three kinds of handle)", Unit: Micros,
+		{ID: "pgrw_overhead", Title: "pgrw beyond a pgxpool on the same server, a query (median, the dearest of four kinds of handle)", Unit: Micros,
 			Must: 20, Aim: 10, Trials: 5},
 		{ID: "pgrw_stale", Title: "pgrw, 100,000 reads with a token while primaries are moved and killed: stale", Unit: Reads, Every: true, Trials: 3, Slow: true},
 		{ID: "etcd_idle", Title: "etcd requests of an idle three-node cluster, ttl 20, loop_wait 1, retry_timeout 3", Unit: PerMinute,

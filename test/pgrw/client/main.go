@@ -2,7 +2,7 @@
 // one JSON object and ends.
 //
 //	client -mode causal -dsn pgkeeper://... -reads 100000    reads what it writes, see package causal
-//	client -mode overhead -dsn pgkeeper://... -direct postgres://...    what pgrw costs beyond pgxpool
+//	client -mode overhead -dsn pgkeeper://... -primary postgres://... -replica postgres://...    what pgrw costs beyond pgxpool
 package main
 
 import (
@@ -32,7 +32,8 @@ func main() {
 func run(ctx context.Context) error {
 	mode := flag.String("mode", "", "causal or overhead")
 	dsn := flag.String("dsn", "", "what pgrw.Open takes")
-	direct := flag.String("direct", "", "overhead: the DSN of the primary")
+	primary := flag.String("primary", "", "overhead: the DSN of the primary")
+	replica := flag.String("replica", "", "overhead: the DSN of a replica")
 	reads := flag.Int64("reads", 100_000, "causal: how many reads with a token")
 	workers := flag.Int("workers", 8, "causal: how many write and read at once")
 	queries := flag.Int("queries", 20_000, "overhead: how many queries each way")
@@ -51,7 +52,7 @@ func run(ctx context.Context) error {
 		}
 		result = r.Do(ctx)
 	case "overhead":
-		if result, err = overhead(ctx, db, *direct, *queries); err != nil {
+		if result, err = overhead(ctx, db, *primary, *replica, *queries); err != nil {
 			return err
 		}
 	default:
