@@ -41,7 +41,8 @@ type change struct {
 	data any
 }
 
-// update makes events of a status and returns how long nothing new can come of it.
+// update makes events of a status and returns how long nothing new can come of it. Changes
+// are kept also while nobody listens: listeners that come back resume from them.
 func (h *hub) update(f facts) time.Duration {
 	var topology *cluster.Topology
 	var changes []change
@@ -52,15 +53,19 @@ func (h *hub) update(f facts) time.Duration {
 		h.fed.see(f)
 	}
 	var positions, beat []byte
-	if h.fed.topology != nil && f.now.Sub(h.fed.positionsAt) >= positionsEvery && h.heard() {
+	heard := h.heard()
+	if heard && h.fed.topology != nil && f.now.Sub(h.fed.positionsAt) >= positionsEvery {
 		positions = h.fed.tellPositions(f)
 	}
-	if f.now.Sub(h.fed.beatAt) >= beatEvery {
+	if heard && f.now.Sub(h.fed.beatAt) >= beatEvery {
 		h.fed.beatAt = f.now
 		beat = render("heartbeat", "", f.heartbeat(h.fed.topology))
 	}
 	h.publish(topology, changes, positions, beat)
 	wait := positionsEvery
+	if !heard {
+		wait = unheard
+	}
 	if left := f.LeaseUntil.Sub(f.now); f.primary() && left < wait {
 		wait = max(left, time.Millisecond)
 	}

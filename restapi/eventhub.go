@@ -19,6 +19,8 @@ const (
 	// eventsKept is how many changes of the topology can be resumed from; a listener
 	// that is so far behind is dropped.
 	eventsKept = 256
+	// unheard is how long nothing is looked at while nobody listens and nothing changes.
+	unheard = time.Minute
 	// DefaultListeners is how many may listen to GET /events at once.
 	DefaultListeners = 512
 )
@@ -41,6 +43,8 @@ type hub struct {
 	changed   chan struct{}
 	closed    bool
 	listeners int
+	// joined has something to receive when the first listener has come.
+	joined chan struct{}
 
 	// what only the feeding goroutine uses
 	fed feed
@@ -63,7 +67,7 @@ func newHub(limit int, epoch string) *hub {
 	if limit <= 0 {
 		limit = DefaultListeners
 	}
-	return &hub{limit: limit, epoch: epoch[:min(8, len(epoch))], changed: make(chan struct{}), fed: feed{seen: map[string]sighting{}}}
+	return &hub{limit: limit, epoch: epoch[:min(8, len(epoch))], changed: make(chan struct{}), joined: make(chan struct{}, 1), fed: feed{seen: map[string]sighting{}}}
 }
 
 // Follow makes events of what the statuses show until ctx ends; then all listeners are
@@ -77,6 +81,8 @@ func (s *Server) Follow(ctx context.Context) {
 		pause, cancel := context.WithTimeout(ctx, wait)
 		select {
 		case <-s.options.Changed:
+		case <-s.hub.joined:
+			s.hub.fed.beatAt = 0
 		case <-pause.Done():
 		}
 		cancel()
@@ -99,14 +105,21 @@ func (h *hub) heard() bool {
 	return h.listeners > 0
 }
 
-// join takes a place among the listeners; false when there is none.
+// join takes a place among the listeners; false when there is none. The first one is not
+// told what was news to those before it.
 func (h *hub) join() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.listeners >= h.limit {
 		return false
 	}
-	h.listeners++
+	if h.listeners++; h.listeners == 1 {
+		h.positions.text, h.beat.text = nil, nil
+		select {
+		case h.joined <- struct{}{}:
+		default: // it is told already
+		}
+	}
 	return true
 }
 

@@ -306,6 +306,32 @@ func TestListenersAreBounded(t *testing.T) {
 	}
 }
 
+func TestNobodyIsKeptAwakeForListenersThatAreNotThere(t *testing.T) {
+	n := newNode(t, standby())
+	h := n.hub
+	if wait := h.update(n.facts()); wait != unheard || h.beat.text != nil {
+		t.Errorf("looks again after %s, and has said %q to nobody", wait, h.beat.text)
+	}
+	h.join()
+	select {
+	case <-h.joined:
+	default:
+		t.Error("the first listener wakes nobody up")
+	}
+	if wait := h.update(n.facts()); wait != positionsEvery || h.beat.text == nil || h.positions.text == nil {
+		t.Errorf("with a listener it looks again after %s, and says %q, %q", wait, h.beat.text, h.positions.text)
+	}
+	h.leave()
+	h.join()
+	if text, _, _ := h.next(&cursor{}); strings.Contains(string(text), "heartbeat") || !strings.Contains(string(text), "snapshot") {
+		t.Errorf("the first listener after a while is told %q", text)
+	}
+	holder := newNode(t, primary())
+	if wait, left := holder.hub.update(holder.facts()), holder.status.Load().LeaseUntil.Sub(present); wait != left {
+		t.Errorf("a primary looks again after %s, want the end of its lease in %s", wait, left)
+	}
+}
+
 func TestAListenerThatFellTooFarBehindIsSentAway(t *testing.T) {
 	h := newHub(0, "epoch")
 	topology := view().Topology("batman")
