@@ -38,6 +38,8 @@ type Node struct {
 	configured atomic.Bool
 	// watchdog is what keepWatchdog told the guard last.
 	watchdog guard.Watchdog
+	// without is the session whose guard is known to have none; only keepWatchdog looks.
+	without Guard
 	// post gives the loop an event an effect reports before its end.
 	post func(Event)
 	// reread reads the local configuration again.

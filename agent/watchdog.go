@@ -61,14 +61,21 @@ func (n *Node) watchdogBeforeWriting(ctx context.Context, s cluster.Settings) er
 // where it cannot be used, and says how it does.
 func (n *Node) lookAtWatchdog(ctx context.Context, ttl time.Duration) (cluster.Watchdog, error) {
 	c := n.local.Load().Watchdog
+	off := c.Mode == "" || c.Mode == string(guard.WatchdogOff)
+	if off && n.without != nil && n.without == n.link.Guard() {
+		return cluster.Watchdog{}, nil
+	}
+	n.without = nil
 	g, status, err := n.askGuard(ctx)
 	if err != nil {
 		return cluster.Watchdog{}, err
 	}
+	if off && status.Watchdog == nil {
+		n.without = g // nobody but this session gives it one
+	}
 	if status.Protocol < watchdogProtocol {
 		return watchdogSeen(c, nil, errOldGuard.Error()), nil
 	}
-	off := c.Mode == "" || c.Mode == string(guard.WatchdogOff)
 	w := watchdogOf(c, ttl, cluster.Settings{TTL: ttl}.Margin(status.LastKill))
 	// One that a new guard has not heard of, one that changed, one to be tried again, one
 	// that has gone since it was tried.

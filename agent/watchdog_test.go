@@ -21,6 +21,13 @@ type kennel struct {
 	told []guard.Watchdog
 	says string // what is wrong with the device
 	deaf error
+	// asked is how often its status was.
+	asked int
+}
+
+func (k *kennel) Status(ctx context.Context) (guard.Status, error) {
+	k.asked++
+	return k.gatehouse.Status(ctx)
 }
 
 func (k *kennel) Watchdog(_ context.Context, w guard.Watchdog, dataDir string) error {
@@ -177,6 +184,38 @@ func TestAChangedWatchdogIsBroughtToTheGuard(t *testing.T) {
 	if len(k.told) != 3 || k.told[1].TTL != 20*time.Second || k.told[2].Mode != guard.WatchdogOff {
 		t.Errorf("told %+v", k.told)
 	}
+}
+
+// A guard that needs no watchdog is asked once, and again after whatever may change that.
+func TestAGuardWithoutWatchdogIsNotAskedAgain(t *testing.T) {
+	k, n := newKennel(t, "off", watchdogProtocol)
+	asked := func(want int) {
+		t.Helper()
+		k.asked = 0
+		for range 3 {
+			if w, err := n.lookAtWatchdog(t.Context(), 30*time.Second); err != nil || w != (cluster.Watchdog{}) {
+				t.Fatalf("shows %+v, %v", w, err)
+			}
+		}
+		if k.asked != want {
+			t.Errorf("the guard was asked %d times, want %d", k.asked, want)
+		}
+	}
+	asked(1)
+	asked(0)
+	other, _ := newKennel(t, "off", watchdogProtocol)
+	k, n.link = other, kennelLink{gatehouseLink{h: &other.gatehouse}, other}
+	asked(1)
+	on := *n.local.Load()
+	off := on
+	on.Watchdog.Mode = "automatic"
+	n.local.Store(&on)
+	if w, err := n.lookAtWatchdog(t.Context(), 30*time.Second); err != nil || w.State != cluster.WatchdogReady {
+		t.Fatalf("switched on it shows %+v, %v", w, err)
+	}
+	n.local.Store(&off)
+	asked(3) // what it has, what came of its being told, and once more
+	asked(0)
 }
 
 func TestAMissingWatchdogIsPartOfTheObservation(t *testing.T) {
