@@ -87,21 +87,26 @@ func (o owner) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: o.uid, Gid: o.gid, Groups: o.groups}
 }
 
-// do runs f with the owner's rights on files. It runs on a thread of its own that
-// ends with it, because the rights are a property of the thread; so f must not
-// hand file work to other goroutines.
+// do runs f with the owner's rights on files. It runs on a thread that nobody else uses
+// meanwhile, because the rights are a property of the thread; so f must not hand file
+// work to other goroutines. A thread that does not get its own rights back ends with f.
 func (o owner) do(f func() error) error {
 	if o.self {
 		return f()
 	}
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked
-		result <- o.borrowed(f)
+		runtime.LockOSThread()
+		err := o.borrowed(f)
+		if returned() {
+			runtime.UnlockOSThread() // a thread for every look cost more than the look
+		}
+		result <- err
 	}()
 	return <-result
 }
 
+// borrowed runs f on a thread that has its own rights, and leaves it with the owner's.
 func (o owner) borrowed(f func() error) error {
 	if err := unix.Setfsgid(int(o.gid)); err != nil {
 		return fmt.Errorf("take the group of %s: %w", o.name, err)
@@ -114,6 +119,18 @@ func (o owner) borrowed(f func() error) error {
 		return fmt.Errorf("take the user %s: not permitted", o.name)
 	}
 	return f()
+}
+
+// returned gives the thread its own rights back, and reports whether it has them.
+func returned() bool {
+	uid, gid := os.Geteuid(), os.Getegid()
+	if unix.Setfsuid(uid) != nil || unix.Setfsgid(gid) != nil {
+		return false
+	}
+	// As above; -1 is nobody, and changes nothing.
+	nowUID, _ := unix.SetfsuidRetUid(-1)
+	nowGID, _ := unix.SetfsgidRetGid(-1)
+	return nowUID == uid && nowGID == gid
 }
 
 // ensureDir makes a directory that belongs to the owner. Parents that the owner
