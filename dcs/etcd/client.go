@@ -67,10 +67,8 @@ type KV struct {
 	client  *clientv3.Client
 	keepers []*keeper // one for each endpoint
 	terms   terms
-	told    told
+	turns   turns
 	health  *health
-	// lastKept is the place of the keeper that answered last.
-	lastKept atomic.Int64
 	// watches counts the watches that were begun.
 	watches atomic.Int64
 }
@@ -110,7 +108,10 @@ func New(o Options) (*KV, error) {
 	for _, endpoint := range k.config.Endpoints {
 		k.keepers = append(k.keepers, &keeper{endpoint: endpoint, turn: make(chan struct{}, 1)})
 	}
-	k.lastKept.Store(rand.Int64N(int64(len(k.keepers)))) // not all clients at the same member
+	k.turns.keepers = k.keepers
+	for i, place := range rand.Perm(len(k.keepers)) { // not all clients at the same member
+		k.keepers[i].seen.asked = -place
+	}
 	if o.TLS != nil {
 		k.config.TLS = o.TLS()
 		k.config.DialOptions = append(k.config.DialOptions, grpc.WithTransportCredentials(fresh{k.config.TLS, o.TLS}))

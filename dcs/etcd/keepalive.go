@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,14 +22,14 @@ const keepalivePatience = 2 * time.Second
 // of its own memory, while etcd's present leader lets the real one run out.
 var errOvertaken = fmt.Errorf("the member has missed an election: %w", dcs.ErrUnavailable)
 
-// KeepAlive implements dcs.KV. The member that answered last is asked, and when it has
-// no answer within ResendAfter, or none from the newest term, all others at once: then
-// the first good answer counts.
+// KeepAlive implements dcs.KV. The members are asked in turn, one for most keepalives.
+// When that one has no answer within ResendAfter, or none from the newest term, all others
+// are asked at once: then the first good answer counts.
 //
-// All are asked at once also when half of the lease has passed since they were: a
-// leader whose disk hangs takes itself for the leader as long as that lasts, and etcd
-// before 3.4.31 and 3.5.13 has it revoke, when its disk comes back, every lease whose
-// renewals it has not heard of (etcd-io/etcd#15247).
+// One that was not asked for half of the lease is asked beside it: a leader whose disk
+// hangs takes itself for the leader as long as that lasts, and etcd before 3.4.31 and
+// 3.5.13 has it revoke, when its disk comes back, every lease whose renewals it has not
+// heard of (etcd-io/etcd#15247).
 func (k *KV) KeepAlive(ctx context.Context, lease int64) (err error) {
 	defer k.observe("keepalive", &err)()
 	client, err := k.with(ctx)
@@ -38,42 +37,10 @@ func (k *KV) KeepAlive(ctx context.Context, lease int64) (err error) {
 		return err
 	}
 	r := &round{k: k, client: client, lease: lease, answers: make(chan keptAlive, len(k.keepers))}
-	r.rest = k.order()
-	r.ask(ctx, 1)
-	if k.told.due(lease) {
-		r.ask(ctx, len(r.rest))
-	}
+	var n int
+	r.rest, n = k.turns.next(lease)
+	r.ask(ctx, n)
 	return r.first(ctx)
-}
-
-// order is the members with the one first that answered last.
-func (k *KV) order() []*keeper {
-	first := int(k.lastKept.Load()) % len(k.keepers)
-	return slices.Concat(k.keepers[first:], k.keepers[:first])
-}
-
-// told remembers that every member was told of a lease, for half of its length.
-type told struct {
-	mu    sync.Mutex
-	lease int64
-	fresh context.Context
-	end   context.CancelFunc
-}
-
-func (t *told) due(lease int64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.lease != lease || t.fresh.Err() != nil
-}
-
-func (t *told) all(closed context.Context, lease int64, ttl time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.end != nil {
-		t.end()
-	}
-	t.lease = lease
-	t.fresh, t.end = context.WithTimeout(closed, ttl/2)
 }
 
 // round is one keepalive, sent to one member or more.
@@ -89,7 +56,6 @@ type round struct {
 // keptAlive is the answer of one member.
 type keptAlive struct {
 	from *keeper
-	ttl  time.Duration
 	err  error
 }
 
@@ -98,10 +64,14 @@ type keptAlive struct {
 func (r *round) ask(ctx context.Context, n int) {
 	for _, keeper := range r.rest[:n] {
 		own, cancel := outlast(ctx, r.k.closed)
+		r.k.turns.asks(r.k.closed, keeper)
 		go func() {
 			defer cancel()
 			ttl, err := r.k.keepAt(own, r.client, keeper, r.lease)
-			r.answers <- keptAlive{keeper, ttl, err}
+			if err == nil {
+				r.k.turns.answered(r.k.closed, keeper, r.lease, ttl)
+			}
+			r.answers <- keptAlive{keeper, err}
 		}()
 	}
 	r.rest, r.open = r.rest[n:], r.open+n
@@ -134,7 +104,6 @@ func (r *round) first(ctx context.Context) error {
 		}
 		r.open--
 		if settles(a.err) {
-			r.good(a)
 			return a.err
 		}
 		if errors.Is(a.err, errOvertaken) {
@@ -154,17 +123,6 @@ func (r *round) first(ctx context.Context) error {
 		return nil
 	}
 	return worst
-}
-
-// good notes who answered, and that all were told if they were.
-func (r *round) good(a keptAlive) {
-	if a.err != nil {
-		return
-	}
-	r.k.lastKept.Store(int64(slices.Index(r.k.keepers, a.from)))
-	if len(r.rest) == 0 {
-		r.k.told.all(r.k.closed, r.lease, a.ttl)
-	}
 }
 
 // keepAt asks one member. A stream that broke since it was last used is opened anew.
@@ -202,6 +160,7 @@ type keeper struct {
 	endpoint string
 	turn     chan struct{} // holds one while a request is under way
 	conn     *grpc.ClientConn
+	seen     seen
 
 	mu     sync.Mutex
 	stream pb.Lease_LeaseKeepAliveClient

@@ -140,7 +140,7 @@ func TestEveryMemberIsToldOfKeepalivesWithinTheLease(t *testing.T) {
 	}
 }
 
-func TestOneMemberIsAskedForMostKeepalives(t *testing.T) {
+func TestMostKeepalivesAreOneRequest(t *testing.T) {
 	members, kv := trio(t, 10*time.Second) // none is slow, however busy the machine
 	ctx := within(t, 20*time.Second)
 	for _, m := range members {
