@@ -54,6 +54,9 @@ const (
 	// pingTimeout also bounds how long sent data may stay unacknowledged
 	// (TCP_USER_TIMEOUT) before the connection counts as broken.
 	pingTimeout = 1500 * time.Millisecond
+	// window is how many bytes of answers may be under way: more than a cluster's whole
+	// folder.
+	window = 1 << 20
 )
 
 // KV is the client. It implements dcs.KV and is safe for concurrent use.
@@ -102,6 +105,8 @@ func New(o Options) (*KV, error) {
 		Logger: clientv3.NewCtxClient(closed).GetLogger(),
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(reconnect()),
+			// A window of its own choice would be measured, with a ping for nearly every answer.
+			grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 			grpc.WithChainUnaryInterceptor(unsentUnary), grpc.WithChainStreamInterceptor(elsewhere, unsentStream),
 		},
 	}
