@@ -3,11 +3,13 @@ package agent
 import (
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent/probe"
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/guard"
 	"github.com/pgkeeper/pgkeeper/postgres"
@@ -200,5 +202,50 @@ func TestAProbeIsKeptAndHeard(t *testing.T) {
 	p.spec = func() (probe.Spec, postgres.Login, bool) { return spec, postgres.Login{}, false }
 	if err := p.once(t.Context(), spec, postgres.Login{}); err != nil {
 		t.Errorf("a probe that is not wanted any more: %v", err)
+	}
+	var wanted atomic.Value
+	wanted.Store(spec)
+	changed := make(chan struct{}, 1)
+	p.changed, p.spec = changed, func() (probe.Spec, postgres.Login, bool) { return wanted.Load().(probe.Spec), postgres.Login{}, true }
+	ended := make(chan error)
+	go func() { ended <- p.once(t.Context(), spec, postgres.Login{}) }()
+	notify(changed) // of nothing new
+	other := spec
+	other.Patience *= 2
+	wanted.Store(other)
+	notify(changed)
+	if err := <-ended; err != nil {
+		t.Errorf("a probe that is to probe something else: %v", err)
+	}
+}
+
+// What is to be probed is looked at anew when it changes, and only then.
+func TestTheProberIsToldOfWhatChanges(t *testing.T) {
+	w := &worker{node: &Node{}, reprobe: make(chan struct{}, 1)}
+	w.node.local.Store(&config.Config{})
+	told := func(s cluster.Status) bool {
+		w.tellProber(&s)
+		select {
+		case <-w.reprobe:
+			return true
+		default:
+			return false
+		}
+	}
+	s := cluster.Status{Node: cluster.Seen(cluster.NodeState{Mode: cluster.ModeStandby}, 1), Settings: cluster.DefaultSettings()}
+	if !told(s) || told(s) {
+		t.Error("a server that came is told of once")
+	}
+	if s.LoopAt++; told(s) {
+		t.Error("a step is no news")
+	}
+	if s.Settings.ProbeTimeout++; !told(s) {
+		t.Error("another probe_timeout is none")
+	}
+	if w.node.local.Store(&config.Config{}); !told(s) {
+		t.Error("another configuration is none")
+	}
+	if s.Node.Value.Mode = cluster.ModeStopped; !told(s) {
+		t.Error("a server that went is none")
 	}
 }

@@ -35,10 +35,15 @@ func (w *worker) drivePooler(ctx context.Context) {
 // signal.
 func (w *worker) stepDone(s *cluster.Status) {
 	w.metrics.step(s)
-	for _, signal := range [...]chan struct{}{w.stepped, w.changed} {
-		select {
-		case signal <- struct{}{}:
-		default:
-		}
+	w.tellProber(s)
+	notify(w.stepped)
+	notify(w.changed)
+}
+
+// notify leaves one signal, whether or not somebody waits for it.
+func notify(signal chan<- struct{}) {
+	select {
+	case signal <- struct{}{}:
+	default: // it is told already
 	}
 }

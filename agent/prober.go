@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/agent/probe"
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/postgres"
 )
 
@@ -25,15 +27,17 @@ type prober struct {
 	// program is this one, which may have been replaced on disk since it was started.
 	program string
 	argv    []string
-	// spec is what to probe now; false for nothing.
-	spec func() (probe.Spec, postgres.Login, bool)
-	post func(Event)
-	log  *slog.Logger
+	// spec is what to probe now; false for nothing. changed has something to receive when
+	// it may be another.
+	spec    func() (probe.Spec, postgres.Login, bool)
+	changed <-chan struct{}
+	post    func(Event)
+	log     *slog.Logger
 }
 
 const (
-	// probeAgain is between two starts of a probe, and between two looks whether it is
-	// to probe something else.
+	// probeAgain is between two starts of a probe, and between two looks whether there is
+	// something to probe.
 	probeAgain = time.Second
 	// longestLine bounds what a probe says at once.
 	longestLine = 64 << 10
@@ -54,6 +58,8 @@ func (p *prober) run(ctx context.Context) {
 
 // once runs one probe until it ends, or is to probe something else.
 func (p *prober) once(ctx context.Context, spec probe.Spec, login postgres.Login) error {
+	var watch sync.WaitGroup
+	defer watch.Wait() // it would take a signal that the next one needs
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in, out, err := p.start(ctx, login)
@@ -69,14 +75,16 @@ func (p *prober) once(ctx context.Context, spec probe.Spec, login postgres.Login
 	if _, err := in.Write(append(first, '\n')); err != nil {
 		return fmt.Errorf("tell the probe what to probe: %w", err)
 	}
-	go func() {
+	watch.Go(func() {
 		defer out.Close() // ends the reading below
-		for clock.Sleep(ctx.Done(), probeAgain) {
-			if now, _, wanted := p.spec(); !wanted || now != spec {
+		for now, _, wanted := p.spec(); wanted && now == spec; now, _, wanted = p.spec() {
+			select {
+			case <-p.changed:
+			case <-ctx.Done():
 				return
 			}
 		}
-	}()
+	})
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
@@ -116,6 +124,21 @@ func (p *prober) start(ctx context.Context, login postgres.Login) (in io.WriteCl
 	}
 	go func() { _ = cmd.Wait() }() // reaps it
 	return in, read, nil
+}
+
+// probing is what of this worker says what its probe is to probe.
+type probing struct {
+	is       bool
+	patience time.Duration
+	local    *config.Config
+}
+
+// tellProber is told of every step, and tells the prober when that has changed.
+func (w *worker) tellProber(s *cluster.Status) {
+	if now := (probing{probed(s), s.Settings.ProbeTimeout, w.node.local.Load()}); now != w.probing {
+		w.probing = now
+		notify(w.reprobe)
+	}
 }
 
 // probed reports whether there is a server to probe, as it was seen last.

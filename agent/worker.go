@@ -90,6 +90,9 @@ type worker struct {
 	// surface.
 	pooler           Pooler
 	stepped, changed chan struct{}
+	// probing is what the prober was told of last, reprobe tells it that there is news.
+	probing probing
+	reprobe chan struct{}
 	// progress has quick looks at the server's positions, for whoever asks for lag.
 	progress *progressWatch
 	// reloaded is told of each new configuration.
@@ -108,7 +111,7 @@ func RunWorker(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), changed: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name), progress: newProgressWatch()}
+	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), changed: make(chan struct{}, 1), reprobe: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name), progress: newProgressWatch()}
 	if err := w.build(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -227,7 +230,7 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	part(func() error { return link.run(ctx) })
 	part(func() error { w.peers.keep(ctx); return nil })
 	part(func() error { w.watch(ctx); return nil })
-	probes := &prober{program: "/proc/self/exe", argv: []string{"pgkeeper", "probe", "--runtime-dir", w.Config.Keeper.RuntimeDir}, spec: w.probeSpec, post: w.node.post, log: w.Log}
+	probes := &prober{program: "/proc/self/exe", argv: []string{"pgkeeper", "probe", "--runtime-dir", w.Config.Keeper.RuntimeDir}, spec: w.probeSpec, changed: w.reprobe, post: w.node.post, log: w.Log}
 	part(func() error { probes.run(ctx); return nil })
 	if server, ok := w.node.pg.(certificates); ok {
 		part(func() error { w.keepCertificates(ctx, server); return nil })
@@ -373,10 +376,7 @@ func (w *worker) reload() error {
 		w.Log.Error("rest api not reloaded", "error", err.Error())
 	}
 	w.node.post(Reloaded{Tags: c.Tags})
-	select {
-	case w.reloaded <- struct{}{}:
-	default: // it is told already
-	}
+	notify(w.reloaded)
 	w.Log.Info("configuration reloaded", "member", c.Name)
 	return nil
 }
