@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
@@ -82,6 +83,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 			cancel()
 		}
 	}
+	origin := clock.Now()
 	disk, asker := &disk{dataDir: spec.DataDir}, &asker{spec: spec}
 	for _, c := range []check{
 		{cluster.CheckAccept, cluster.AilmentHung, asker.accept, 5},
@@ -89,7 +91,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 		{cluster.CheckWAL, cluster.AilmentStalled, disk.wal, 1},
 		{cluster.CheckTablespace, cluster.AilmentStalled, disk.tablespaces, 1},
 	} {
-		r := &rounds{check: c, spec: spec, say: say, ended: make(chan ended)}
+		r := &rounds{check: c, spec: spec, say: say, ended: make(chan ended), origin: origin}
 		go r.run(ctx)
 	}
 	<-ctx.Done() // what hangs in the kernel is not waited for

@@ -262,6 +262,27 @@ func TestATryThatHangsIsToldWhileItDoes(t *testing.T) {
 	}
 }
 
+// TestRoundsKeepStep: each check that wakes the process up by itself costs as much as all
+// of them do together.
+func TestRoundsKeepStep(t *testing.T) {
+	idle := func(context.Context) finding { return finding{idle: true} }
+	for began, want := range map[cluster.Instant]cluster.Instant{
+		10 * second: 11 * second, 10*second + 1: 11 * second, 11*second - 1: 11 * second, 11*second + 300: 12 * second,
+	} {
+		r, _ := course(1)
+		r.origin, r.try, r.ended = 7*second, idle, make(chan ended, 1)
+		r.start(t.Context(), began)
+		if r.next != want {
+			t.Errorf("a try at %v is followed by one at %v, want %v", time.Duration(began), time.Duration(r.next), time.Duration(want))
+		}
+	}
+	r, _ := course(1)
+	r.origin, r.try, r.ended, r.failed = 7*second, idle, make(chan ended, 1), true
+	if r.start(t.Context(), 10*second+100e6); r.next != 10*second+600e6 {
+		t.Errorf("after a failure the next try is at %v", time.Duration(r.next))
+	}
+}
+
 // TestAProbeThatSleptBlamesNobody: what it waits for had no time either.
 func TestAProbeThatSleptBlamesNobody(t *testing.T) {
 	r, lines := course(1)

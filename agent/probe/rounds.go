@@ -48,8 +48,11 @@ type rounds struct {
 	spec  Spec
 	say   func(Line)
 	ended chan ended
-	under []*try          // way, oldest first
-	next  cluster.Instant // when the next one begins
+	// origin is what the rounds of all checks count from, so that they wake the process
+	// up together.
+	origin cluster.Instant
+	under  []*try          // way, oldest first
+	next   cluster.Instant // when the next one begins
 	// good is until when nothing is known to have been wrong: the end of the last
 	// success, or of the last time when there was nothing to try.
 	good cluster.Instant
@@ -132,7 +135,8 @@ func (r *rounds) oldest() *try {
 }
 
 func (r *rounds) start(ctx context.Context, now cluster.Instant) {
-	r.next = now.Add(r.spec.every())
+	every := r.spec.every()
+	r.next = now.Add(every - now.Sub(r.origin)%every)
 	if r.failed {
 		r.next = now.Add(r.spec.failing())
 	}
