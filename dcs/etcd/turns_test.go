@@ -45,7 +45,7 @@ func keepAlive(t *testing.T, members []*told, turns *turns, lease int64, times i
 				turns.answered(t.Context(), k, lease, ttl)
 			}
 		}
-		time.Sleep(every) // of the bubble's time
+		passed(t.Context(), every)
 	}
 	return requests
 }
