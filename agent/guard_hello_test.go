@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/guard"
 )
 
@@ -128,4 +131,55 @@ func TestAFenceWithNothingLeftWaitsForABusyGuard(t *testing.T) {
 		t.Errorf("found after %s, want at once", took)
 	}
 	answer <- struct{}{}
+}
+
+// bubbleClock shows the time of a synctest bubble.
+type bubbleClock struct {
+	realClock
+	began time.Time
+}
+
+func (c bubbleClock) Now() cluster.Instant { return 1 + cluster.Instant(time.Since(c.began)) }
+
+// TestAnyAnswerOfTheGuardIsAHeartbeat: what it was asked does not matter, only that its loop
+// has turned. One that says no more is missed as soon as one that answers pings only.
+func TestAnyAnswerOfTheGuardIsAHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ttl, renewals = 5 * time.Second, 10
+		c := bubbleClock{began: time.Now()}
+		var heard atomic.Int64
+		var stopped atomic.Bool
+		pings, frozen := 0, cluster.Instant(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		h := Heartbeat{Clock: c, TTL: func() time.Duration { return ttl }, Stopped: stopped.Load,
+			Heard: func() cluster.Instant { return cluster.Instant(heard.Load()) },
+			Post:  func(Event) { frozen = c.Now() },
+			Ping: func(ctx context.Context) error {
+				pings++
+				if stopped.Load() {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				heard.Store(int64(c.Now()))
+				return nil
+			}}
+		go func() { defer close(ended); h.Run(ctx) }()
+		for range renewals {
+			heard.Store(int64(c.Now()))
+			clock.Sleep(nil, time.Second)
+		}
+		if pings != 2*renewals {
+			t.Errorf("%d pings beside %d other answers, want 2 between each two", pings, renewals)
+		}
+		last := cluster.Instant(heard.Load())
+		stopped.Store(true)
+		clock.Sleep(nil, ttl)
+		every, _ := rhythm(ttl)
+		if took := frozen.Sub(last); took <= 0 || took > 3*every {
+			t.Errorf("missed %s after its last answer, want %s", took, 3*every)
+		}
+		cancel()
+		<-ended
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
+	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/guard"
 )
 
@@ -147,7 +148,8 @@ func (g *guardLink) hold(ctx context.Context) error {
 	g.post(GuardUp{status})
 	beats, stop := context.WithCancel(ctx)
 	defer stop()
-	go Heartbeat{Clock: realClock{}, Ping: client.Ping, TTL: g.ttl, Post: g.post,
+	heard := func() cluster.Instant { return cluster.Instant(client.Heard()) }
+	go Heartbeat{Clock: realClock{}, Ping: client.Ping, Heard: heard, TTL: g.ttl, Post: g.post,
 		Stopped: func() bool { return stoppedByKernel(client.PeerPID()) }}.Run(beats)
 	for e := range client.Events() {
 		if e.Kind == guard.Exited {
@@ -264,6 +266,9 @@ func (g *guardLink) postmaster(pids []int) int {
 type Heartbeat struct {
 	Clock Clock
 	Ping  func(ctx context.Context) error
+	// Heard is when the guard answered last, whatever it was asked: its loop has turned
+	// then, which is all that a ping tells. Nil: only pings are known.
+	Heard func() cluster.Instant
 	// Stopped reports whether the kernel shows the guard as stopped.
 	Stopped func() bool
 	// TTL is T in force.
@@ -271,13 +276,17 @@ type Heartbeat struct {
 	Post func(Event)
 }
 
-// Run pings the guard until ctx ends, one ping at a time.
+// Run pings the guard until ctx ends, one ping at a time, whenever it has not answered
+// for as long as there is between two heartbeats.
 func (h Heartbeat) Run(ctx context.Context) {
-	frozen := false
+	frozen, last := false, h.Clock.Now()
 	for {
 		every, patience := rhythm(h.TTL())
-		if !h.Clock.Sleep(ctx.Done(), every) {
-			return
+		if quiet := h.heard(last).Add(every).Sub(h.Clock.Now()); quiet > 0 {
+			if !h.Clock.Sleep(ctx.Done(), quiet) {
+				return
+			}
+			continue
 		}
 		err := h.ping(ctx, 2*every)
 		if err != nil && ctx.Err() == nil && !h.Stopped() {
@@ -286,6 +295,7 @@ func (h Heartbeat) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		last = h.Clock.Now()
 		if (err != nil) != frozen {
 			frozen = err != nil
 			if frozen {
@@ -295,6 +305,14 @@ func (h Heartbeat) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// heard is when the guard has answered last, as far as is known.
+func (h Heartbeat) heard(pinged cluster.Instant) cluster.Instant {
+	if h.Heard == nil {
+		return pinged
+	}
+	return max(pinged, h.Heard())
 }
 
 func (h Heartbeat) ping(ctx context.Context, limit time.Duration) error {

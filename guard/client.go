@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,7 +22,8 @@ const eventBuffer = 256
 type Client struct {
 	conn    net.Conn
 	session uint64
-	guard   int // pid of the guard, from the kernel
+	guard   int          // pid of the guard, from the kernel
+	heard   atomic.Int64 // when it answered last
 
 	writing sync.Mutex
 	mu      sync.Mutex
@@ -102,6 +104,9 @@ func (c *Client) Err() error {
 // PeerPID is the pid of the guard, as the kernel knows it.
 func (c *Client) PeerPID() int { return c.guard }
 
+// Heard is when the guard answered a call last, on CLOCK_BOOTTIME; 0 for never.
+func (c *Client) Heard() time.Duration { return time.Duration(c.heard.Load()) }
+
 // Session is the number this worker presented.
 func (c *Client) Session() uint64 { return c.session }
 
@@ -164,6 +169,7 @@ func (c *Client) takeReply(line []byte) error {
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fmt.Errorf("%w: unreadable reply: %w", ErrDisconnected, err)
 	}
+	c.heard.Store(int64(Now()))
 	c.mu.Lock()
 	wait := c.pending[r.ID]
 	delete(c.pending, r.ID)
