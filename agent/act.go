@@ -156,8 +156,15 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up, Gated: l.config.gated, Waits: waits}}}
 }
 
-// onJob starts long work.
+// onJob starts long work, but none beside a fence. A fence takes every process in the data
+// directory for one of a server that must not run: it would end the work in the middle,
+// and for its sake kill a guard that had merely to say that nothing is left. So it is for a
+// worker that thaws past its deadline, which fences before it hears that its guard has
+// stopped the server, and then hears it. The end of the fence decides anew.
 func (l *Loop) onJob(a election.Action) []Effect {
+	if l.busy[LaneFence] {
+		return nil
+	}
 	if l.busy[LaneJob] || l.server.configuring && starts(a) { // guard: no_start_beside_reload — S1 (gate)
 		return nil
 	}

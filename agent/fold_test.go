@@ -117,6 +117,41 @@ func TestAFrozenGuardIsFencedBesideAJobThatWaitsForIt(t *testing.T) {
 	}
 }
 
+// TestNoWorkBeginsBesideAFence: a worker that thaws past its deadline fences first, and
+// hears from its guard meanwhile that the server is gone. To rejoin at once would put
+// processes into the data directory that the fence takes for what its guard has left, for
+// which it kills the guard, and then them, in the middle of a rewind.
+func TestNoWorkBeginsBesideAFence(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.pass(3 * 5 * time.Second)
+	effects := r.step(Tick{})
+	for range 3 {
+		r.pass(time.Millisecond)
+		effects = append(effects, r.step(Tick{})...)
+	}
+	if len(find[OnFence](effects)) != 1 {
+		t.Fatalf("setup: past the deadline %+v, want a fence", effects)
+	}
+	r.view.Leader = &cluster.Leader{Name: "pg2", LeaseID: 12, Term: 70}
+	r.view.Holder = &cluster.Holder{Name: "pg2", Node: "node2", Instance: "i2", BootID: "boot"}
+	r.view.Beat = &cluster.Beat{TTL: 5000, Term: 70, ModRevision: 71}
+	r.view.Members["pg2"] = cluster.Member{Name: "pg2", ConnURL: "postgres://h2:5432/postgres", State: "running", Role: "primary", Timeline: 2, Keeper: &cluster.MemberKeeper{}}
+	r.view.Revision = 75
+	r.see()
+	if e := r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i1"}}); len(find[OnJob](append(e, r.look(cluster.ModeStopped)...))) != 0 {
+		t.Error("a job was started beside the fence")
+	}
+	if r.loop.decision.Reason != election.ReasonRejoining {
+		t.Fatalf("setup: decided %+v, want to rejoin", r.loop.decision)
+	}
+	r.step(FenceDone{})
+	r.pass(time.Millisecond)
+	if jobs := find[OnJob](r.look(cluster.ModeStopped)); len(jobs) != 1 {
+		t.Errorf("after the fence %+v, want the rejoin", jobs)
+	}
+}
+
 func TestAGuardThatHangsIsKnownWithinHalfOfTheLease(t *testing.T) {
 	for _, ttl := range []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second} {
 		every, patience := rhythm(ttl)
