@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // settleLimit is the bound of L1: all faults are mended, and the cluster must be
@@ -30,10 +31,10 @@ const showMost = 10
 // TestMain runs the tests in namespaces of their own; without root, they skip.
 func TestMain(m *testing.M) {
 	code, err := 0, error(nil)
-	switch stage := os.Getenv(stageVariable); {
-	case stage == stageInit:
-		code, err = reap()
-	case stage == stageRun || os.Geteuid() != 0:
+	switch stage := lan.At(); {
+	case stage == lan.Init:
+		code, err = lan.Reap()
+	case stage == lan.Inside || os.Geteuid() != 0:
 		code = m.Run()
 	default:
 		code, err = called()
@@ -54,7 +55,7 @@ func called() (int, error) {
 	if err := os.Setenv(testbed.BinaryVariable, path); err != nil {
 		return 1, err
 	}
-	code, err := callIsolated()
+	code, err := lan.Call()
 	if removed := testbed.RemoveBinary(); err == nil {
 		err = removed
 	}
@@ -86,7 +87,7 @@ func needNetwork(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for network namespaces and file systems of its own: run it as root")
 	}
-	network.Do(func() { network.err = makeNetwork() })
+	network.Do(func() { network.err = lan.Make() })
 	if network.err != nil {
 		t.Fatal(network.err)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 const (
@@ -55,9 +56,9 @@ func (d *disks) frozen(dir string, change int) error {
 	var err error
 	switch {
 	case before == 0:
-		err = command("fsfreeze", "--freeze", dir)
+		err = lan.Command("fsfreeze", "--freeze", dir)
 	case after == 0:
-		err = command("fsfreeze", "--unfreeze", dir)
+		err = lan.Command("fsfreeze", "--unfreeze", dir)
 	}
 	if err == nil {
 		d.freezes[dir] = after

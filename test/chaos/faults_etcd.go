@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // etcdStart bounds the return of a member.
@@ -64,7 +65,7 @@ func restart(ctx context.Context, m testbed.EtcdMember) error {
 }
 
 func cutLeader(ctx context.Context, w *world, _ *testbed.Node) (func() error, error) {
-	return hostDown(memberName(leader(ctx, w)))
+	return lan.Unplug(memberName(leader(ctx, w)))
 }
 
 // freezeLeaderDisk leaves etcd's leader without its disk: its process runs, answers

@@ -5,16 +5,11 @@ import (
 	"strconv"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 func linkDown(_ context.Context, _ *world, n *testbed.Node) (func() error, error) {
-	return hostDown(n.Name)
-}
-
-// hostDown unplugs a host at the hub: its own end of the link loses its carrier.
-func hostDown(name string) (func() error, error) {
-	up := func() error { return command("ip", "link", "set", link(name), "up") }
-	return up, command("ip", "link", "set", link(name), "down")
+	return lan.Unplug(n.Name)
 }
 
 // cut loses packets of one node by rules.
@@ -35,7 +30,7 @@ func cutOut(_ *world, n *testbed.Node) []drop {
 func cutEtcd(_ *world, n *testbed.Node) []drop {
 	var all []drop
 	for _, member := range []string{"etcd1", "etcd2", "etcd3"} {
-		all = append(all, both(n.Name, []string{"--source", hostAddress(member)}, []string{"--destination", hostAddress(member)})...)
+		all = append(all, both(n.Name, []string{"--source", lan.Address(member)}, []string{"--destination", lan.Address(member)})...)
 	}
 	return all
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // trip is the time to a host and back: nobody listens there, so it refuses at once.
@@ -19,7 +20,7 @@ func trip(t *testing.T, host string) (time.Duration, bool) {
 	t.Helper()
 	began := time.Now()
 	dialer := net.Dialer{Timeout: 900 * time.Millisecond}
-	_, err := dialer.DialContext(t.Context(), "tcp", net.JoinHostPort(hostAddress(host), "1"))
+	_, err := dialer.DialContext(t.Context(), "tcp", net.JoinHostPort(lan.Address(host), "1"))
 	return time.Since(began), errors.Is(err, syscall.ECONNREFUSED)
 }
 
@@ -46,7 +47,7 @@ func TestEachFaultOfTheNetworkBreaksOneHostAndIsMended(t *testing.T) {
 		passes bool
 		least  time.Duration
 	}{
-		"link down": {func() (func() error, error) { return hostDown(n.Name) }, false, 0},
+		"link down": {func() (func() error, error) { return lan.Unplug(n.Name) }, false, 0},
 		"cut in":    {func() (func() error, error) { return lose(cutIn(nil, n)...) }, false, 0},
 		"cut out":   {func() (func() error, error) { return lose(cutOut(nil, n)...) }, false, 0},
 		"delay":     {func() (func() error, error) { return delayHost(n.Name) }, true, delayBy},

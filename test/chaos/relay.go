@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"net"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // delayBy is how much later everything leaves a slow host: its answers take that
@@ -29,26 +30,26 @@ const frameMax = 2048
 // delayHost takes a host's link off the hub and puts this program between: a second
 // link into the hub, and frames carried from one to the other.
 func delayHost(name string) (heal func() error, err error) {
-	host, near, far := link(name), "slow-"+name, "slow2-"+name
+	host, near, far := lan.Link(name), "slow-"+name, "slow2-"+name
 	if _, err := net.InterfaceByName(near); err == nil {
 		return nothing, nil // it is slow already
 	}
 	for _, args := range [][]string{
 		{"link", "add", near, "type", "veth", "peer", "name", far},
-		{"link", "set", far, "master", bridge},
+		{"link", "set", far, "master", lan.Bridge},
 		{"link", "set", near, "promisc", "on"},
 		{"link", "set", host, "promisc", "on"},
 		{"link", "set", far, "up"},
 		{"link", "set", near, "up"},
 		{"link", "set", host, "nomaster"},
 	} {
-		if err := command("ip", args...); err != nil {
+		if err := lan.Command("ip", args...); err != nil {
 			return nil, err
 		}
 	}
 	undo := func() error {
-		return errors.Join(command("ip", "link", "delete", near), command("ip", "link", "set", host, "promisc", "off"),
-			command("ip", "link", "set", host, "master", bridge))
+		return errors.Join(lan.Command("ip", "link", "delete", near), lan.Command("ip", "link", "set", host, "promisc", "off"),
+			lan.Command("ip", "link", "set", host, "master", lan.Bridge))
 	}
 	stop, err := startRelay(host, near)
 	if err != nil {
@@ -137,29 +138,4 @@ func carry(from, to int, late time.Duration, ended <-chan struct{}) {
 		default:
 		}
 	}
-}
-
-// offloads are what a network card does to packets after the kernel: sums of the
-// transport layer and segmentation. A relay of frames must see finished ones.
-const offloads = 0x00000017 // ETHTOOL_STXCSUM: without sums there is no segmentation either
-
-// noOffload makes an interface of this namespace send finished packets only.
-func noOffload(name string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	value := struct{ command, data uint32 }{command: offloads}
-	var request struct {
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}
-	copy(request.name[:unix.IFNAMSIZ-1], name)
-	request.data = unsafe.Pointer(&value)
-	if _, _, no := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); no != 0 {
-		return fmt.Errorf("switch off transmit checksums of %s: %w", name, no)
-	}
-	return nil
 }

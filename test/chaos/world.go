@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // world is the cluster of one schedule with its clients.
@@ -49,7 +50,7 @@ func newWorld(ctx context.Context, s settings, dice *rand.Rand, say func(string,
 	w := &world{h: newHistory(), disks: &disks{}, settings: s, dice: dice, say: say}
 	var err error
 	w.c, err = testbed.Start(ctx, testbed.Options{
-		Nodes: 3, EtcdMembers: 3, EtcdBinary: true, Host: hostOf, Fsync: true,
+		Nodes: 3, EtcdMembers: 3, EtcdBinary: true, Host: lan.Host, Fsync: true,
 		Folder: w.disks.mount, Release: w.disks.Unmount,
 		TTL: s.TTL, LoopWait: time.Second, RetryTimeout: time.Second,
 		Dynamic: s.dynamic(),

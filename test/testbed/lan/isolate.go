@@ -1,4 +1,4 @@
-package chaos
+package lan
 
 import (
 	"errors"
@@ -13,24 +13,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stageVariable tells a process of the test which of the three it is.
-const stageVariable = "PGKEEPER_CHAOS_STAGE"
+// stageVariable tells a process of the test which of the three it is. Agents take no
+// notice of its name, which is none of theirs.
+const stageVariable = "TESTBED_LAN_STAGE"
 
-// The test's program runs three times: the one that was called makes the
-// namespaces, the first process inside reaps orphans as an init does, and the
-// third runs the tests.
+// Stage is one of the three lives of a test's program: the one that was called has new
+// namespaces made, the first process inside reaps orphans as an init does, and the third
+// runs the tests.
+type Stage string
+
+// The stages; each begins the next by Call and Reap.
 const (
-	stageCalled = ""
-	stageInit   = "init"
-	stageRun    = "run"
+	Called Stage = ""
+	Init   Stage = "init"
+	Inside Stage = "inside"
 )
 
-// callIsolated runs this program again as the first process of new namespaces, and
-// returns its exit code. They end with that process, and it ends with this one.
-func callIsolated() (int, error) {
+// At is the stage of this process.
+func At() Stage { return Stage(os.Getenv(stageVariable)) }
+
+// Call runs this program again as the first process of new namespaces, with more in its
+// environment, and returns its exit code. They end with that process, and it ends with
+// this one.
+func Call(environment ...string) (int, error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:noctx // ends by the signals that are passed on
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = withStage(stageInit)
+	cmd.Env = append(withStage(Init), environment...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL, Setpgid: true,
@@ -56,24 +64,24 @@ func callIsolated() (int, error) {
 }
 
 // withStage is the environment with the stage in it once: of two, the first would count.
-func withStage(stage string) []string {
+func withStage(stage Stage) []string {
 	var env []string
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, stageVariable+"=") {
 			env = append(env, entry)
 		}
 	}
-	return append(env, stageVariable+"="+stage)
+	return append(env, stageVariable+"="+string(stage))
 }
 
-// reap is the life of the first process: it starts the tests, passes interrupts on,
+// Reap is the life of the first process: it starts the tests, passes interrupts on,
 // and buries every orphan, since a zombie postmaster would pass for a running one.
-func reap() (int, error) {
+func Reap() (int, error) {
 	if err := furnish(); err != nil {
 		return 1, err
 	}
 	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
-		Env: withStage(stageRun), Files: []uintptr{0, 1, 2},
+		Env: withStage(Inside), Files: []uintptr{0, 1, 2},
 	})
 	if err != nil {
 		return 1, fmt.Errorf("start the tests: %w", err)
@@ -115,11 +123,11 @@ func furnish() error {
 			return fmt.Errorf("mount %s on %s: %w", m.source, m.target, err)
 		}
 	}
-	return command("ip", "link", "set", "lo", "up")
+	return Command("ip", "link", "set", "lo", "up")
 }
 
-// command runs a program of the system and says what it said when it fails.
-func command(name string, args ...string) error {
+// Command runs a program of the system and says what it said when it fails.
+func Command(name string, args ...string) error {
 	out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx // ends by itself
 	if err != nil {
 		return fmt.Errorf("%s %q: %w: %s", name, args, err, out)
