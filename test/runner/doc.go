@@ -3,6 +3,8 @@
 //
 // It promises that nothing is swallowed: a test that did not finish (panic, timeout, exit), a package that did not
 // build and a part that could not start each count as failed and show their output; a failed test is never run again.
+// What failed is named once more after the table of parts, each with the first that it said, at most ten lines: a
+// record that keeps only the end of the output has the reasons. Before a long output they stand too.
 // With CI=true a skipped test that is not listed in test/skips.txt counts as failed too.
 //
 // A test and each of its subtests count as one each; so does every part that is a single check (deps, build, lint).

@@ -132,7 +132,7 @@ func (j *judge) foldTest(e event, p *packageState) {
 	case "skip":
 		j.skip(e, p)
 	case "fail":
-		p.tally.fail(e.Package + "." + e.Test)
+		p.tally.fail(e.Package+"."+e.Test, reasons(p.output[e.Test])...)
 		j.show(e.Package, e.Test, p, "FAIL")
 	default: // pause, cont, bench, attr
 		return
@@ -148,7 +148,7 @@ func (j *judge) skip(e event, p *packageState) {
 		return
 	}
 	name := e.Package + "." + e.Test
-	p.tally.fail(name + " (skipped, and not listed in test/skips.txt)")
+	p.tally.fail(name+" (skipped, and not listed in test/skips.txt)", reasons(p.output[e.Test])...)
 	j.show(e.Package, e.Test, p, "SKIPPED IN CI, not listed in test/skips.txt")
 }
 
@@ -170,16 +170,16 @@ func (j *judge) packageFailed(e event, p *packageState) {
 		for _, text := range j.builds[e.FailedBuild] {
 			fmt.Fprint(j.out, text)
 		}
-		p.tally.fail(e.Package + " (does not build)")
+		p.tally.fail(e.Package+" (does not build)", bounded(trimmed(j.builds[e.FailedBuild]))...)
 		blamed = true
 	}
 	for _, test := range sortedKeys(p.running) {
-		p.tally.fail(e.Package + "." + test + " (did not finish)")
+		p.tally.fail(e.Package+"."+test+" (did not finish)", reasons(p.output[test])...)
 		j.show(e.Package, test, p, "DID NOT FINISH")
 		blamed = true
 	}
 	if !blamed {
-		p.tally.fail(e.Package + " (failed outside a test)")
+		p.tally.fail(e.Package+" (failed outside a test)", bounded(trimmed(p.output[""]))...)
 	}
 	for _, text := range p.output[""] {
 		if !blamed || !isVerdict(text) {
@@ -193,8 +193,14 @@ func isVerdict(text string) bool {
 	return strings.HasPrefix(text, "FAIL") || strings.HasPrefix(text, "ok  ") || strings.HasPrefix(text, "exit status ")
 }
 
+// show says first what a long output would hide: a record may be cut short.
 func (j *judge) show(pkg, test string, p *packageState, verdict string) {
 	fmt.Fprintf(j.out, "--- %s: %s.%s\n", verdict, pkg, test)
+	if len(p.output[test]) > shortOutput {
+		for _, line := range reasons(p.output[test]) {
+			fmt.Fprintf(j.out, "  > %s\n", line)
+		}
+	}
 	for _, text := range p.output[test] {
 		fmt.Fprintf(j.out, "    %s", text)
 	}

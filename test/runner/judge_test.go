@@ -143,7 +143,7 @@ func TestJudgeCountsEveryOutcomeOnce(t *testing.T) {
 			if diff := cmp.Diff(c.want, got.String()); diff != "" {
 				t.Errorf("totals (-want +got):\n%s\n%s", diff, out.String())
 			}
-			if diff := cmp.Diff(c.failures, got.failures); diff != "" {
+			if diff := cmp.Diff(c.failures, failed(got)); diff != "" {
 				t.Errorf("failures (-want +got):\n%s", diff)
 			}
 			for _, text := range c.shown {

@@ -11,8 +11,14 @@ import (
 // tally counts outcomes; the zero value is "nothing ran".
 type tally struct {
 	passed, failed, skipped int
-	// failures names what failed, in the order it failed.
-	failures []string
+	// failures is what failed, in the order it failed.
+	failures []failure
+}
+
+// failure is the name of what failed, and what it said first.
+type failure struct {
+	name    string
+	reasons []string
 }
 
 func (t *tally) add(other tally) {
@@ -22,9 +28,9 @@ func (t *tally) add(other tally) {
 	t.failures = append(t.failures, other.failures...)
 }
 
-func (t *tally) fail(name string) {
+func (t *tally) fail(name string, reasons ...string) {
 	t.failed++
-	t.failures = append(t.failures, name)
+	t.failures = append(t.failures, failure{name, reasons})
 }
 
 // String is the last line of every run; scripts read it.
@@ -68,13 +74,18 @@ func (s *suite) runAll(ctx context.Context) tally {
 	return total
 }
 
+// summarise ends the run. What failed is named once more with the first that it said: who
+// reads the end of a long record finds the reason there.
 func (s *suite) summarise(results []partResult, total tally) {
 	fmt.Fprintf(s.out, "\n%-12s %9s %8s %8s %8s\n", "part", "seconds", "passed", "failed", "skipped")
 	for _, r := range results {
 		fmt.Fprintf(s.out, "%-12s %9.1f %8d %8d %8d\n", r.part.name, r.took.Seconds(), r.tally.passed, r.tally.failed, r.tally.skipped)
 	}
 	if len(total.failures) > 0 {
-		fmt.Fprintf(s.out, "\nfailed:\n  %s\n", strings.Join(total.failures, "\n  "))
+		fmt.Fprintln(s.out, "\nfailed:")
+	}
+	for _, f := range total.failures {
+		fmt.Fprintln(s.out, "  "+strings.Join(append([]string{f.name}, f.reasons...), "\n      "))
 	}
 	fmt.Fprintf(s.out, "\n%s\n", total.String())
 }

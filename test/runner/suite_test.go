@@ -101,7 +101,7 @@ func TestSuiteOnARealModule(t *testing.T) {
 		}
 		return set
 	})
-	if diff := cmp.Diff(want, total.failures, less); diff != "" {
+	if diff := cmp.Diff(want, failed(total), less); diff != "" {
 		t.Errorf("failures (-want +got):\n%s\n%s", diff, out.String())
 	}
 	if want := "\n\n2 passed, 8 failed, 1 skipped\n"; !strings.HasSuffix(out.String(), want) {
