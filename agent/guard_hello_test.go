@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/guard"
@@ -182,4 +184,43 @@ func TestAnyAnswerOfTheGuardIsAHeartbeat(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// TestAWorkerThatStoodStillTakesNoGuardForFrozen: the answer to its ping came meanwhile and
+// lies in the socket, but the time for it is up. It asks once more, and has as long for
+// that as for a guard that is merely busy. A guard that the kernel has stopped, or that
+// answers no ping, is known at once.
+func TestAWorkerThatStoodStillTakesNoGuardForFrozen(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		silent  int // pings that get no answer in time
+		stopped bool
+		want    []Event
+	}{
+		{"one ping too late", 1, false, nil},
+		{"one ping too late, and the guard is stopped", 1, true, []Event{GuardFrozen{}, GuardAnswered{}}},
+		{"two pings too late", 2, false, []Event{GuardFrozen{}, GuardAnswered{}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var said []Event
+				asked := 0
+				Heartbeat{
+					Clock: bubbleClock{began: time.Now()}, TTL: func() time.Duration { return 4 * time.Second }, Stopped: func() bool { return c.stopped },
+					Post: func(e Event) { said = append(said, e) },
+					Ping: func(ctx context.Context) error {
+						if asked++; asked <= c.silent {
+							<-ctx.Done()
+						}
+						return ctx.Err()
+					},
+				}.Run(ctx)
+				if diff := cmp.Diff(c.want, said); diff != "" {
+					t.Errorf("said (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
 }
