@@ -17,6 +17,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/test/bench/report"
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // bench is one run.
@@ -25,10 +26,23 @@ type bench struct {
 	options  options
 	programs programs
 	results  []report.Trial
-	// machine looks how the machine itself stalls.
+	// machine looks how the machine itself stalls, with a file in dir.
 	machine *writer
+	dir     string
 	// again counts how often a trial was disturbed, by row, system and number.
 	again map[string]int
+}
+
+// TestMain is also the first process of the namespaces that some rows run in.
+func TestMain(m *testing.M) {
+	if lan.At() != lan.Init {
+		os.Exit(m.Run())
+	}
+	code, err := lan.Reap()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	os.Exit(code)
 }
 
 // TestBench measures what BENCH_ROWS names; see options.go for the rest of what it reads.
@@ -52,24 +66,30 @@ func TestBench(t *testing.T) {
 	if err := os.Unsetenv(testbed.BinaryVariable); err != nil { // agents would warn of a variable that they do not know
 		t.Fatal(err)
 	}
-	b := &bench{T: t, options: o, again: map[string]int{}}
-	dir := t.TempDir()
-	if b.programs, err = buildPrograms(ctx, dir); err != nil {
+	b := &bench{T: t, options: o, again: map[string]int{}, dir: t.TempDir()}
+	if b.programs, err = buildPrograms(ctx, b.dir); err != nil {
 		t.Fatal(err)
 	}
-	if b.machine, err = b.programs.watchMachine(dir); err != nil {
+	if b.machine, err = b.programs.watchMachine(b.dir); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.machine.stop() }()
 	if b.results, err = report.Read(o.out); err != nil {
 		t.Fatal(err)
 	}
+	if inside() {
+		if err := lan.Make(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Logf("measuring pgkeeper %s into %s", o.build, o.out)
 	b.run(ctx)
 	if ctx.Err() != nil {
 		t.Errorf("broken off: %v; the same command goes on from here", context.Cause(ctx))
 	}
-	t.Log("\n" + report.Table(b.results))
+	if !inside() { // who called shows all
+		t.Log("\n" + report.Table(b.results))
+	}
 }
 
 // group is the rows that share a cluster.
@@ -105,6 +125,7 @@ func groups() []group {
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
 		{name: "synchronous", setup: durable("on"), rows: []string{"sync_standby_killed"}, lossless: true},
 		{name: "quorum", setup: durable("quorum"), rows: []string{"node_killed_fast", "agent_frozen_quorum", "switchovers_quorum"}, lossless: true},
+		{name: "quorum, on hosts", setup: onHosts(durable("quorum")), rows: []string{"node_cut_off"}, alone: true, lossless: true},
 		{name: "failsafe", setup: failsafe(), rows: []string{"etcd_gone"}},
 		{name: "sick", setup: fastest, rows: []string{"server_hung"}},
 		{name: "sick, on volumes", setup: onVolumes(fastest), rows: []string{"disk_full"}, alone: true, lossless: true},
@@ -130,8 +151,14 @@ func (b *bench) run(ctx context.Context) {
 		})
 	}
 	for _, g := range groups() {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
+		case g.setup.hosts && !inside():
+			b.callInside(g)
+			continue
+		case !g.setup.hosts && inside():
+			continue
 		}
 		for i, starter := range starters {
 			start, build, err := starter()
@@ -174,7 +201,7 @@ const mishaps = 3
 func (b *bench) group(ctx context.Context, g group, name, build string, start func(context.Context, setup) (system, error)) {
 	wrong := 0
 	for work := b.pending(g, name, build); len(work) > 0 && wrong < mishaps && ctx.Err() == nil; {
-		s := &session{bench: b}
+		s := &session{bench: b, patience: g.setup.patience}
 		var err error
 		s.system, err = start(ctx, g.setup)
 		if err == nil && !g.setup.unstarted {

@@ -65,10 +65,10 @@ type writer struct {
 	answers *bufio.Scanner
 }
 
-// startWriter starts one; each makes it write to every host at once.
-func (p programs) startWriter(dsn string, each bool) (*writer, error) {
+// startWriter starts one; more are further flags.
+func (p programs) startWriter(dsn string, more ...string) (*writer, error) {
 	run := strconv.FormatInt(time.Now().UnixNano(), 10)
-	return p.spawn("-dsn", dsn, "-run", run, "-each="+strconv.FormatBool(each))
+	return p.spawn(append([]string{"-dsn", dsn, "-run", run}, more...)...)
 }
 
 // watchMachine starts one that only looks how the machine stalls.

@@ -18,6 +18,9 @@
 //   - etcd requests: messages that clients sent to etcd (grpc_server_msg_received_total over all members), which counts
 //     each message on a stream; requests by etcd's HTTP gateway, which Patroni uses, pass through the same counter.
 //
+// The rows about a node that is cut off have a host for each node and each member of etcd: network namespaces, in which the
+// bench runs itself once more, and which go with it. They need root; without it they are left out, which is said.
+//
 // A trial of a gap in which the machine itself stalled is made again, up to four times: a process that has nothing to do
 // with any cluster writes to a file of its own and sleeps, and sees an fsync of over 150 ms or a wake-up over 100 ms late.
 // Disturbed trials stay in the file, marked; they do not count.

@@ -47,6 +47,7 @@ func faults() map[string]fault {
 		}},
 		"etcd_leader_killed":  etcdLeaderKilled(),
 		"sync_standby_killed": syncStandbyKilled(),
+		"node_cut_off":        nodeCutOff(),
 		"etcd_gone":           etcdGone(),
 		"server_hung":         serverHung(),
 		"disk_full":           diskFull(),
@@ -88,6 +89,8 @@ type session struct {
 	*bench
 	system
 	direct *writer
+	// patience is that of the direct client.
+	patience time.Duration
 	// undisturbed is the longest gap while nothing happened.
 	undisturbed float64
 	// lostBefore is how many acknowledged rows were missing after the last trial.
@@ -112,7 +115,7 @@ const (
 // write starts the direct client.
 func (s *session) write() (err error) {
 	if s.direct == nil {
-		s.direct, err = s.programs.startWriter(dsn(sqlHosts(s.members())...), false)
+		s.direct, err = s.programs.startWriter(dsn(sqlHosts(s.members())...), "-patience", s.patience.String())
 	}
 	return err
 }

@@ -56,7 +56,7 @@ func (s *session) route(ctx context.Context) (*routed, error) {
 	if err != nil {
 		return r, err
 	}
-	r.client, err = s.programs.startWriter(dsn(writes), false)
+	r.client, err = s.programs.startWriter(dsn(writes))
 	return r, err
 }
 

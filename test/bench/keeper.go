@@ -13,6 +13,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/deploy"
 	"github.com/pgkeeper/pgkeeper/test/bench/report"
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // keeper is a pgkeeper cluster on the test bed.
@@ -31,6 +32,9 @@ func startKeeper(ctx context.Context, id string, s setup) (system, error) {
 	o := testbed.Options{
 		EtcdMembers: 3, EtcdBinary: true, Fsync: true, Unstarted: true,
 		TTL: s.ttl, LoopWait: s.loopWait, RetryTimeout: s.retryTimeout, Parameters: serverParameters(), Dynamic: s.dynamic,
+	}
+	if s.hosts {
+		o.Host = lan.Host
 	}
 	if s.volumes {
 		v := &testbed.Volumes{}
@@ -71,7 +75,7 @@ func (k *keeper) take(n *testbed.Node) error {
 		section(c, "etcd3")["hosts"] = hosts
 		pg := section(c, "postgresql")
 		lines, _ := pg["pg_hba"].([]any)
-		pg["pg_hba"] = append([]any{clientAccess}, lines...)
+		pg["pg_hba"] = append([]any{clientAccess, lanAccess}, lines...)
 		section(pg, "authentication")["superuser"] = map[string]any{"username": superuser, "password": secret}
 	})
 }
@@ -128,8 +132,8 @@ func (k *keeper) proxy(dir string) (config, writes string, err error) {
 type keeperNode struct{ n *testbed.Node }
 
 func (m *keeperNode) name() string          { return m.n.Name }
-func (m *keeperNode) sql() string           { return loopback(m.n.SQLPort) }
-func (m *keeperNode) api() string           { return loopback(m.n.APIPort) }
+func (m *keeperNode) sql() string           { return m.n.SQLAddress() }
+func (m *keeperNode) api() string           { return m.n.APIAddress() }
 func (m *keeperNode) logPath() string       { return m.n.LogPath() }
 func (m *keeperNode) start() error          { return m.n.Start() }
 func (m *keeperNode) data() string          { return m.n.DataDir() }

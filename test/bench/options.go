@@ -32,8 +32,8 @@ type options struct {
 	idle time.Duration
 	// logs, when set, is a folder for what the nodes logged around each fault.
 	logs string
-	// build is what is measured.
-	build string
+	// program is what is measured, build its name.
+	program, build string
 }
 
 func readOptions() (options, error) {
@@ -71,7 +71,8 @@ func readOptions() (options, error) {
 	if o.rows, err = readRows(os.Getenv("BENCH_ROWS")); err != nil {
 		return o, err
 	}
-	o.build, err = buildID()
+	o.program = os.Getenv(testbed.BinaryVariable)
+	o.build, err = buildID(o.program)
 	return o, err
 }
 
@@ -106,8 +107,7 @@ func readRows(names string) ([]report.Row, error) {
 
 // buildID names the program that is measured: the commit that it says it was built from, and a part of its hash, since
 // the working tree may have differed. Builds are reproducible: one commit has one hash.
-func buildID() (string, error) {
-	program := os.Getenv(testbed.BinaryVariable)
+func buildID(program string) (string, error) {
 	raw, err := os.ReadFile(program)
 	if err != nil {
 		return "", fmt.Errorf("read the program to measure: %w (make bench builds it)", err)

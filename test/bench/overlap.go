@@ -22,7 +22,7 @@ func (s *session) overlapTrial(ctx context.Context, number int) (report.Trial, e
 
 // hitTrial hits an agent, watches every server meanwhile, and looks for what is lost.
 func (s *session) hitTrial(ctx context.Context, h hit, leader member) (report.Trial, error) {
-	probes, err := s.programs.startWriter(dsn(sqlHosts(s.members())...), true)
+	probes, err := s.programs.startWriter(dsn(sqlHosts(s.members())...), "-each")
 	if err != nil {
 		return report.Trial{}, err
 	}

@@ -50,7 +50,7 @@ func (s *session) throughPooler(ctx context.Context) (*testbed.PgBouncer, error)
 		return ""
 	})
 	if err == nil {
-		s.pooled, err = s.programs.startWriter(k.bouncer.DSN(clientName, clientName), false)
+		s.pooled, err = s.programs.startWriter(k.bouncer.DSN(clientName, clientName))
 	}
 	return k.bouncer, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/lan"
 )
 
 // setup is what a cluster is started with.
@@ -27,6 +28,10 @@ type setup struct {
 	pooled bool
 	// volumes gives each node a file system of its own, which needs root.
 	volumes bool
+	// hosts gives each node and each member of etcd a host of its own (lan), which needs root.
+	hosts bool
+	// patience is how long the direct client waits for an answer; 0 for ever.
+	patience time.Duration
 }
 
 // system is a running cluster of either kind.
@@ -80,6 +85,7 @@ type hit struct {
 const (
 	clientName   = "bench"
 	clientAccess = "host bench bench 127.0.0.1/32 trust"
+	lanAccess    = "host bench bench " + lan.Subnet + " trust"
 	writesTable  = "bench_writes"
 	superuser    = "postgres"
 	secret       = "bench-secret"

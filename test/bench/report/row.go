@@ -41,6 +41,10 @@ type Row struct {
 // TTL3 is the lease of the rows about a killed node, in seconds.
 const TTL3 = 3
 
+// Patience is that of the client of the rows about a node that is cut off, in milliseconds:
+// how long it waits for an answer.
+const Patience = 500
+
 // Rows are all rows, in the order of the table.
 func Rows() []Row {
 	return []Row{
@@ -73,6 +77,8 @@ func Rows() []Row {
 		{ID: "idle_cpu", Title: "idle agent, all its processes together: CPU a minute", Unit: Seconds, Must: 0.4, Aim: 0.15},
 		{ID: "sync_standby_killed", Title: "`synchronous_mode: on`: node of the synchronous standby killed, until commits resume", Unit: Seconds, Must: 0.5, Aim: 0.3},
 		{ID: "node_killed_fast", Title: "strict quorum mode, `fast_failover`: node killed (all its processes), ttl 5", Unit: Seconds, Must: 1.2, Aim: 0.8},
+		{ID: "node_cut_off", Title: "strict quorum mode, `fast_failover`: node cut off by its link, ttl 5, a client that waits 0.5 s for an answer", Unit: Seconds,
+			Must: 1.5, Aim: 1.2},
 		{ID: "etcd_gone", Title: "60 s without any etcd, `failsafe_mode`", Unit: Seconds, Every: true},
 		{ID: "server_hung", Title: "server hung (all its processes stopped), ttl 20, `probe_timeout` 5 s", Unit: Seconds, Must: 6, Aim: 5.5,
 			MustText: "probe timeout + 1 s", AimText: "probe timeout + 0.5 s"},

@@ -17,19 +17,21 @@ const retryPause = 2 * time.Millisecond
 // client writes through one connection to the server that accepts writes.
 type client struct {
 	*journal
-	config        *pgx.ConnConfig
+	config *pgx.ConnConfig
+	// patience bounds a statement, and a try to reach one host; 0 for none.
+	patience      time.Duration
 	insert, table string
 	runID         int64
 	acknowledged  int64 // rows 1 to this one are
 	conn          *pgx.Conn
 }
 
-func newClient(dsn, insert, table string, run int64, j *journal) (*client, error) {
+func newClient(dsn, insert, table string, run int64, patience time.Duration, j *journal) (*client, error) {
 	config, err := parse(dsn)
 	if err != nil {
 		return nil, err
 	}
-	return &client{journal: j, config: config, insert: insert, table: table, runID: run}, nil
+	return &client{journal: j, config: config, patience: patience, insert: insert, table: table, runID: run}, nil
 }
 
 // parse reads a DSN. Statements go without a prepared name, so that a new connection is one round trip from a write.
@@ -43,6 +45,20 @@ func parse(dsn string) (*pgx.ConnConfig, error) {
 		config.ValidateConnect = writable
 	}
 	return config, nil
+}
+
+// eachHost is config for each of its hosts alone.
+func eachHost(config *pgx.ConnConfig) []*pgx.ConnConfig {
+	alone := func(host string, port uint16) *pgx.ConnConfig {
+		own := config.Copy()
+		own.Host, own.Port, own.Fallbacks = host, port, nil
+		return own
+	}
+	all := []*pgx.ConnConfig{alone(config.Host, config.Port)}
+	for _, f := range config.Fallbacks {
+		all = append(all, alone(f.Host, f.Port))
+	}
+	return all
 }
 
 // writable is target_session_attrs=read-write as libpq does it: a server of version 14 or newer has said what it is by
@@ -83,7 +99,7 @@ func (c *client) write(ctx context.Context, n int64, due time.Time) bool {
 			continue
 		}
 		sent := time.Now()
-		if _, err := c.conn.Exec(ctx, c.insert, c.runID, n); err != nil {
+		if err := c.exec(ctx, n); err != nil {
 			c.failed(err, true)
 			c.close()
 			continue
@@ -97,11 +113,22 @@ func (c *client) write(ctx context.Context, n int64, due time.Time) bool {
 	return false
 }
 
+// exec sends one row. A server that is cut off never answers, and nothing tells.
+func (c *client) exec(ctx context.Context, n int64) error {
+	if c.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.patience)
+		defer cancel()
+	}
+	_, err := c.conn.Exec(ctx, c.insert, c.runID, n)
+	return err
+}
+
 func (c *client) connected(ctx context.Context) bool {
 	if c.conn != nil && !c.conn.IsClosed() {
 		return true
 	}
-	conn, err := pgx.ConnectConfig(ctx, c.config)
+	conn, err := c.connect(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.failed(err, false)
@@ -110,6 +137,48 @@ func (c *client) connected(ctx context.Context) bool {
 	}
 	c.conn = conn
 	return true
+}
+
+// connect goes from host to host as libpq does. A client with patience tries each of them
+// again and again beside the others, and takes the first that accepts writes: one that is
+// cut off would hold the others up.
+func (c *client) connect(ctx context.Context) (*pgx.Conn, error) {
+	if c.patience == 0 {
+		return pgx.ConnectConfig(ctx, c.config)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the other tries end with it
+	found := make(chan *pgx.Conn)
+	for _, host := range eachHost(c.config) {
+		go c.try(ctx, host, found)
+	}
+	select {
+	case conn := <-found:
+		return conn, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// try connects to one host until it accepts writes, or ctx ends.
+func (c *client) try(ctx context.Context, host *pgx.ConnConfig, found chan<- *pgx.Conn) {
+	for sleepUntil(ctx, time.Now()) {
+		limited, cancel := context.WithTimeout(ctx, c.patience)
+		conn, err := pgx.ConnectConfig(limited, host)
+		cancel()
+		if err == nil {
+			select {
+			case found <- conn:
+			case <-ctx.Done():
+				_ = conn.Close(ctx) // nobody wants it
+			}
+			return
+		}
+		if ctx.Err() == nil {
+			c.failed(err, false)
+		}
+		sleepUntil(ctx, time.Now().Add(retryPause))
+	}
 }
 
 func (c *client) close() {

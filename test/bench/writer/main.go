@@ -31,6 +31,7 @@ func run() error {
 	table := flag.String("table", "bench_writes", "table with columns run and id, both bigint, of which it is the key")
 	id := flag.Int64("run", 0, "number of this run")
 	every := flag.Duration("every", 5*time.Millisecond, "a row is due this often")
+	patience := flag.Duration("patience", 0, "how long a statement or a connection may take before the next is tried, all hosts at once; 0 for ever, one host after another")
 	each := flag.Bool("each", false, "write to every host at once")
 	watch := flag.String("machine", "", "write to a file in this folder instead, and tell how the machine stalls")
 	flag.Parse()
@@ -38,7 +39,9 @@ func run() error {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // a program
 	defer cancel()
 	journal := newJournal(*every)
-	insert := "insert into " + *table + " values ($1, $2) on conflict do nothing"
+	// A row that is there already, after an answer that was lost, is written again: to leave
+	// it as it is would be acknowledged at once, whether it is anywhere else or not.
+	insert := "insert into " + *table + " values ($1, $2) on conflict (run, id) do update set id = excluded.id"
 	var s speaker
 	var err error
 	switch {
@@ -47,7 +50,7 @@ func run() error {
 	case *each:
 		s, err = newProbes(*dsn, insert, *id, journal)
 	default:
-		s, err = newClient(*dsn, insert, *table, *id, journal)
+		s, err = newClient(*dsn, insert, *table, *id, *patience, journal)
 	}
 	if err != nil {
 		return err

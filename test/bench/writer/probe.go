@@ -55,22 +55,15 @@ func newProbes(dsn, insert string, run int64, j *journal) (*probes, error) {
 		return nil, err
 	}
 	p := &probes{insert: insert, runID: run, every: j.every}
-	p.add(config, config.Host, config.Port)
-	for _, f := range config.Fallbacks {
-		p.add(config, f.Host, f.Port)
+	for _, own := range eachHost(config) { // each must not care what kind of server it is
+		own.ValidateConnect = nil
+		own.RuntimeParams["log_min_messages"] = "panic" // hundreds of refusals a second belong in no log
+		p.hosts = append(p.hosts, &probe{config: own, name: net.JoinHostPort(own.Host, strconv.Itoa(int(own.Port)))})
 	}
 	if len(p.hosts) < 2 {
 		return nil, fmt.Errorf("-each wants several hosts, the connection string has %d", len(p.hosts))
 	}
 	return p, nil
-}
-
-// add makes a prober of one host, which must not care what kind of server it is.
-func (p *probes) add(config *pgx.ConnConfig, host string, port uint16) {
-	own := config.Copy()
-	own.Host, own.Port, own.Fallbacks, own.ValidateConnect = host, port, nil, nil
-	own.RuntimeParams["log_min_messages"] = "panic" // hundreds of refusals a second belong in no log
-	p.hosts = append(p.hosts, &probe{config: own, name: net.JoinHostPort(host, strconv.Itoa(int(port)))})
 }
 
 func (p *probes) run(ctx context.Context) {
