@@ -46,7 +46,7 @@ var mistakes = []mistake{
 		"a name stands for one container: this service cannot be scaled", "leave it out"},
 	{Note, "compose_version", regexp.MustCompile(`^version:\s*["']?[23]`),
 		"docker compose ignores it and says so", "leave it out (docker stack still wants it)"},
-	{Warning, "few_wal_senders", regexp.MustCompile(`max_(wal_senders|replication_slots)\s*[=:]\s*["']?[1-4]\b`),
+	{Warning, "standbys_limited", regexp.MustCompile(`max_(wal_senders|replication_slots)\s*[=:]\s*["']?[1-4]\b`),
 		"each standby needs one, and a clone under way two more: a fourth standby, or one that is made anew, is refused", "10, the default, or more"},
 }
 
