@@ -15,26 +15,20 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrNoPgBouncer: it is not installed.
-var ErrNoPgBouncer = errors.New("pgbouncer is not installed: script/install-deps test installs it")
-
 // PgBouncer is a pooler of the distribution, with transaction pooling, in front of
 // nothing: what it serves is in File, which an agent writes.
 type PgBouncer struct {
-	dir  string
-	port int
-	cmd  *exec.Cmd
+	dir     string
+	port    int
+	program *program
 }
 
 // StartPgBouncer starts one that knows users by their passwords, and lets them in
 // without. Its console answers when this returns.
 func StartPgBouncer(ctx context.Context, users map[string]string) (*PgBouncer, error) {
-	program, err := exec.LookPath("pgbouncer")
+	binary, err := find("pgbouncer")
 	if err != nil {
-		program, err = exec.LookPath("/usr/sbin/pgbouncer")
-	}
-	if err != nil {
-		return nil, ErrNoPgBouncer
+		return nil, err
 	}
 	ports, err := FreePorts(1)
 	if err != nil {
@@ -49,9 +43,9 @@ func StartPgBouncer(ctx context.Context, users map[string]string) (*PgBouncer, e
 		err = p.write(users)
 	}
 	if err == nil {
-		p.cmd = exec.Command(program, "-q", p.path("pgbouncer.ini")) //nolint:noctx // ended by Close
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: who, Pdeathsig: syscall.SIGKILL}
-		err = p.start()
+		cmd := exec.Command(binary, "-q", p.path("pgbouncer.ini")) //nolint:noctx // ended by Close
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+		p.program, err = startProgram(cmd, p.path("log"), syscall.SIGKILL)
 	}
 	if err == nil {
 		err = Wait(ctx, 10*time.Second, "the console of PgBouncer", func(ctx context.Context) string {
@@ -67,19 +61,6 @@ func StartPgBouncer(ctx context.Context, users map[string]string) (*PgBouncer, e
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
-}
-
-// start starts it from a thread that lives on: its end would end the program.
-func (p *PgBouncer) start() error {
-	log, err := os.Create(p.path("log"))
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	started, exited := make(chan error, 1), make(chan struct{})
-	go runLocked(p.cmd, started, exited)
-	return <-started
 }
 
 // anybody is a user that PgBouncer agrees to run as: not root.
@@ -131,21 +112,7 @@ func (p *PgBouncer) Pooler(databases ...string) map[string]any {
 }
 
 // Log is what it said.
-func (p *PgBouncer) Log() string {
-	text, err := os.ReadFile(p.path("log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
+func (p *PgBouncer) Log() string { return p.program.said() }
 
 // Close ends it and removes its folder.
-func (p *PgBouncer) Close() error {
-	var err error
-	if p.cmd != nil && p.cmd.Process != nil {
-		if err = p.cmd.Process.Kill(); errors.Is(err, os.ErrProcessDone) {
-			err = nil
-		}
-	}
-	return errors.Join(err, os.RemoveAll(p.dir))
-}
+func (p *PgBouncer) Close() error { return errors.Join(p.program.stop(), os.RemoveAll(p.dir)) }
