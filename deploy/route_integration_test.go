@@ -89,7 +89,7 @@ func (r *routed) sessions(t *testing.T, frontend string) int {
 }
 
 func (r *routed) haproxy() routing.HAProxy {
-	return routing.HAProxy{Socket: r.params.Socket, Backend: "primary"}
+	return routing.HAProxy{Socket: r.params.Socket, Backend: "primary", Reads: "replicas"}
 }
 
 // tell gives the router news of the primary, by its index; -1 for none.
@@ -103,6 +103,7 @@ func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
 	r.waitForWrites(t, "pg1")
 	r.tell(0)
 	var moved, cut []time.Duration
+	var stray []int // connections for reads that reached the new primary
 	for i := range 12 {
 		next := (i + 1) % 3
 		session, _ := r.hold(t, r.params.Primary)
@@ -118,11 +119,16 @@ func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
 		waitFor(t, 5*time.Second, "writes at the new primary", func() bool { return r.connect(t, r.params.Primary) == r.members[next].Name })
 		moved = append(moved, time.Since(began))
 		cut = append(cut, (<-ended).Sub(began))
+		stray = append(stray, r.observe(t, r.params.Replica, 30*time.Millisecond).counts[r.members[next].Name])
 		r.requireOnly(t, r.observe(t, r.params.Primary, 30*time.Millisecond), r.members[next].Name)
 	}
 	slices.Sort(moved)
 	slices.Sort(cut)
-	t.Logf("measured: writes moved after %v in the median, %v at most; sessions cut after %v, %v", moved[6], moved[11], cut[6], cut[11])
+	slices.Sort(stray)
+	t.Logf("measured: writes moved after %v in the median, %v at most; sessions cut after %v, %v; reads at the new primary %d, %d", moved[6], moved[11], cut[6], cut[11], stray[6], stray[11])
+	if stray[6] > 0 {
+		t.Errorf("in the median %d connections for reads reached the new primary when writes did already", stray[6])
+	}
 	if moved[6] > pushLimit || cut[6] > pushLimit {
 		t.Errorf("in the median writes moved after %v and sessions were cut after %v, want both within %v", moved[6], cut[6], pushLimit)
 	}

@@ -23,6 +23,8 @@ type HAProxy struct {
 	Socket string
 	// Backend is the backend of writes; its servers are named as the members.
 	Backend string
+	// Reads is the backend of the standbys, named likewise; empty where there is none.
+	Reads string
 }
 
 // socketLimit bounds one call; HAProxy answers within a millisecond or two.
@@ -68,8 +70,9 @@ var word = regexp.MustCompile(`^[A-Za-z0-9_.:-]+$`)
 
 // Flip sends writes to the leader and takes them from all others, whose sessions end by
 // that; with no leader it takes them from all. The health of the others goes first: at no
-// time are two up. Servers that leader and others name and HAProxy does not have are
-// returned.
+// time are two up. The leader is no standby any more: it leaves the backend of reads at the
+// same moment, and not when a check finds it, which would cut once more who came back
+// meanwhile. Servers of writes that HAProxy does not have are returned.
 func (h HAProxy) Flip(ctx context.Context, leader string, others []string) (unknown []string, err error) {
 	var names, commands []string
 	set := func(name, health string) {
@@ -85,6 +88,9 @@ func (h HAProxy) Flip(ctx context.Context, leader string, others []string) (unkn
 	}
 	if leader != "" {
 		set(leader, "up")
+	}
+	if h.Reads != "" && word.MatchString(leader) { // last: what is answered to it is not read
+		commands = append(commands, "set server "+h.Reads+"/"+leader+" health down")
 	}
 	if len(commands) == 0 {
 		return unknown, nil

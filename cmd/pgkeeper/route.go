@@ -39,6 +39,7 @@ there. HAProxy needs a server of each member's name in the backend, and a stats 
 		flags: func(f flagSet) {
 			f.StringVar(&r.haproxy.Socket, "haproxy", "/run/haproxy/admin.sock", "HAProxy's runtime `SOCKET`, a path or host:port")
 			f.StringVar(&r.haproxy.Backend, "backend", "primary", "`NAME` of the backend of writes")
+			f.StringVar(&r.haproxy.Reads, "reads-backend", "replicas", "`NAME` of the backend of reads, which a new primary leaves; empty for none")
 			f.StringVar(&r.logType, "log-type", "plain", "plain or json")
 			f.StringVar(&r.level, "log-level", "INFO", "least level that is logged")
 		},

@@ -73,7 +73,7 @@ func newRouteLab(ctx context.Context) (l *routeLab, err error) {
 		return l, fmt.Errorf("start haproxy: %w", err)
 	}
 	l.end = append(l.end, func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	l.writes, l.haproxy = p.Primary, routing.HAProxy{Socket: p.Socket, Backend: "primary"}
+	l.writes, l.haproxy = p.Primary, routing.HAProxy{Socket: p.Socket, Backend: "primary", Reads: "replicas"}
 	l.follow(ctx)
 	return l, testbed.Wait(ctx, 10*time.Second, "writes through HAProxy", func(ctx context.Context) string {
 		if name := l.connect(ctx); name != "pg1" {
