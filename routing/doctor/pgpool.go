@@ -115,6 +115,10 @@ func (f *findings) pgpoolRoles(all []setting) {
 	if value, line := pgpoolValue(all, "load_balance_mode", "on"); value != "on" {
 		f.add(Note, "pgpool_no_balance", line, "load_balance_mode = on", "reads are not balanced: all of them go to the primary")
 	}
+	if value, line := pgpoolValue(all, "write_function_list", ""); value != "" {
+		f.add(Warning, "pgpool_function_list", line, "write_function_list = '' and read_only_function_list = '': what is volatile goes to the primary",
+			"a function that writes and is not on the list goes to a standby, and fails with SQLSTATE 25006")
+	}
 	if value, line := pgpoolValue(all, "delay_threshold", "0"); value != "0" {
 		f.add(Note, "pgpool_delay_threshold", line, "delay_threshold = 0, and /replica?lag=16MB in HAProxy", "behind one port for reads stand many standbys: the delay that is measured is that of any of them")
 	}

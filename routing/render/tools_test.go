@@ -191,35 +191,6 @@ func console(t *testing.T, conn *pgconn.PgConn, sql, key, value string) map[stri
 	return found
 }
 
-func TestPgpoolStartsOnTwoEndpointsAndFailsNothingOver(t *testing.T) {
-	port, pcp := freePort(t), freePort(t)
-	dir := write(t, "pgpool", DefaultParams(), "port = 9999", "port = "+strconv.Itoa(port), "pcp_port = 9898", "pcp_port = "+strconv.Itoa(pcp),
-		"listen_addresses = '*'", "listen_addresses = '127.0.0.1'", "pcp_listen_addresses = 'localhost'", "pcp_listen_addresses = '127.0.0.1'",
-		"/var/run/postgresql/", "@DIR@/", "/var/run/postgresql", "@DIR@", "/var/log/postgresql", "@DIR@")
-	for _, name := range []string{"pcp.conf", "pool_passwd"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log := start(t, dir, tool(t, "pgpool"), "-n", "-f", "pgpool.conf", "-F", "pcp.conf", "-a", "pool_hba.conf")
-	until(t, "reach Pgpool-II", func(ctx context.Context) error {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
-	})
-	out, err := os.ReadFile(log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bad := range []string{"FATAL", "unrecognized configuration parameter", "invalid value"} {
-		if strings.Contains(string(out), bad) {
-			t.Errorf("Pgpool-II says %s:\n%s", bad, out)
-		}
-	}
-}
-
 func TestSystemdTakesTheUnit(t *testing.T) {
 	analyze := tool(t, "systemd-analyze")
 	// The binary is the one thing that need not be installed here.

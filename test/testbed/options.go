@@ -132,6 +132,9 @@ func (o *Options) parameters() map[string]any {
 	return p
 }
 
+// maxConnections is what a server takes.
+func (o *Options) maxConnections() string { return fmt.Sprint(o.parameters()["max_connections"]) }
+
 // dynamic is the first dynamic configuration.
 func (o *Options) dynamic() map[string]any {
 	d := map[string]any{

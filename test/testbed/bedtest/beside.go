@@ -48,3 +48,11 @@ func (b *Bed) Front() *testbed.Front {
 	endWith(b.t, f, err)
 	return f
 }
+
+// Pgpool puts Pgpool-II before a front, with the roles that may log in.
+func (b *Bed) Pgpool(f *testbed.Front, roles map[string]string) *testbed.Pgpool {
+	b.t.Helper()
+	p, err := b.StartPgpool(b.t.Context(), f, roles)
+	endWith(b.t, p, err)
+	return p
+}
