@@ -119,6 +119,7 @@ func groups() []group {
 		{name: "ttl 3", setup: three, rows: []string{"node_killed", "haproxy_node_killed"}},
 		{name: "ttl 5, PgBouncer", setup: pooled(quick.ttl, quick.retryTimeout), rows: []string{"pooled_switchovers"}, alone: true, lossless: true},
 		{name: "ttl 3, PgBouncer", setup: pooled(three.ttl, three.retryTimeout), rows: []string{"pooled_node_killed"}, alone: true},
+		{name: "ttl 5, Pgpool-II", setup: quick, rows: []string{"pgpool_switchovers"}, alone: true, lossless: true},
 		{name: "routing", setup: empty, rows: []string{"route_flip", "route_gap"}, alone: true},
 		{name: "start", setup: empty, rows: []string{"start"}, fresh: true},
 		{name: "idle", setup: quick, rows: []string{"get_closed", "get_offered", "idle_memory", "idle_cpu"}},
@@ -254,6 +255,9 @@ func (s *session) end() error {
 	if s.pooled != nil {
 		all = errors.Join(all, s.pooled.stop())
 	}
+	if s.split != nil {
+		all = errors.Join(all, s.split.stop())
+	}
 	if s.system != nil {
 		all = errors.Join(all, s.system.close())
 	}
@@ -314,6 +318,8 @@ func (s *session) measure(ctx context.Context, w todo) (report.Trial, error) {
 		return s.pooledSwitchoversTrial(ctx)
 	case "pooled_node_killed":
 		return s.pooledKillTrial(ctx)
+	case "pgpool_switchovers":
+		return s.pgpoolSwitchoversTrial(ctx)
 	case "route_flip", "route_gap":
 		return s.routeTrial(ctx, w.row.ID)
 	case "start":

@@ -98,6 +98,8 @@ type session struct {
 	routed     *routed
 	// pooled is the client behind the pooler.
 	pooled *writer
+	// split is Pgpool-II in front.
+	split  *split
 	fourth member
 	// filled: pgbench's tables are there.
 	filled bool

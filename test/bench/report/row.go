@@ -66,6 +66,8 @@ func Rows() []Row {
 			Must: 0.5, Aim: 0.3, Trials: 10, Slow: true},
 		{ID: "pooled_node_killed", Title: "through PgBouncer, beyond direct: node killed, ttl 3", Unit: Seconds, Must: 0.3, Aim: 0.1,
 			MustText: "direct + 0.3 s", AimText: "direct + 0.1 s", Trials: 20},
+		{ID: "pgpool_switchovers", Title: "a minute of switchovers through Pgpool-II on HAProxy's two endpoints, 0 writes to a standby: longest gap, new connection included", Unit: Seconds,
+			Must: 1, Aim: 0.5, Trials: 5, Slow: true},
 		{ID: "route_flip", Title: "role flip in HAProxy, pushed by `pgkeeper route` (routing alone), until a connection reaches the new primary", Unit: Seconds,
 			Must: 0.05, Aim: 0.01, MustText: "50 ms", AimText: "10 ms"},
 		{ID: "route_gap", Title: "new connections that fail in a gap of 2 s, three clients, with hold (routing alone)", Unit: Count, Every: true},
