@@ -84,7 +84,7 @@ func (s *Server) startFirst(ctx context.Context, spec InitSpec, private string, 
 	}()
 	stop = func() error {
 		cancel()
-		<-ended // says that it was told to end; whether it did so well is in pg_control
+		_ = <-ended // says that it was told to end; whether it did so well is in pg_control
 		return s.owner.do(func() error {
 			control, err := s.readControl()
 			if err == nil && !control.State.Clean() {

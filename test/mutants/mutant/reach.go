@@ -1,6 +1,7 @@
 package mutant
 
 import (
+	"fmt"
 	"os"
 	"sync"
 )
@@ -25,7 +26,7 @@ func record(path string) *reach {
 	}
 	file, err := os.Create(path)
 	if err != nil {
-		panic(err) // a file that lacks lines would be believed
+		die(err)
 	}
 	return &reach{seen: map[string]bool{}, file: file}
 }
@@ -40,6 +41,12 @@ func (r *reach) note(guard, change string) {
 	}
 	r.seen[name] = true
 	if _, err := r.file.WriteString(name + "\n"); err != nil {
-		panic(err)
+		die(err)
 	}
+}
+
+// die ends the process: a file that lacks lines would be believed.
+func die(err error) {
+	fmt.Fprintln(os.Stderr, "panic: the file of", ReachEnv+":", err)
+	os.Exit(2)
 }
