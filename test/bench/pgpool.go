@@ -51,7 +51,7 @@ func (s *session) throughPgpool(ctx context.Context) (*split, error) {
 		return ""
 	})
 	if err == nil {
-		s.split.client, err = s.programs.startWriter(through, false)
+		s.split.client, err = s.programs.startWriter(through)
 	}
 	return s.split, err
 }
