@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 )
@@ -30,6 +31,9 @@ func diff(old, new any) (patch any, same bool) {
 }
 
 func diffObjects(old, new map[string]any) (patch any, same bool) {
+	if reflect.ValueOf(old).Pointer() == reflect.ValueOf(new).Pointer() { // the tree of something immutable
+		return nil, true
+	}
 	out := map[string]any{}
 	for key, value := range new {
 		before, had := old[key]

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"bytes"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -225,6 +226,34 @@ func TestWhatIsNoRecordingIsRefused(t *testing.T) {
 	} {
 		if _, _, err := Replay(strings.NewReader(file)); err == nil || !strings.Contains(err.Error(), ErrUnreadable.Error()) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMembersThatDidNotChangeAreEncodedOnce: they are most of a step, and the same in most.
+func TestMembersThatDidNotChangeAreEncodedOnce(t *testing.T) {
+	members := map[string]cluster.Member{}
+	for _, name := range []string{"a", "b", "c"} {
+		members[name] = cluster.Member{Name: name, ConnURL: "postgres://u:secret@h/d", APIURL: "http://h:8008/patroni", State: cluster.StateRunning, Keeper: &cluster.MemberKeeper{Version: "1"}}
+	}
+	o := election.Observation{}
+	o.View.Value.Members = members
+	var e encoder
+	whole := testing.AllocsPerRun(10, func() { treeOf(o) })
+	e.treeOf(o)
+	if again := testing.AllocsPerRun(10, func() { e.treeOf(o) }); again > whole/2 {
+		t.Errorf("%.0f allocations for the same members again, %.0f for new ones", again, whole)
+	}
+	for _, change := range []func(){
+		func() { o.Now++ },
+		func() { o.View.Value.Members = maps.Clone(members); delete(o.View.Value.Members, "b") },
+		func() { o.View.Value.Members = members },
+		func() { o.View.Value.Members = nil },
+		func() { o.View.Value.Members = map[string]cluster.Member{} },
+	} {
+		change()
+		if _, same := diff(treeOf(o), e.treeOf(o)); !same {
+			t.Errorf("recorded %v, want %v", e.treeOf(o), treeOf(o))
 		}
 	}
 }

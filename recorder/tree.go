@@ -6,7 +6,10 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // A tree is a value as JSON has it: map[string]any, []any, string, bool and
@@ -15,9 +18,18 @@ import (
 // decisions rest on.
 
 // treeOf turns a value into its tree, without its secrets.
-func treeOf(v any) any { return encode(reflect.ValueOf(v)) }
+func treeOf(v any) any { return (&encoder{}).treeOf(v) }
 
-func encode(v reflect.Value) any {
+// encoder makes trees of one step after another. The members of a view are most of a
+// step, and hardly ever change: views are immutable, so the same map has the same tree.
+type encoder struct {
+	members reflect.Value // kept, so that no other map takes its place in memory
+	tree    any
+}
+
+func (e *encoder) treeOf(v any) any { return e.encode(reflect.ValueOf(v)) }
+
+func (e *encoder) encode(v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Bool:
 		return v.Bool()
@@ -26,15 +38,15 @@ func encode(v reflect.Value) any {
 	case reflect.Float32, reflect.Float64:
 		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
 	case reflect.Struct:
-		return encodeStruct(v)
+		return e.encodeStruct(v)
 	case reflect.Pointer:
-		return encode(v.Elem())
+		return e.encode(v.Elem())
 	case reflect.Map:
-		return encodeMap(v)
+		return e.encodeMap(v)
 	case reflect.Slice:
-		return encodeSlice(v)
+		return e.encodeSlice(v)
 	case reflect.Interface:
-		return encodeInterface(v)
+		return e.encodeInterface(v)
 	}
 	if v.CanInt() {
 		return json.Number(strconv.FormatInt(v.Int(), 10))
@@ -45,67 +57,104 @@ func encode(v reflect.Value) any {
 	return "not recorded: " + v.Kind().String() // a test holds that there is none
 }
 
-func encodeStruct(v reflect.Value) any {
-	out := map[string]any{}
-	for i := range v.NumField() {
-		field, value := v.Type().Field(i), v.Field(i)
-		if value.IsZero() || leftOut(v.Type(), field.Name) {
+// field is one field that is recorded of a struct.
+type field struct {
+	index  int
+	name   string
+	form   func(string) string // of which a part is recorded; nil for all others
+	within bool                // a struct itself
+}
+
+// fieldsOf are found once for each type: reflection is slow to tell them.
+var fieldsOf sync.Map // reflect.Type to []field
+
+func recorded(t reflect.Type) []field {
+	if known, ok := fieldsOf.Load(t); ok {
+		return known.([]field)
+	}
+	fields := make([]field, 0, t.NumField())
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if leftOut(t, f.Name) {
 			continue
 		}
-		if form, ok := cleaned(v.Type(), field.Name); ok {
-			if value = reflect.ValueOf(form(value.String())); value.IsZero() {
+		form, _ := cleaned(t, f.Name)
+		fields = append(fields, field{i, f.Name, form, f.Type.Kind() == reflect.Struct})
+	}
+	fieldsOf.Store(t, fields)
+	return fields
+}
+
+func (e *encoder) encodeStruct(v reflect.Value) any {
+	out := map[string]any{}
+	for _, f := range recorded(v.Type()) {
+		value := v.Field(f.index)
+		if value.IsZero() {
+			continue
+		}
+		if f.form != nil {
+			if value = reflect.ValueOf(f.form(value.String())); value.IsZero() {
 				continue
 			}
 		}
-		tree := encode(value)
-		if object, ok := tree.(map[string]any); ok && len(object) == 0 && field.Type.Kind() == reflect.Struct {
+		tree := e.encode(value)
+		if object, ok := tree.(map[string]any); ok && len(object) == 0 && f.within {
 			continue // everything in it was left out
 		}
-		out[field.Name] = tree
+		out[f.name] = tree
 	}
 	return out
 }
 
-func encodeMap(v reflect.Value) any {
+var membersType = reflect.TypeFor[map[string]cluster.Member]()
+
+func (e *encoder) encodeMap(v reflect.Value) any {
+	members := v.Type() == membersType && !v.IsNil()
+	if members && e.members.IsValid() && e.members.Pointer() == v.Pointer() {
+		return e.tree
+	}
 	out := make(map[string]any, v.Len())
 	for _, key := range v.MapKeys() {
-		out[encodeText(clean(key.String()))] = encode(v.MapIndex(key))
+		out[encodeText(clean(key.String()))] = e.encode(v.MapIndex(key))
+	}
+	if members {
+		e.members, e.tree = v, out
 	}
 	return out
 }
 
-func encodeSlice(v reflect.Value) any {
+func (e *encoder) encodeSlice(v reflect.Value) any {
 	if v.Type().Elem().Kind() == reflect.Uint8 {
 		return encodeText(clean(string(v.Bytes())))
 	}
 	out := make([]any, v.Len())
 	for i := range out {
-		out[i] = encode(v.Index(i))
+		out[i] = e.encode(v.Index(i))
 	}
 	return out
 }
 
 // encodeInterface names the type beside the value where JSON would lose it. An
 // action is named too; it is compared, never read back.
-func encodeInterface(v reflect.Value) any {
+func (e *encoder) encodeInterface(v reflect.Value) any {
 	if v.IsNil() {
 		return map[string]any{"nil": true}
 	}
 	inner := v.Elem()
 	switch inner.Interface().(type) {
 	case bool, string:
-		return encode(inner)
+		return e.encode(inner)
 	case int, int64, uint64, float64:
-		return map[string]any{inner.Kind().String(): encode(inner)}
+		return map[string]any{inner.Kind().String(): e.encode(inner)}
 	case []any:
-		return map[string]any{"list": encode(inner)}
+		return map[string]any{"list": e.encode(inner)}
 	case map[string]any:
-		return map[string]any{"map": encode(inner)}
+		return map[string]any{"map": e.encode(inner)}
 	}
 	if v.NumMethod() == 0 {
 		return encodeText(clean(fmt.Sprint(inner.Interface())))
 	}
-	return map[string]any{inner.Type().Name(): encode(inner)}
+	return map[string]any{inner.Type().Name(): e.encode(inner)}
 }
 
 // rawMark begins a text that is no UTF-8 (a key of the store may be anything):

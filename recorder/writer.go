@@ -50,6 +50,7 @@ type Writer struct {
 	w       io.Writer
 	head    Head
 	o, d    any
+	encoder encoder
 	written int
 }
 
@@ -66,7 +67,7 @@ func (w *Writer) Write(s Step) error { return w.write(s, 0) }
 
 func (w *Writer) write(s Step, gap int64) error {
 	l := line{Gap: gap}
-	o, d := treeOf(s.Observation), treeOf(s.Decision)
+	o, d := w.encoder.treeOf(s.Observation), w.encoder.treeOf(s.Decision)
 	if w.o == nil || w.written%wholeEvery == 0 {
 		head := w.head
 		head.Wall = s.Wall
