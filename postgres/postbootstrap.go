@@ -64,7 +64,6 @@ func (s *Server) startFirst(ctx context.Context, spec InitSpec, private string, 
 		"--listen_addresses=", "--unix_socket_directories="+private,
 		"--archive_mode=off",           // two clusters would archive the same names, if this one loses
 		"--synchronous_standby_names=", // nobody is there to confirm
-		"--fsync=off",                  // the file system is synced before the tombstone goes
 		"--logging_collector=off", "--log_destination=stderr", "--log_min_messages=warning", "--lc_messages=C")
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx)) // a cancelled script ends first, then its server
 	ready, ended := make(chan struct{}), make(chan error, 1)
@@ -84,7 +83,7 @@ func (s *Server) startFirst(ctx context.Context, spec InitSpec, private string, 
 	}()
 	stop = func() error {
 		cancel()
-		_ = <-ended // says that it was told to end; whether it did so well is in pg_control
+		<-ended //nolint:errcheck // says that it was told to end; whether it did so well is in pg_control
 		return s.owner.do(func() error {
 			control, err := s.readControl()
 			if err == nil && !control.State.Clean() {

@@ -69,8 +69,9 @@ type field struct {
 var fieldsOf sync.Map // reflect.Type to []field
 
 func recorded(t reflect.Type) []field {
-	if known, ok := fieldsOf.Load(t); ok {
-		return known.([]field)
+	known, _ := fieldsOf.Load(t)
+	if fields, ok := known.([]field); ok {
+		return fields
 	}
 	fields := make([]field, 0, t.NumField())
 	for i := range t.NumField() {

@@ -42,7 +42,7 @@ func (t *turns) next(lease int64) (order []*keeper, n int) {
 	if t.lease != lease {
 		t.lease, t.ttl = lease, 0
 		for _, k := range t.keepers {
-			k.seen.renew(nil, nil)
+			k.seen.forget()
 		}
 	}
 	order = slices.Clone(t.keepers)
@@ -96,9 +96,15 @@ func (t *turns) answered(closed context.Context, k *keeper, lease int64, ttl tim
 	t.ttl = ttl
 }
 
-func (s *seen) renew(fresh context.Context, end context.CancelFunc) {
+// forget has the member told at once.
+func (s *seen) forget() {
 	if s.end != nil {
 		s.end()
 	}
+	s.fresh, s.end = nil, nil
+}
+
+func (s *seen) renew(fresh context.Context, end context.CancelFunc) {
+	s.forget()
 	s.fresh, s.end = fresh, end
 }

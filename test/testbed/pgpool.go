@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -70,9 +71,9 @@ func (c *Cluster) renderPgpool(ctx context.Context, f *Front, dir string) error 
 
 // place says where this one runs, behind what was rendered: the last line of a name holds.
 func (p *Pgpool) place(pcp int, roles map[string]string) error {
-	known := ""
+	var known strings.Builder
 	for role, password := range roles {
-		known += role + ":TEXT" + password + "\n"
+		known.WriteString(role + ":TEXT" + password + "\n")
 	}
 	config, err := os.OpenFile(p.path("pgpool.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -85,7 +86,7 @@ func (p *Pgpool) place(pcp int, roles map[string]string) error {
 	}
 	_, err2 := fmt.Fprintf(config, "pid_file_name = '%s'\n", p.path("pid"))
 	return errors.Join(err, err2, config.Close(),
-		os.WriteFile(p.path("pool_passwd"), []byte(known), 0o600), os.WriteFile(p.path("pcp.conf"), nil, 0o600))
+		os.WriteFile(p.path("pool_passwd"), []byte(known.String()), 0o600), os.WriteFile(p.path("pcp.conf"), nil, 0o600))
 }
 
 func (p *Pgpool) path(name string) string { return filepath.Join(p.dir, name) }
