@@ -162,7 +162,7 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 // worker that thaws past its deadline, which fences before it hears that its guard has
 // stopped the server, and then hears it. The end of the fence decides anew.
 func (l *Loop) onJob(a election.Action) []Effect {
-	if l.busy[LaneFence] {
+	if l.busy[LaneFence] { // guard: no_job_beside_fence — S5: it would be killed in its middle
 		return nil
 	}
 	if l.busy[LaneJob] || l.server.configuring && starts(a) { // guard: no_start_beside_reload — S1 (gate)
