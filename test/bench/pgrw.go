@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/bench/report"
+	"github.com/pgkeeper/pgkeeper/test/testbed"
 )
 
 // causalReads is how many reads with a token one trial of pgrw_stale makes.
@@ -59,9 +60,19 @@ func (s *session) overheadTrial(ctx context.Context) (report.Trial, error) {
 		return report.Trial{}, err
 	}
 	at := slices.IndexFunc(s.members(), func(m member) bool { return m != leader })
+	replica := dsn(s.members()[at].sql())
+	// The database was made a moment ago, and this standby need not be the one that confirmed it.
+	if err := testbed.Wait(ctx, 20*time.Second, "the database at the replica", func(ctx context.Context) string {
+		if err := exec1(ctx, replica, "select 1"); err != nil {
+			return err.Error()
+		}
+		return ""
+	}); err != nil {
+		return report.Trial{}, err
+	}
 	took := map[string]overhead{}
 	if err := s.programs.runClient(ctx, &took, "-mode", "overhead", "-dsn", agents(s.system),
-		"-primary", dsn(leader.sql()), "-replica", dsn(s.members()[at].sql())); err != nil {
+		"-primary", dsn(leader.sql()), "-replica", replica); err != nil {
 		return report.Trial{}, err
 	}
 	t := report.Trial{Detail: map[string]any{"handles": took}}
