@@ -66,7 +66,7 @@ func askRaw(t *testing.T, conn net.Conn, request string) int {
 const askPrimary = "GET /primary HTTP/1.1\r\nHost: x\r\n\r\n"
 
 func TestPastTheBoundTheLongestIdleConnectionIsClosedAndNotTheNewOne(t *testing.T) {
-	address := serving(t, newNode(t, primary()), ServeOptions{Connections: 8})
+	address := serving(t, newNode(t, primary(), onSockets), ServeOptions{Connections: 8})
 	first := connect(t, address)
 	if code := askRaw(t, first, askPrimary); code != http.StatusOK {
 		t.Fatalf("code %d", code)
@@ -114,7 +114,7 @@ func TestAConnectionAtWorkIsNotClosedForOthers(t *testing.T) {
 }
 
 func TestClientsThatSendSlowlyAreCutOff(t *testing.T) {
-	node := newNode(t, primary(), func(o *Options) { o.Access = Access{}; o.Wall = time.Now }) //nolint:forbidigo // a socket's deadline
+	node := newNode(t, primary(), onSockets, func(o *Options) { o.Access = Access{} })
 	address := serving(t, node, ServeOptions{})
 	for name, sent := range map[string]string{
 		"a header without end":        "GET /primary HTTP/1.1\r\nHost: x\r\nX-Slow: ",
@@ -138,7 +138,7 @@ func TestClientsThatSendSlowlyAreCutOff(t *testing.T) {
 }
 
 func TestHeadersBodiesAndDepthAreBounded(t *testing.T) {
-	address := serving(t, newNode(t, primary(), func(o *Options) { o.Wall = time.Now }), ServeOptions{})
+	address := serving(t, newNode(t, primary(), onSockets), ServeOptions{})
 	head := "PATCH /config HTTP/1.1\r\nHost: x\r\n"
 	deep := strings.Repeat(`{"a":`, deepest) + "{}" + strings.Repeat("}", deepest)
 	for name, c := range map[string]struct {

@@ -128,7 +128,7 @@ func TestTenThousandIdleConnectionsDoNotDelayPrimary(t *testing.T) {
 	if files.Cur != files.Max {
 		t.Errorf("the soft limit of open files is %d, the hard one %d: it was not raised", files.Cur, files.Max)
 	}
-	address := serving(t, newNode(t, primary()), ServeOptions{})
+	address := serving(t, newNode(t, primary(), onSockets), ServeOptions{})
 	var alone, aloneTail, beside, besideTail, delay, delayTail []time.Duration
 	for i := range pairs {
 		var m, mTail time.Duration

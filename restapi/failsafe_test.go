@@ -62,7 +62,7 @@ func TestPatroniIsAnsweredAsPatroniAnswers(t *testing.T) {
 func TestAnAgentAsksUnderTheNameItSignsWith(t *testing.T) {
 	var asked cluster.FailsafeAsk
 	answer := cluster.FailsafeAnswer{Verdict: cluster.FailsafeAccepted}
-	n := newNode(t, standby(), promising(answer, &asked), func(o *Options) { o.Peers = peer.NewVerifier(peerSelf(standby().Name, 1)) })
+	n := newNode(t, standby(), onSockets, promising(answer, &asked), func(o *Options) { o.Peers = peer.NewVerifier(peerSelf(standby().Name, 1)) })
 	server := httptest.NewServer(n)
 	defer server.Close()
 	client := peer.NewClient(peerSelf("other", 1), http.DefaultTransport)

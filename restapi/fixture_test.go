@@ -50,6 +50,10 @@ func newNode(t testing.TB, status *cluster.Status, change ...func(*Options)) *no
 	return n
 }
 
+// onSockets is for a node that is asked over real connections: their deadlines count
+// from its wall clock, and one that has passed cuts a request off, now and then.
+func onSockets(o *Options) { o.Wall = time.Now } //nolint:forbidigo // a socket's deadline
+
 // advance moves the clock.
 func (n *node) advance(d time.Duration) { n.now.Add(int64(d)) }
 

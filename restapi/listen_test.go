@@ -85,7 +85,7 @@ func request(t *testing.T, client *http.Client, method, target string, body io.R
 
 func TestOverRealConnections(t *testing.T) {
 	o := &operator{result: cluster.Result{Done: true, NewLeader: "pg-2"}}
-	base := "http://" + serve(t, newNode(t, primary(), operated(o), func(options *Options) { options.Wall = time.Now }))
+	base := "http://" + serve(t, newNode(t, primary(), operated(o), onSockets))
 	if code, body := request(t, http.DefaultClient, "GET", base+"/primary", nil); code != 200 || !strings.Contains(body, `"role":"primary"`) {
 		t.Errorf("GET /primary: %d %s", code, body)
 	}
@@ -110,7 +110,7 @@ func TestOverRealConnections(t *testing.T) {
 
 // TestHTTP10AsPatroniSpeaksIt: old checkers send no Host and no keep-alive.
 func TestHTTP10AsPatroniSpeaksIt(t *testing.T) {
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", serve(t, newNode(t, primary())))
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", serve(t, newNode(t, primary(), onSockets)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestHTTP10AsPatroniSpeaksIt(t *testing.T) {
 
 // TestShutdownIsBounded: a write that waits does not keep the agent from ending.
 func TestShutdownIsBounded(t *testing.T) {
-	n := newNode(t, primary(), operated(&operator{silent: true}), func(o *Options) { o.WaitLimit = time.Hour })
+	n := newNode(t, primary(), onSockets, operated(&operator{silent: true}), func(o *Options) { o.WaitLimit = time.Hour })
 	listener, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

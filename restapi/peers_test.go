@@ -19,7 +19,7 @@ func peerSelf(name string, key byte) peer.Self {
 
 func TestAgentsReachEachOtherWhateverTheAccessRulesSay(t *testing.T) {
 	reached := []cluster.Reach{{Member: "pg9", OK: true}}
-	n := newNode(t, primary(), func(o *Options) {
+	n := newNode(t, primary(), onSockets, func(o *Options) {
 		o.Access = Access{Username: "u", Password: "p", Allowlist: []string{"192.0.2.1"}}
 		o.Peers = peer.NewVerifier(peerSelf(primary().Name, 1))
 		o.Reach = func(context.Context) []cluster.Reach { return reached }
