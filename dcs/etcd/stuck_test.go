@@ -100,6 +100,16 @@ func TestTheKeepaliveOfAMemberThatMissedAnElectionIsNotBelieved(t *testing.T) {
 	if err := kv.KeepAlive(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
+	// All are told of a new lease, and one that falls silent with that question unanswered
+	// would be waited for as long as ctx lasts before it is asked again.
+	for _, m := range members {
+		for m.kept.Load() == 0 {
+			if ctx.Err() != nil {
+				t.Fatal("a member was not told of the lease")
+			}
+			pass(time.Millisecond)
+		}
+	}
 	overtake(t, members, members[0])
 	if _, err := kv.Range(ctx, "/"); err != nil { // another member's answer tells of the election
 		t.Fatal(err)
