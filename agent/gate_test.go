@@ -280,10 +280,23 @@ func TestAServerIsPromotedWithItsGateInForce(t *testing.T) {
 	}
 	h.expect(t, "gate", "names", "reload", "promote")
 	h, n = newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}})
+	n.told.Store(true)
 	if done := promote(n); done.Err != "" {
 		t.Error(done.Err)
 	}
 	h.expect(t, "promote")
+}
+
+// TestAServerThatWasNotToldOfItsGateIsToldBeforeItsPromotion: the guard runs the gate and
+// the files name it, but the server could not reload them, so its commits would wait for
+// nobody.
+func TestAServerThatWasNotToldOfItsGateIsToldBeforeItsPromotion(t *testing.T) {
+	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}})
+	do := OnJob{Action: election.Promote{Timeline: 7}, Settings: gatedSettings(true), Term: 61, Instance: "i1", Node: cluster.NodeState{Timeline: 1}}
+	if done, _ := n.onJob(t.Context(), do).(JobDone); done.Err != "" || h.name != "pgkeeper_gate_1" {
+		t.Errorf("%s, commits wait for %q", done.Err, h.name)
+	}
+	h.expect(t, "gate", "names", "reload", "promote")
 }
 
 // statusless is a guard that does not answer.

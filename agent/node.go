@@ -36,6 +36,9 @@ type Node struct {
 	// configured: the server's files were written by this worker and no clone,
 	// rewind or initdb replaced them since.
 	configured atomic.Bool
+	// told: the running server goes by those files, since it was started on them or has
+	// reloaded them. A reload that failed leaves files that say more than the server knows.
+	told atomic.Bool
 	// watchdog is what keepWatchdog told the guard last.
 	watchdog guard.Watchdog
 	// without is the session whose guard is known to have none; only keepWatchdog looks.

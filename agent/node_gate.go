@@ -148,14 +148,18 @@ func mayUngate(s guard.Status) bool {
 }
 
 // gateBeforePromotion makes sure that the server to be promoted has its gate: the
-// configuration may have asked for it while the server could not be told.
+// configuration may have asked for it while the server could not be told. That the guard
+// runs one says nothing of the server: it is told first.
 func (n *Node) gateBeforePromotion(ctx context.Context, do OnJob) error {
 	if !do.Settings.CommitGate {
 		return nil
 	}
 	_, status, err := n.askGuard(ctx)
-	if err != nil || status.Gate != nil || status.Protocol < gateProtocol {
+	if err != nil || status.Protocol < gateProtocol {
 		return err
+	}
+	if status.Gate != nil && n.told.Load() { // guard: gate_known_before_promotion — S1 (gate)
+		return nil
 	}
 	return n.reconfigure(ctx, do.Settings, &election.Upstream{}, true, false)
 }

@@ -109,6 +109,7 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 		return fmt.Errorf("have the guard start the server: %w", err)
 	}
 	server := guard.Server{Instance: started.Instance, PID: started.PID, DataDir: spec.DataDir, Writable: writable}
+	n.told.Store(true) // it has just read them
 	n.link.Started(server)
 	n.post(ServerStarted{server})
 	return n.awaitUp(ctx, started.Instance, spec)

@@ -75,11 +75,15 @@ func (n *Node) reconfigure(ctx context.Context, s cluster.Settings, up *election
 		return err
 	}
 	change, err := n.configure(ctx, s, up, gate)
-	if err == nil && change.Reload {
-		err = n.pg.Reload(ctx)
-	}
 	if err != nil {
 		return err
+	}
+	if change.Reload || !n.told.Load() { // the files may say so since a reload that failed
+		n.told.Store(false)
+		if err := n.pg.Reload(ctx); err != nil {
+			return err
+		}
+		n.told.Store(true)
 	}
 	return then()
 }
