@@ -42,7 +42,7 @@ func wanted(v *cluster.View, late func(server, uint64) bool) (w want, known bool
 	slices.Sort(names)
 	for _, name := range names {
 		m := v.Members[name]
-		if s, ok := serverOf(m); ok && reads(&m, &leader) && !late(s, behind(written, m.ReplayLSN)) {
+		if s, ok := serverOf(m); ok && reads(&m, &leader) && !late(s, m.ReplayLSN.Behind(written)) {
 			w.replicas = append(w.replicas, s)
 		}
 	}
@@ -53,12 +53,6 @@ func wanted(v *cluster.View, late func(server, uint64) bool) (w want, known bool
 func reads(m, leader *cluster.Member) bool {
 	return m.Role == cluster.RoleReplica && m.State == cluster.StateRunning && m.ReplicationState == "streaming" &&
 		m.Timeline == leader.Timeline && !m.Tags.Bool("noloadbalance")
-}
-
-// behind is how many bytes of what the primary has written are not replayed, as both last
-// said.
-func behind(written, replayed cluster.LSN) uint64 {
-	return uint64(max(written, replayed) - replayed)
 }
 
 // serverOf is a member's address as it can stand in a file; false for one that cannot.

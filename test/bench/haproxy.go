@@ -10,10 +10,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/bench/report"
-	"github.com/pgkeeper/pgkeeper/test/testbed"
 )
 
 // routed is HAProxy in front of a cluster, and a client behind it.
@@ -47,12 +45,7 @@ func (s *session) route(ctx context.Context) (*routed, error) {
 	if err := r.cmd.Start(); err != nil {
 		return r, fmt.Errorf("start haproxy: %w", err)
 	}
-	err = testbed.Wait(ctx, 20*time.Second, "writes through HAProxy", func(ctx context.Context) string {
-		if err := exec1(ctx, dsn(writes), "select 1"); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
+	err = answers(ctx, "writes through HAProxy", dsn(writes))
 	if err != nil {
 		return r, err
 	}

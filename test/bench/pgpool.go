@@ -44,12 +44,7 @@ func (s *session) throughPgpool(ctx context.Context) (*split, error) {
 		return nil, err
 	}
 	through := strings.Replace(dsn(s.split.pgpool.Address()), clientName+"@", clientName+":"+secret+"@", 1)
-	err = testbed.Wait(ctx, 20*time.Second, "writes through Pgpool-II", func(ctx context.Context) string {
-		if err := exec1(ctx, through, "select 1"); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
+	err = answers(ctx, "writes through Pgpool-II", through)
 	if err == nil {
 		s.split.client, err = s.programs.startWriter(through)
 	}

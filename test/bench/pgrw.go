@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/bench/report"
-	"github.com/pgkeeper/pgkeeper/test/testbed"
 )
 
 // causalReads is how many reads with a token one trial of pgrw_stale makes.
@@ -62,12 +61,7 @@ func (s *session) overheadTrial(ctx context.Context) (report.Trial, error) {
 	at := slices.IndexFunc(s.members(), func(m member) bool { return m != leader })
 	replica := dsn(s.members()[at].sql())
 	// The database was made a moment ago, and this standby need not be the one that confirmed it.
-	if err := testbed.Wait(ctx, 20*time.Second, "the database at the replica", func(ctx context.Context) string {
-		if err := exec1(ctx, replica, "select 1"); err != nil {
-			return err.Error()
-		}
-		return ""
-	}); err != nil {
+	if err := answers(ctx, "the database at the replica", replica); err != nil {
 		return report.Trial{}, err
 	}
 	took := map[string]overhead{}

@@ -43,12 +43,7 @@ func (s *session) throughPooler(ctx context.Context) (*testbed.PgBouncer, error)
 	if _, err := s.writing(ctx); err != nil || s.pooled != nil {
 		return k.bouncer, err
 	}
-	err := testbed.Wait(ctx, 20*time.Second, "writes through PgBouncer", func(ctx context.Context) string {
-		if err := exec1(ctx, k.bouncer.DSN(clientName, clientName)+" default_query_exec_mode=exec", "select 1"); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
+	err := answers(ctx, "writes through PgBouncer", k.bouncer.DSN(clientName, clientName)+" default_query_exec_mode=exec")
 	if err == nil {
 		s.pooled, err = s.programs.startWriter(k.bouncer.DSN(clientName, clientName))
 	}

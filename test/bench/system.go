@@ -228,6 +228,16 @@ func exec1(ctx context.Context, dsn, sql string) error {
 	return err
 }
 
+// answers waits until a server, or what stands before it, lets a client in.
+func answers(ctx context.Context, what, dsn string) error {
+	return testbed.Wait(ctx, 20*time.Second, what, func(ctx context.Context) string {
+		if err := exec1(ctx, dsn, "select 1"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
 // switchover asks the primary's REST API to hand over to whom it likes, as both systems understand it. The answer comes
 // when it is done.
 func switchover(ctx context.Context, leader member) error {
