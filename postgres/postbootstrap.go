@@ -31,9 +31,8 @@ func (s *Server) postBootstrap(ctx context.Context, spec InitSpec, lock *os.File
 		return nil
 	}
 	private := filepath.Join(s.o.StateDir, "bootstrap")
-	if socket := filepath.Join(private, filepath.Base(s.socketPath())); len(socket) > 107 {
-		return fmt.Errorf("%w: post_bootstrap: the socket path %s has %d bytes, but the kernel allows 107: choose a shorter pgkeeper.state_dir",
-			ErrOptions, socket, len(socket))
+	if err := socketFits(filepath.Join(private, filepath.Base(s.socketPath())), "pgkeeper.state_dir"); err != nil {
+		return fmt.Errorf("post_bootstrap: %w", err)
 	}
 	if err := os.RemoveAll(private); err != nil { // of one that was interrupted
 		return err

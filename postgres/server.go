@@ -160,12 +160,23 @@ func (s *Server) defaults() (err error) {
 	if s.hosts, s.port, err = parseListen(o.Listen); err != nil {
 		return err
 	}
-	if socket := s.socketPath(); len(socket) > 107 {
-		return fmt.Errorf("%w: the socket path %s has %d bytes, but the kernel allows 107: choose a shorter socket directory",
-			ErrOptions, socket, len(socket))
+	if err := socketFits(s.socketPath(), "socket directory"); err != nil {
+		return err
 	}
 	s.owner, err = lookupOwner(o.OSUser)
 	return err
+}
+
+// longestSocket is how many bytes the kernel allows the path of a socket.
+const longestSocket = 107
+
+// socketFits refuses a path of a socket that is too long, which is of the setting named.
+func socketFits(socket, setting string) error {
+	if len(socket) <= longestSocket {
+		return nil
+	}
+	return fmt.Errorf("%w: the socket path %s has %d bytes, but the kernel allows %d: choose a shorter %s",
+		ErrOptions, socket, len(socket), longestSocket, setting)
 }
 
 // defaultSocketDir is Debian's directory where there is one, else PostgreSQL's
