@@ -105,7 +105,8 @@ func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
 	var moved, cut []time.Duration
 	var stray []int // connections for reads that reached the new primary
 	for i := range 12 {
-		next := (i + 1) % 3
+		next, stays := (i+1)%3, (i+2)%3
+		r.waitForReads(t, r.members[next].Name, r.members[stays].Name) // without a standby reads would go to the primary, rightly
 		session, _ := r.hold(t, r.params.Primary)
 		ended := make(chan time.Time, 1)
 		go func() {
@@ -262,6 +263,15 @@ func (r *routed) waitUp(t *testing.T, name string) {
 			}
 		}
 		return true
+	})
+}
+
+// waitForReads waits until the checks have found the named members to be standbys.
+func (r *routed) waitForReads(t *testing.T, names ...string) {
+	t.Helper()
+	waitFor(t, 10*time.Second, strings.Join(names, " and ")+" to be up for reads", func() bool {
+		servers, err := routing.HAProxy{Socket: r.params.Socket, Backend: "replicas"}.Servers(t.Context())
+		return err == nil && !slices.ContainsFunc(names, func(name string) bool { return !servers[name].Up })
 	})
 }
 
