@@ -102,16 +102,54 @@ func (c *Cluster) Healthy(ctx context.Context, limit time.Duration) (*Node, erro
 	var primary *Node
 	err := Wait(ctx, limit, "a healthy cluster", func(ctx context.Context) string {
 		var missing string
-		primary, missing = c.look(ctx)
+		primary, _, missing = c.look(ctx)
 		return missing
 	})
 	return primary, err
 }
 
-// look says what keeps the cluster from being healthy.
-func (c *Cluster) look(ctx context.Context) (primary *Node, missing string) {
+// Settled waits until the cluster is healthy, its primary sees every standby stream, and
+// etcd has it from every member. Each member says so by itself, one after the other: an
+// operator's verb reads their keys, and the primary judges candidates by what it sees.
+func (c *Cluster) Settled(ctx context.Context, limit time.Duration) (*Node, error) {
+	var primary *Node
+	err := Wait(ctx, limit, "a healthy cluster that all know of", func(ctx context.Context) string {
+		n, statuses, missing := c.look(ctx)
+		if missing == "" {
+			missing = c.unknown(ctx, n, statuses)
+		}
+		primary = n
+		return missing
+	})
+	return primary, err
+}
+
+// unknown says what of a healthy cluster its primary or etcd has not heard.
+func (c *Cluster) unknown(ctx context.Context, primary *Node, statuses map[string]Status) string {
+	keys, err := c.memberKeys(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	of := statuses[primary.Name]
 	var wrong []string
-	statuses := map[string]Status{}
+	for name, status := range statuses {
+		key, standby := keys[name], name != primary.Name
+		_, cascades := status.Tags["replicatefrom"]
+		switch {
+		case key.State != "running" || key.Timeline != of.Timeline || (key.Role == "replica") != standby,
+			standby && key.ReplicationState != "" && key.ReplicationState != "streaming":
+			wrong = append(wrong, fmt.Sprintf("the key of %s says %+v", name, key))
+		case standby && !cascades && !of.sends(name):
+			wrong = append(wrong, fmt.Sprintf("%s sees %+v, and not %s streaming", primary.Name, of.Replication, name))
+		}
+	}
+	return strings.Join(wrong, "; ")
+}
+
+// look says what keeps the cluster from being healthy.
+func (c *Cluster) look(ctx context.Context) (primary *Node, statuses map[string]Status, missing string) {
+	var wrong []string
+	statuses = map[string]Status{}
 	for _, n := range c.Nodes {
 		if !n.Running() {
 			continue
@@ -130,14 +168,14 @@ func (c *Cluster) look(ctx context.Context) (primary *Node, missing string) {
 		}
 	}
 	if primary == nil {
-		return nil, strings.Join(append(wrong, "no primary"), "; ")
+		return nil, statuses, strings.Join(append(wrong, "no primary"), "; ")
 	}
 	for name, status := range statuses {
 		if status.Timeline != statuses[primary.Name].Timeline {
 			wrong = append(wrong, fmt.Sprintf("%s is on timeline %d, the primary on %d", name, status.Timeline, statuses[primary.Name].Timeline))
 		}
 	}
-	return primary, strings.Join(wrong, "; ")
+	return primary, statuses, strings.Join(wrong, "; ")
 }
 
 // Primary waits until a running node other than the given ones answers 200 on

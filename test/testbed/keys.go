@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -25,6 +26,36 @@ func (c *Cluster) Key(ctx context.Context, name string) (value string, found boo
 		return "", false, nil
 	}
 	return string(answer.Kvs[0].Value), true, nil
+}
+
+// memberKey is what a test reads of a member's key.
+type memberKey struct {
+	State            string `json:"state"`
+	Role             string `json:"role"`
+	ReplicationState string `json:"replication_state"`
+	Timeline         int    `json:"timeline"`
+}
+
+// memberKeys are the members' keys, by their names.
+func (c *Cluster) memberKeys(ctx context.Context) (map[string]memberKey, error) {
+	client, err := c.Etcd.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	answer, err := client.Get(ctx, Base+"members/", clientv3.WithPrefix())
+	if err != nil {
+		return nil, fmt.Errorf("read the members' keys: %w", err)
+	}
+	keys := map[string]memberKey{}
+	for _, kv := range answer.Kvs {
+		var key memberKey
+		if err := json.Unmarshal(kv.Value, &key); err != nil {
+			return nil, fmt.Errorf("the key %s: %w", kv.Key, err)
+		}
+		keys[string(kv.Key[len(Base+"members/"):])] = key
+	}
+	return keys, nil
 }
 
 // Change is one write of a key: empty when it was deleted.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type Status struct {
 	PostmasterStart  string         `json:"postmaster_start_time"`
 	SystemID         string         `json:"database_system_identifier"`
 	Tags             map[string]any `json:"tags"`
+	Replication      []Sent         `json:"replication"`
 	Keeper           struct {
 		Version     string `json:"version"`
 		Reason      string `json:"reason"`
@@ -42,6 +44,17 @@ type Status struct {
 			Timeout int    `json:"timeout"`
 		} `json:"watchdog"`
 	} `json:"pgkeeper"`
+}
+
+// Sent is one of whom a server sends its WAL to.
+type Sent struct {
+	Name  string `json:"application_name"`
+	State string `json:"state"`
+}
+
+// sends tells whether the server streams to that member.
+func (s Status) sends(name string) bool {
+	return slices.Contains(s.Replication, Sent{name, "streaming"})
 }
 
 // String is one line about a node, for the message of a wait.
