@@ -48,7 +48,7 @@ func StartPgBouncer(ctx context.Context, users map[string]string) (*PgBouncer, e
 		p.program, err = startProgram(cmd, p.path("log"), syscall.SIGKILL)
 	}
 	if err == nil {
-		err = Wait(ctx, 10*time.Second, "the console of PgBouncer", func(ctx context.Context) string {
+		err = Wait(ctx, 60*time.Second, "the console of PgBouncer", func(ctx context.Context) string {
 			conn, err := pgconn.Connect(ctx, p.Admin())
 			if err != nil {
 				return err.Error()

@@ -19,7 +19,7 @@ import (
 )
 
 // etcdStart bounds the start of the whole etcd cluster.
-const etcdStart = 20 * time.Second
+const etcdStart = 60 * time.Second
 
 // EtcdMember is one etcd server.
 type EtcdMember interface {
@@ -220,7 +220,7 @@ func (m *etcdProcess) signal(s syscall.Signal) {
 	_ = m.process.Signal(s) // it may have ended
 	select {
 	case <-m.exited:
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		_ = m.process.Kill()
 		<-m.exited
 	}

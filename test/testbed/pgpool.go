@@ -49,7 +49,7 @@ func (c *Cluster) StartPgpool(ctx context.Context, f *Front, roles map[string]st
 		p.program, err = startProgram(cmd, filepath.Join(p.dir, "log"), syscall.SIGINT) // its children and shared memory go with it
 	}
 	if err == nil {
-		err = Wait(ctx, 30*time.Second, "Pgpool-II", p.listens)
+		err = Wait(ctx, 60*time.Second, "Pgpool-II", p.listens)
 	}
 	if err != nil {
 		return nil, errors.Join(err, errors.New(p.Log()), p.Close())
