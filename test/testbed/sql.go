@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// connectLimit bounds an observer's attempt on one host, so that a frozen
+	// connectLimit bounds an ordinary observer's attempt on one host, so that a frozen
 	// server costs little.
 	connectLimit = 500 * time.Millisecond
 	// patientLimit bounds it where a session is needed, however busy the machine.

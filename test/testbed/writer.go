@@ -15,9 +15,18 @@ import (
 const (
 	// RowEvery is how often a row is due.
 	RowEvery = 5 * time.Millisecond
-	// rowLimit bounds one insert: a client that waits longer measures its patience.
-	rowLimit = 2 * time.Second
 )
+
+// Patience is how long a writer waits.
+type Patience struct {
+	// Row bounds one insert, and one look for a writable server among all hosts.
+	Row time.Duration
+	// Host bounds the attempt on one host.
+	Host time.Duration
+}
+
+// Ordinary is a client's patience: one that waits longer measures it.
+var Ordinary = Patience{Row: 2 * time.Second, Host: connectLimit}
 
 // row is one promise of the database, or its absence.
 type row struct {
@@ -30,6 +39,7 @@ type row struct {
 // was due.
 type Writer struct {
 	dsn, table string
+	patience   Patience
 	cancel     context.CancelFunc
 	done       chan struct{}
 
@@ -59,12 +69,17 @@ func (c *Cluster) StartWriter(ctx context.Context) (*Writer, error) {
 // StartWriter is Cluster.StartWriter on any way to the writable server, such as a
 // load balancer.
 func StartWriter(ctx context.Context, dsn string) (*Writer, error) {
+	return StartWriterWith(ctx, dsn, Ordinary)
+}
+
+// StartWriterWith is StartWriter with another patience.
+func StartWriterWith(ctx context.Context, dsn string, p Patience) (*Writer, error) {
 	session, err := connect(ctx, dsn, patientLimit, nil)
 	if err != nil {
 		return nil, fmt.Errorf("start a writer: %w", err)
 	}
 	defer session.Close(ctx)
-	w := &Writer{dsn: dsn, table: fmt.Sprintf("writer_%d", time.Now().UnixNano()), done: make(chan struct{}), rows: map[int64]row{}}
+	w := &Writer{dsn: dsn, patience: p, table: fmt.Sprintf("writer_%d", time.Now().UnixNano()), done: make(chan struct{}), rows: map[int64]row{}}
 	if _, err := session.Exec(ctx, "create table "+w.table+" (seq bigint not null)"); err != nil {
 		return nil, fmt.Errorf("start a writer: %w", err)
 	}
@@ -100,9 +115,9 @@ func (w *Writer) run(ctx context.Context) {
 
 // open tries to connect; it is called again at once, so it pauses a little.
 func (w *Writer) open(ctx context.Context) *pgx.Conn {
-	limited, cancel := context.WithTimeout(ctx, rowLimit)
+	limited, cancel := context.WithTimeout(ctx, w.patience.Row)
 	defer cancel()
-	session, err := connect(limited, w.dsn, connectLimit, nil)
+	session, err := connect(limited, w.dsn, w.patience.Host, nil)
 	if err == nil {
 		return session
 	}
@@ -121,7 +136,7 @@ func (w *Writer) open(ctx context.Context) *pgx.Conn {
 // insert is false when the session is of no more use. It is not cancelled by
 // Stop: the outcome of what was sent is awaited.
 func (w *Writer) insert(session *pgx.Conn, seq int64, due time.Time) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), rowLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), w.patience.Row)
 	defer cancel()
 	_, err := session.Exec(ctx, "insert into "+w.table+" values ($1)", seq)
 	now := time.Now()
@@ -162,6 +177,16 @@ func (w *Writer) Acknowledged() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.rows)
+}
+
+// Last is the newest row that was promised, 0 for none.
+func (w *Writer) Last() (newest int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for seq := range w.rows {
+		newest = max(newest, seq)
+	}
+	return newest
 }
 
 // Failures are the statements that were sent and not acknowledged.
@@ -220,9 +245,9 @@ func (w *Writer) Resumed(ctx context.Context, after time.Time, limit time.Durati
 	})
 }
 
-// Spread names a standby in service that does not have the table yet: a failover to
-// it would leave nothing to write to. Empty when there is none.
-func (w *Writer) Spread(ctx context.Context, c *Cluster) string {
+// Spread names a standby in service that does not have a row yet, nor perhaps the table:
+// a failover to it would lose it. Empty when there is none.
+func (w *Writer) Spread(ctx context.Context, c *Cluster, row int64) string {
 	for _, n := range c.Nodes {
 		if !n.Running() || n.Health(ctx, "/replica") != 200 {
 			continue
@@ -231,10 +256,14 @@ func (w *Writer) Spread(ctx context.Context, c *Cluster) string {
 		if err != nil {
 			return n.Name + ": " + err.Error()
 		}
-		_, err = session.Exec(ctx, "select from "+w.table+" limit 1")
+		var has bool
+		err = session.QueryRow(ctx, "select exists (select from "+w.table+" where seq >= $1)", row).Scan(&has)
 		closeSession(session)
-		if err != nil {
+		switch {
+		case err != nil:
 			return n.Name + ": " + err.Error()
+		case !has:
+			return n.Name + " does not have it"
 		}
 	}
 	return ""
