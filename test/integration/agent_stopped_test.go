@@ -12,15 +12,15 @@ import (
 
 func TestAStoppedAgentHandsThePrimaryOver(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{TTL: 20 * time.Second}) // a hand-over does not wait for the lease
+	b := bedtest.New(t, testbed.Options{TTL: longTTL}) // a hand-over does not wait for the lease
 	old := b.Healthy(10 * time.Second)
 	o := b.Observe()
 
 	o.Fault()
-	b.Must(old.Stop(15 * time.Second))
+	b.Must(old.Stop(time.Minute))
 	next := b.Primary(5*time.Second, old)
 	o.Interrupted(5 * time.Second)
-	o.GapAtMost(4 * time.Second)
+	o.GapAtMost(planned)
 	if _, err := old.PID(testbed.Postmaster); err == nil {
 		t.Errorf("the server of %s still runs", old.Name)
 	}
@@ -38,7 +38,7 @@ func TestStoppingTheAgentOfAStandbyDisturbsNobody(t *testing.T) {
 	o := b.Observe()
 
 	o.Fault()
-	b.Must(standby.Stop(15 * time.Second))
+	b.Must(standby.Stop(time.Minute))
 	if _, err := standby.PID(testbed.Postmaster); err == nil {
 		t.Errorf("the server of %s still runs", standby.Name)
 	}
@@ -59,7 +59,7 @@ func TestAClusterThatWasStoppedNodeByNodeStartsAgain(t *testing.T) {
 
 	o.Fault()
 	for _, n := range b.Nodes {
-		b.Must(n.Stop(20 * time.Second))
+		b.Must(n.Stop(time.Minute))
 	}
 	b.Must(b.StartNodes())
 	o.End(b.Healthy(30*time.Second), 0)

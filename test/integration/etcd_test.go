@@ -25,7 +25,7 @@ func TestAPrimaryCutOffFromEtcdStopsBeforeAnotherIsElected(t *testing.T) {
 			cut(old)
 			next := b.Primary(15*time.Second, old)
 			o.Interrupted(5 * time.Second)
-			o.GapAtMost(8 * time.Second)
+			o.GapAtMost(afterLease)
 			old.HealEtcd()
 			if primary := b.Healthy(30 * time.Second); primary != next {
 				t.Errorf("the primary is %s, want %s still", primary.Name, next.Name)
@@ -71,7 +71,7 @@ func TestWhenEtcdIsDownForAllThePrimaryStopsAndIsBackWithIt(t *testing.T) {
 	b.Must(b.Etcd.Start(t.Context()))
 	next := b.Healthy(30 * time.Second)
 	o.Interrupted(5 * time.Second)
-	o.GapAtMost(30 * time.Second)
+	o.GapAtMost(60 * time.Second)
 	o.End(next, loseAtMost)
 }
 
@@ -79,25 +79,32 @@ func TestNoClientNoticesTheDeathOfAnEtcdMember(t *testing.T) {
 	for _, who := range []string{"leader", "follower"} {
 		t.Run(who, func(t *testing.T) {
 			t.Parallel()
-			b := bedtest.New(t, testbed.Options{EtcdMembers: 3, EtcdBinary: true})
+			const ttl = 8 * time.Second // an election of etcd takes a second or two of it
+			b := bedtest.New(t, testbed.Options{EtcdMembers: 3, EtcdBinary: true, TTL: ttl})
 			primary := b.Healthy(10 * time.Second)
 			before := status(b, primary)
-			victim, err := b.Etcd.Leader(t.Context())
-			b.Must(err)
+			victim := 0
+			b.Wait(10*time.Second, "etcd's leader", func(ctx ctx) string {
+				var err error
+				if victim, err = b.Etcd.Leader(ctx); err != nil {
+					return err.Error()
+				}
+				return ""
+			})
 			if who == "follower" {
 				victim = (victim + 1) % 3
 			}
 			o := b.Observe()
-			quiet := time.NewTimer(3 * 5 * time.Second)
+			quiet := time.NewTimer(3 * ttl)
 
 			o.Fault()
 			b.Etcd.Members[victim].Kill()
 			<-quiet.C
-			if after := status(b, primary); after.Keeper.Term != before.Keeper.Term || primary.Health(t.Context(), "/primary") != 200 {
+			if after := status(b, primary); after.Keeper.Term != before.Keeper.Term || b.Answer(primary, "/primary") != 200 {
 				t.Errorf("after the death: %v, term %d, want term %d as before", after, after.Keeper.Term, before.Keeper.Term)
 			}
 			b.Must(b.Etcd.Members[victim].Start(t.Context()))
-			o.GapAtMost(time.Second)
+			o.GapAtMost(unnoticed)
 			o.NothingFailed()
 			o.End(primary, 0)
 		})
@@ -107,8 +114,11 @@ func TestNoClientNoticesTheDeathOfAnEtcdMember(t *testing.T) {
 // stopsBeingPrimary waits until a primary neither says that it is one nor takes a write.
 func stopsBeingPrimary(b *bedtest.Bed, primary *testbed.Node) {
 	b.Wait(10*time.Second, "the primary to stop being one", func(ctx ctx) string {
-		if primary.Health(ctx, "/primary") == 200 {
+		switch primary.Health(ctx, "/primary") {
+		case 200:
 			return "it answers 200"
+		case 0: // and it may be too busy to take a write in time
+			return "it does not answer"
 		}
 		if primary.Exec(ctx, "create table if not exists after_the_end ()") == nil {
 			return "it accepts writes"

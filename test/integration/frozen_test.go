@@ -35,7 +35,7 @@ func TestAFrozenWorkerIsFencedBeforeAnotherNodeTakesOver(t *testing.T) {
 	b.Must(err)
 	next := b.Primary(10*time.Second, old)
 	o.Interrupted(5 * time.Second)
-	o.GapAtMost(8 * time.Second)
+	o.GapAtMost(afterLease)
 	b.Must(old.Thaw(testbed.Worker))
 	b.Healthy(30 * time.Second)
 	if now, err := old.PID(testbed.Guard); err != nil || now != guard {
@@ -49,7 +49,7 @@ func TestAFrozenGuardIsNoticedAndItsServerStopped(t *testing.T) {
 	b, old, o := freeze(t, testbed.Guard)
 	next := b.Primary(10 * time.Second)
 	o.Interrupted(5 * time.Second)
-	o.GapAtMost(8 * time.Second)
+	o.GapAtMost(afterLease)
 	if err := old.Thaw(testbed.Guard); err != nil {
 		t.Logf("the frozen guard was replaced: %v", err)
 	}
@@ -64,7 +64,7 @@ func TestAFrozenSupervisorIsNotMissed(t *testing.T) {
 	if again := b.Healthy(10 * time.Second); again != old {
 		t.Errorf("the primary is %s now, want %s", again.Name, old.Name)
 	}
-	o.GapAtMost(time.Second)
+	o.GapAtMost(unnoticed)
 	o.NothingFailed()
 	o.End(old, 0)
 }
@@ -77,6 +77,6 @@ func TestAFrozenPostmasterNeverMakesTwoWritableServers(t *testing.T) {
 	}
 	primary := b.Healthy(30 * time.Second)
 	o.Resumed(5 * time.Second)
-	o.GapAtMost(10 * time.Second)
+	o.GapAtMost(afterLease)
 	o.End(primary, loseAtMost)
 }

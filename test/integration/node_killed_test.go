@@ -21,7 +21,7 @@ func TestAnotherNodeTakesOverFromAKilledNodeWhichReturnsByRewind(t *testing.T) {
 	b.Must(old.KillAll())
 	next := b.Primary(15*time.Second, old)
 	o.Interrupted(15 * time.Second)
-	o.GapAtMost(8 * time.Second)
+	o.GapAtMost(afterLease)
 	if after := status(b, next); after.Timeline <= before.Timeline || after.Keeper.Term <= before.Keeper.Term {
 		t.Errorf("timeline and term are %d and %d, want more than %d and %d", after.Timeline, after.Keeper.Term, before.Timeline, before.Keeper.Term)
 	}
@@ -47,6 +47,6 @@ func TestAllKilledNodesComeBackWithEveryRow(t *testing.T) {
 	b.Must(b.StartNodes())
 	primary := b.Healthy(30 * time.Second)
 	o.Interrupted(5 * time.Second)
-	o.GapAtMost(20 * time.Second)
+	o.GapAtMost(60 * time.Second)
 	o.End(primary, loseAtMost)
 }

@@ -81,8 +81,8 @@ func TestThroughPgBouncerASwitchoverCostsNoTransactionAndADeadPrimaryLittle(t *t
 	b.Must(next.KillAll())
 	fault, refused := clock.Now(), 0
 	for insert(t, dsn) != nil {
-		if refused++; clock.Now().Sub(fault) > 15*time.Second {
-			t.Fatal("no writes through the pooler after 15 s")
+		if refused++; clock.Now().Sub(fault) > time.Minute {
+			t.Fatal("no writes through the pooler after a minute")
 		}
 	}
 	third := b.Primary(15*time.Second, next)

@@ -14,7 +14,7 @@ import (
 
 func TestAKilledPostmasterIsRestartedWhereItWas(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{})
+	b := bedtest.New(t, testbed.Options{TTL: longTTL})
 	primary := b.Healthy(10 * time.Second)
 	before := status(b, primary)
 	o := b.Observe()
@@ -29,13 +29,13 @@ func TestAKilledPostmasterIsRestartedWhereItWas(t *testing.T) {
 	if after := status(b, primary); after.Timeline != before.Timeline || after.Keeper.Term != before.Keeper.Term {
 		t.Errorf("timeline and term are %d and %d, want %d and %d as before", after.Timeline, after.Keeper.Term, before.Timeline, before.Keeper.Term)
 	}
-	o.GapAtMost(5 * time.Second)
+	o.GapAtMost(planned)
 	o.End(primary, 0)
 }
 
 func TestAKilledBackendIsTheServersOwnBusiness(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{})
+	b := bedtest.New(t, testbed.Options{TTL: longTTL})
 	primary := b.Healthy(10 * time.Second)
 	before := status(b, primary)
 	o := b.Observe()
@@ -56,13 +56,13 @@ func TestAKilledBackendIsTheServersOwnBusiness(t *testing.T) {
 	if after := status(b, primary); after.Timeline != before.Timeline {
 		t.Errorf("timeline %d, want %d", after.Timeline, before.Timeline)
 	}
-	o.GapAtMost(5 * time.Second)
+	o.GapAtMost(planned)
 	o.End(primary, 0)
 }
 
 func TestAKilledStandbyServerComesBackByItself(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{})
+	b := bedtest.New(t, testbed.Options{TTL: longTTL})
 	primary := b.Healthy(10 * time.Second)
 	standby := b.Standby(primary)
 	old, err := standby.PID(testbed.Postmaster)
