@@ -29,7 +29,7 @@ func TestAKilledWorkerIsReplacedAndNoClientNotices(t *testing.T) {
 	if now := pid(t, primary, testbed.Postmaster); now != server {
 		t.Errorf("the postmaster is %d, want %d as before", now, server)
 	}
-	o.GapAtMost(time.Second)
+	o.GapAtMost(unnoticed)
 	o.NothingFailed()
 	o.End(primary, 0)
 }
@@ -43,7 +43,7 @@ func TestANewSupervisorAdoptsWhatAKilledOneLeft(t *testing.T) {
 
 	o.Fault()
 	b.Must(primary.Kill(testbed.Supervisor))
-	_, err := primary.Exit(5 * time.Second)
+	_, err := primary.Exit(30 * time.Second)
 	b.Must(err)
 	b.Must(primary.Start())
 	if again := b.Healthy(15 * time.Second); again != primary {
@@ -55,22 +55,26 @@ func TestANewSupervisorAdoptsWhatAKilledOneLeft(t *testing.T) {
 	if now := pid(t, primary, testbed.Guard); now != guard {
 		t.Errorf("the guard is %d, want %d as before", now, guard)
 	}
-	o.GapAtMost(time.Second)
+	o.GapAtMost(unnoticed)
 	o.NothingFailed()
 	o.End(primary, 0)
 }
 
 func TestAKilledGuardTakesItsServerWithItAndBothComeBack(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{})
+	b := bedtest.New(t, testbed.Options{TTL: longTTL})
 	primary := b.Healthy(10 * time.Second)
 	o := b.Observe()
 
 	o.Fault()
 	b.Must(primary.Kill(testbed.Guard))
 	o.Interrupted(20 * time.Second)
-	o.GapAtMost(8 * time.Second)
-	o.End(b.Healthy(20*time.Second), 0)
+	o.GapAtMost(planned)
+	last, mayLose := b.Healthy(20*time.Second), loseAtMost
+	if last == primary { // its rows are on its disk; another had only what it received
+		mayLose = 0
+	}
+	o.End(last, mayLose)
 }
 
 func TestWhenEveryProcessOfAnAgentIsKilledItsServerStopsAndAnotherNodeTakesOver(t *testing.T) {
@@ -90,7 +94,7 @@ func TestWhenEveryProcessOfAnAgentIsKilledItsServerStopsAndAnotherNodeTakesOver(
 	})
 	next := b.Primary(15*time.Second, old)
 	o.Interrupted(5 * time.Second)
-	o.GapAtMost(8 * time.Second)
+	o.GapAtMost(afterLease)
 	b.Must(old.Start())
 	b.Healthy(30 * time.Second)
 	o.End(next, loseAtMost)
