@@ -52,8 +52,9 @@ func TestANodeWhoseWholeAgentIsFrozenAcknowledgesNothingPastItsLease(t *testing.
 	b.Healthy(30 * time.Second)
 	o.Resumed(10 * time.Second)
 	for _, i := range o.Watcher.Intervals() {
-		if late := i.To.Sub(frozen); i.Node == old.Name && i.From.Before(frozen) && late > frozenTTL {
-			t.Errorf("%s acknowledged a write %v after it was frozen, its lease was %v", old.Name, late, frozenTTL)
+		// When a write was sent: an answer in time may have waited for this program to read it.
+		if late := i.LastSent.Sub(frozen); i.Node == old.Name && i.From.Before(frozen) && late > frozenTTL {
+			t.Errorf("%s acknowledged a write that was sent %v after it was frozen, its lease was %v", old.Name, late, frozenTTL)
 		}
 	}
 	o.End(next, loseAtMost)
@@ -61,13 +62,14 @@ func TestANodeWhoseWholeAgentIsFrozenAcknowledgesNothingPastItsLease(t *testing.
 
 func TestAGatedClusterGoesOnWhateverHappensToItsAgents(t *testing.T) {
 	t.Parallel()
-	b, primary := gated(t, 20*time.Second)
-	if r := b.Ctl("list"); !strings.Contains(r.Out, "Commit gate: on, connected") {
-		t.Errorf("list does not show the gate:\n%s", r.Out)
-	}
-	if got := b.Text(primary, "select count(*)::text from pg_stat_replication where application_name = current_setting('synchronous_standby_names')"); got != "1" {
-		t.Errorf("%s walsenders have the name that commits wait for, want one", got)
-	}
+	b, primary := gated(t, longTTL)
+	b.Wait(10*time.Second, "list to show the gate", func(ctx) string { // by the key of the primary
+		if r := b.Ctl("list"); !strings.Contains(r.Out, "Commit gate: on, connected") {
+			return r.Out
+		}
+		return ""
+	})
+	b.WaitText(primary, "select count(*)::text from pg_stat_replication where application_name = current_setting('synchronous_standby_names')", "1")
 	if s := status(b, primary); strings.Contains(fmt.Sprint(s), "pgkeeper_gate_") {
 		t.Errorf("the gate is shown as a member: %v", s)
 	}
@@ -102,15 +104,15 @@ func TestAGatedClusterGoesOnWhateverHappensToItsAgents(t *testing.T) {
 	if now := pid(t, primary, testbed.Gate); now != gate {
 		t.Errorf("the gate is %d, want %d as before: no worker is needed for it", now, gate)
 	}
-	o.GapAtMost(2 * time.Second)
+	o.GapAtMost(unnoticed)
 	o.NothingFailed()
 
 	o.Fault()
 	b.Must(primary.Kill(testbed.Postmaster)) // the next one has a gate of another name
 	o.Interrupted(10 * time.Second)
-	b.Healthy(30 * time.Second)
+	primary = b.Healthy(30 * time.Second)
 	awaitGate(b, primary)
-	o.GapAtMost(8 * time.Second)
+	o.GapAtMost(planned)
 
 	o.Fault()
 	b.Ctl("switchover", "--primary", primary.Name, "--force")
@@ -120,14 +122,14 @@ func TestAGatedClusterGoesOnWhateverHappensToItsAgents(t *testing.T) {
 	}
 	o.Interrupted(5 * time.Second)
 	awaitGate(b, next)
-	o.GapAtMost(3 * time.Second)
+	o.GapAtMost(planned)
 
 	o.Fault()
 	b.Must(next.Kill(testbed.Guard)) // and its server dies with it
 	o.Interrupted(20 * time.Second)
 	last := b.Healthy(40 * time.Second)
 	awaitGate(b, last)
-	o.GapAtMost(10 * time.Second)
+	o.GapAtMost(longTTL - 5*time.Second)
 	o.End(last, loseAtMost)
 }
 
@@ -141,19 +143,17 @@ func TestTheCommitGateIsTurnedOnAndOffUnderLoad(t *testing.T) {
 		b.Ctl("edit-config", "-s", fmt.Sprintf("commit_gate=%t", on), "--force")
 		want := map[bool]string{true: "connected", false: ""}[on]
 		b.WaitStatus(primary, 10*time.Second, "gated: "+want, func(s testbed.Status) bool { return s.Keeper.CommitGate == want })
-		if names := b.Text(primary, "select current_setting('synchronous_standby_names')"); strings.HasPrefix(names, "pgkeeper_gate_") != on {
-			t.Errorf("synchronous_standby_names is %q with commit_gate %t", names, on)
-		}
+		b.WaitText(primary, "select current_setting('synchronous_standby_names') like 'pgkeeper_gate_%'", fmt.Sprint(on))
 		o.Resumed(5 * time.Second)
 	}
 	b.Refused("synchronous_standby_names", "edit-config", "-p", "synchronous_standby_names=pg2", "--force")
-	o.GapAtMost(2 * time.Second)
+	o.GapAtMost(unnoticed)
 	o.NothingFailed()
 	o.End(primary, 0)
 }
 
 // durabilityChanges bounds how long a commit waits while the mode changes.
-const durabilityChanges = 2 * time.Second
+const durabilityChanges = unnoticed
 
 // TestDurabilityIsChangedUnderLoad goes the ways between lease-gated commits, a quorum and
 // neither while clients write: no commit may hang, and no row that was acknowledged may be

@@ -20,6 +20,8 @@ const (
 type Interval struct {
 	Node     string
 	From, To time.Time
+	// LastSent is when the last of these writes was sent.
+	LastSent time.Time
 	Writes   int
 }
 
@@ -73,10 +75,11 @@ func (w *Watcher) watch(ctx context.Context, n *Node) {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, watchLimit)
+		sent := time.Now()
 		_, err := session.Exec(limited, "insert into watcher values ($1)", n.Name)
 		cancel()
 		if err == nil {
-			current = w.accepted(n, current)
+			current = w.accepted(n, current, sent)
 			continue
 		}
 		current = nil
@@ -96,7 +99,7 @@ func (w *Watcher) open(ctx context.Context, n *Node) *pgx.Conn {
 	return session
 }
 
-func (w *Watcher) accepted(n *Node, current *Interval) *Interval {
+func (w *Watcher) accepted(n *Node, current *Interval, sent time.Time) *Interval {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -104,7 +107,7 @@ func (w *Watcher) accepted(n *Node, current *Interval) *Interval {
 		current = &Interval{Node: n.Name, From: now}
 		w.intervals = append(w.intervals, current)
 	}
-	current.To = now
+	current.To, current.LastSent = now, sent
 	current.Writes++
 	return current
 }
