@@ -43,6 +43,9 @@ func TestWithoutAnyEtcdAPrimaryInFailsafeGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, primary := failsafeBed(t, dynamic)
+			if dynamic != nil {
+				awaitQuorum(b, primary)
+			}
 			before := status(b, primary).Keeper.Term
 			o := b.Observe()
 			outage := time.NewTimer(5 * shortTTL)
@@ -51,7 +54,7 @@ func TestWithoutAnyEtcdAPrimaryInFailsafeGoesOn(t *testing.T) {
 			b.Etcd.Stop()
 			awaitReason(b, primary, "leading_by_failsafe")
 			<-outage.C
-			if code := primary.Health(t.Context(), "/primary"); code != 200 {
+			if code := b.Answer(primary, "/primary"); code != 200 {
 				t.Errorf("/primary of %s answers %d after five leases without etcd, want 200", primary.Name, code)
 			}
 			b.Must(b.Etcd.Start(t.Context()))
@@ -106,7 +109,7 @@ func TestAPrimaryStopsAtItsDeadlineWhenAMemberDoesNotAgree(t *testing.T) {
 	b.Must(b.Etcd.Start(t.Context()))
 	b.Must(syscall.Kill(worker, syscall.SIGCONT))
 	next := b.Healthy(30 * time.Second)
-	o.GapAtMost(30 * time.Second)
+	o.GapAtMost(60 * time.Second)
 	o.End(next, loseAtMost)
 }
 
@@ -114,24 +117,7 @@ func TestInAQuorumADeadReplicaDoesNotEndFailsafe(t *testing.T) {
 	t.Parallel()
 	b, primary := failsafeBed(t, map[string]any{"synchronous_mode": "quorum"})
 	silent := b.Standby(primary)
-	b.Wait(10*time.Second, "a quorum of both standbys", func(ctx) string {
-		if record := b.Key("pgkeeper/durability"); strings.Count(record, `"primary"`) != 1 || !strings.Contains(record, silent.Name) {
-			return "the record is " + record
-		}
-		return ""
-	})
-	beats, err := b.WatchKeys(t.Context())
-	b.Must(err)
-	for beaten := 0; beaten < 2; { // a record that its writer has not seen in etcd counts for nothing
-		select {
-		case change := <-beats:
-			if change.Key == "pgkeeper/beat" {
-				beaten++
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatal("no beat for 10 s")
-		}
-	}
+	awaitQuorum(b, primary)
 	worker := pid(t, silent, testbed.Worker)
 	outage := time.NewTimer(5 * shortTTL)
 
@@ -140,7 +126,7 @@ func TestInAQuorumADeadReplicaDoesNotEndFailsafe(t *testing.T) {
 	b.Etcd.Stop()
 	awaitReason(b, primary, "leading_by_failsafe")
 	<-outage.C
-	if code := primary.Health(t.Context(), "/primary"); code != 200 {
+	if code := b.Answer(primary, "/primary"); code != 200 {
 		t.Errorf("/primary of %s answers %d, want 200: one of two voters has promised", primary.Name, code)
 	}
 	b.Must(b.Etcd.Start(t.Context()))
@@ -171,7 +157,7 @@ func TestARestartedMemberKeepsItsPromise(t *testing.T) {
 			b.Must(syscall.Kill(pid(t, standby, testbed.Worker), syscall.SIGKILL))
 		}
 	}
-	if code := primary.Health(t.Context(), "/primary"); code != 200 {
+	if code := b.Answer(primary, "/primary"); code != 200 {
 		t.Errorf("/primary of %s answers %d, want 200", primary.Name, code)
 	}
 	primary.HealEtcd()
@@ -186,7 +172,7 @@ func TestARestartedMemberKeepsItsPromise(t *testing.T) {
 // the one before it kept, that of a member with the key by which it knows the question.
 func TestAWorkerReplacedWithoutEtcdGoesOnInFailsafe(t *testing.T) {
 	t.Parallel()
-	const ttl = 10 * time.Second // two workers are to be replaced within it, on a busy machine
+	const ttl = 20 * time.Second // two workers are to be replaced within it, on a busy machine
 	b, primary := failsafeBed(t, map[string]any{"ttl": ttl.Seconds()})
 	server, before := pid(t, primary, testbed.Postmaster), status(b, primary).Keeper.Term
 	o := b.Observe()
@@ -208,7 +194,7 @@ func TestAWorkerReplacedWithoutEtcdGoesOnInFailsafe(t *testing.T) {
 	})
 	awaitReason(b, primary, "leading_by_failsafe")
 	<-outage.C
-	if code := primary.Health(t.Context(), "/primary"); code != 200 {
+	if code := b.Answer(primary, "/primary"); code != 200 {
 		t.Errorf("/primary of %s answers %d, want 200", primary.Name, code)
 	}
 	for _, n := range b.Nodes {
