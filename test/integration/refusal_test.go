@@ -24,7 +24,7 @@ func section(config map[string]any, names ...string) map[string]any {
 // in one line, without a stack trace.
 func ends(b *bedtest.Bed, n *testbed.Node, code int, words ...string) {
 	b.T().Helper()
-	got, err := n.Exit(20 * time.Second)
+	got, err := n.Exit(time.Minute)
 	b.Must(err)
 	if got != code {
 		b.T().Errorf("exit code %d, want %d", got, code)
@@ -85,7 +85,7 @@ func occupy(t *testing.T, port int) {
 
 func TestASecondAgentOfOneMemberIsRefused(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{Nodes: 1, TTL: shortTTL})
+	b := bedtest.New(t, testbed.Options{Nodes: 1})
 	first := b.Nodes[0]
 	o := b.Observe()
 	o.Fault()
@@ -114,6 +114,12 @@ func TestAnAgentWaitsForAnEtcdThatIsNotThereYet(t *testing.T) {
 	b.WaitStatus(n, 20*time.Second, "waiting for etcd", func(s testbed.Status) bool {
 		return s.Keeper.Reason == "waiting_for_dcs" && strings.Contains(s.Keeper.Detail+s.Keeper.StoreError, "etcd")
 	})
+	b.Wait(5*time.Second, "the log to say so", func(ctx) string { // a moment later than it answers so
+		if count(n.Log(), "decided", "reason=waiting_for_dcs") == 0 {
+			return "it does not"
+		}
+		return ""
+	})
 	says(b, n, 1, "decided", "reason=waiting_for_dcs")
 	n.HealEtcd()
 	b.Healthy(30 * time.Second)
@@ -140,7 +146,7 @@ func TestWrongCredentialsForEtcdAreNamed(t *testing.T) {
 	b.WaitStatus(n, 20*time.Second, "refused by etcd", func(s testbed.Status) bool {
 		return strings.Contains(s.Keeper.Detail+s.Keeper.StoreError, "authentication")
 	})
-	b.Must(n.Stop(15 * time.Second))
+	b.Must(n.Stop(time.Minute))
 
 	b.Must(n.Reconfigure(func(config map[string]any) { section(config, "etcd3")["password"] = "correct" }))
 	b.Must(n.Start())
@@ -165,7 +171,7 @@ func TestAWrongPasswordIsNamedAndHarmsNobody(t *testing.T) {
 	b.Must(joining.Reconfigure(func(config map[string]any) {
 		section(config, "postgresql", "authentication", "replication")["password"] = "rep-secret"
 	}))
-	b.Must(joining.Stop(15 * time.Second))
+	b.Must(joining.Stop(time.Minute))
 	b.Must(joining.Start())
 	b.Healthy(40 * time.Second)
 	o.NothingFailed()
@@ -177,7 +183,7 @@ func TestAServerWhosePortIsTakenSaysSo(t *testing.T) {
 	b := bedtest.New(t, testbed.Options{Nodes: 2})
 	primary := b.Healthy(10 * time.Second)
 	standby := b.Standby(primary)
-	b.Must(standby.Stop(15 * time.Second))
+	b.Must(standby.Stop(time.Minute))
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", fmtInt(standby.SQLPort)))
 	b.Must(err)
 	defer taken.Close()
@@ -194,11 +200,10 @@ func TestAServerWhosePortIsTakenSaysSo(t *testing.T) {
 func TestAnEtcdThatWasSetBackIsRefused(t *testing.T) {
 	t.Parallel()
 	b := bedtest.New(t, testbed.Options{Nodes: 2, TTL: shortTTL})
-	first := b.Healthy(10 * time.Second)
 	b.Etcd.Stop()
 	b.Must(b.Etcd.Save(t.Context()))
 	b.Must(b.Etcd.Start(t.Context()))
-	b.Healthy(30 * time.Second)
+	first := b.Healthy(30 * time.Second) // the lease may have run out meanwhile
 
 	// What the restored store does not know: a term that the nodes have persisted.
 	b.Ctl("switchover", "--force")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -142,10 +143,13 @@ func TestNoSecretIsInArgumentsEnvironmentsLogsAnswersOrFiles(t *testing.T) {
 	b.Must(json.Unmarshal(stored.Kvs[0].Value, &key))
 	texts = append(texts, key.Key)
 
-	reached := b.Ctl("peers", "-o", "json")
-	if strings.Count(reached.Out, `"Reached": true`)+strings.Count(reached.Out, `"Reached":true`) != 2 {
-		t.Errorf("the agents do not reach each other: %s", reached)
-	}
+	b.Wait(10*time.Second, "the agents to reach each other", func(ctx) string { // each within a bound
+		reached := b.Ctl("peers", "-o", "json")
+		if strings.Count(reached.Out, `"Reached": true`)+strings.Count(reached.Out, `"Reached":true`) != 2 {
+			return reached.Out
+		}
+		return ""
+	})
 	b.Must(b.Nodes[0].Signal(testbed.Supervisor, syscall.SIGHUP))
 	b.Wait(10*time.Second, "the reload", func(ctx) string {
 		if count(b.Nodes[0].Log(), "configuration reloaded") == 0 {
@@ -201,6 +205,9 @@ func private(t *testing.T, n *testbed.Node, secrets []string) {
 	}
 	for _, dir := range []string{n.StateDir(), n.RuntimeDir()} {
 		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // a file that was replaced while the folder was read
+			}
 			if err != nil || e.IsDir() {
 				return err
 			}
@@ -216,6 +223,9 @@ func private(t *testing.T, n *testbed.Node, secrets []string) {
 			}
 			text, err := os.ReadFile(path)
 			noSecret(t, path, string(text), secrets)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // likewise
+			}
 			return err
 		})
 		if err != nil {

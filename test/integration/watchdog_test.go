@@ -93,9 +93,7 @@ func TestTheWatchdogOfAClusterIsFedAndDisarmed(t *testing.T) {
 	if told := k.told(standby.Name); !strings.HasSuffix(told, "V") {
 		t.Errorf("the device of a standby was told %q", told)
 	}
-	if r := b.Ctl("list", "-v"); !strings.Contains(r.Out, old.Name+": armed") {
-		t.Errorf("list -v does not show it:\n%s", r.Out)
-	}
+	awaitListed(b, 10*time.Second, old.Name+": armed")
 
 	b.Ctl("pause", "--wait")
 	awaitWatchdog(b, old, "ready")
@@ -125,10 +123,5 @@ func TestTheWatchdogOfAClusterIsFedAndDisarmed(t *testing.T) {
 func (k kennel) missing(b *bedtest.Bed, n *testbed.Node) {
 	k.t.Helper()
 	awaitWatchdog(b, n, "required, missing")
-	b.Wait(10*time.Second, "its member key", func(context.Context) string {
-		if r := b.Ctl("list", "-v"); !strings.Contains(r.Out, n.Name+": required, missing") {
-			return r.Out
-		}
-		return ""
-	})
+	awaitListed(b, 10*time.Second, n.Name+": required, missing")
 }
