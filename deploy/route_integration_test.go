@@ -20,9 +20,6 @@ import (
 	"github.com/pgkeeper/pgkeeper/test/testbed/fakemember"
 )
 
-// pushLimit is how long routing may lag behind news of a change of role.
-const pushLimit = 50 * time.Millisecond
-
 // routed is a lab with a router beside HAProxy.
 type routed struct {
 	*lab
@@ -35,7 +32,7 @@ func newRouted(t *testing.T, primary int, change ...func(*HAProxyParams)) *route
 	t.Helper()
 	r := &routed{lab: newLab(t, primary, change...), news: make(chan routing.News)}
 	r.start(t)
-	waitFor(t, 5*time.Second, "HAProxy's runtime socket", func() bool {
+	waitFor(t, "HAProxy's runtime socket", func() bool {
 		_, err := r.haproxy().Process(t.Context())
 		return err == nil
 	})
@@ -98,7 +95,9 @@ func (r *routed) tell(primary int) {
 	r.news <- routing.News{Topology: r.members.Topology(primary, r.revision), Revision: r.revision, At: clock.Now()}
 }
 
-func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
+// How quick that is in milliseconds depends on what else the machine does, and is measured by the bench: here it is
+// compared with the checks, on the same machine and right after.
+func TestAPushedChangeOfPrimaryIsRoutedBeforeAnyCheck(t *testing.T) {
 	r := newRouted(t, 0)
 	r.waitForWrites(t, "pg1")
 	r.tell(0)
@@ -110,19 +109,29 @@ func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
 		session, _ := r.hold(t, r.params.Primary)
 		ended := make(chan time.Time, 1)
 		go func() {
-			_ = session.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = session.SetReadDeadline(time.Now().Add(waitLimit))
 			_, _ = session.Read(make([]byte, 1))
 			ended <- time.Now()
 		}()
 		r.members.Become(next)
 		began := time.Now()
 		r.tell(next)
-		waitFor(t, 5*time.Second, "writes at the new primary", func() bool { return r.connect(t, r.params.Primary) == r.members[next].Name })
+		waitFor(t, "writes at the new primary", func() bool { return r.connect(t, r.params.Primary) == r.members[next].Name })
 		moved = append(moved, time.Since(began))
 		cut = append(cut, (<-ended).Sub(began))
-		stray = append(stray, r.observe(t, r.params.Replica, 30*time.Millisecond).counts[r.members[next].Name])
-		r.requireOnly(t, r.observe(t, r.params.Primary, 30*time.Millisecond), r.members[next].Name)
+		stray = append(stray, r.observe(t, r.params.Replica, 30*time.Millisecond, 0).counts[r.members[next].Name])
+		r.requireOnly(t, r.observe(t, r.params.Primary, 30*time.Millisecond, 1), r.members[next].Name)
 	}
+	r.kill()
+	var checked []time.Duration
+	for i := range 5 {
+		next := (i + 1) % 3
+		began := time.Now()
+		r.members.Become(next)
+		waitFor(t, "writes at the new primary by the checks", func() bool { return r.connect(t, r.params.Primary) == r.members[next].Name })
+		checked = append(checked, time.Since(began))
+	}
+	slices.Sort(checked)
 	slices.Sort(moved)
 	slices.Sort(cut)
 	slices.Sort(stray)
@@ -130,8 +139,8 @@ func TestAPushedChangeOfPrimaryIsRoutedWithinMilliseconds(t *testing.T) {
 	if stray[6] > 0 {
 		t.Errorf("in the median %d connections for reads reached the new primary when writes did already", stray[6])
 	}
-	if moved[6] > pushLimit || cut[6] > pushLimit {
-		t.Errorf("in the median writes moved after %v and sessions were cut after %v, want both within %v", moved[6], cut[6], pushLimit)
+	if moved[6] > checked[2] || cut[6] > checked[2] {
+		t.Errorf("in the median writes moved after %v and sessions were cut after %v, want both sooner than by the checks alone, after %v", moved[6], cut[6], checked[2])
 	}
 }
 
@@ -143,12 +152,12 @@ func TestTheChecksGovernWithoutTheRouterAndOverIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.waitUp(t, "pg1")
-	r.requireOnly(t, r.observe(t, r.params.Primary, 200*time.Millisecond), "pg1")
+	r.requireOnly(t, r.observe(t, r.params.Primary, 200*time.Millisecond, 1), "pg1")
 	r.tell(-1)
 	r.kill() // the last it said was that nobody may be written to
-	waitFor(t, 2*time.Second, "writes at the primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg1" })
+	waitFor(t, "writes at the primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg1" })
 	r.members.Become(2)
-	waitFor(t, flipLimit, "writes at the new primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg3" })
+	waitFor(t, "writes at the new primary by the checks alone", func() bool { return r.connect(t, r.params.Primary) == "pg3" })
 }
 
 func TestHAProxyRestartedUnderTheRouterRoutesNoWriteToAStandby(t *testing.T) {
@@ -164,7 +173,7 @@ func TestHAProxyRestartedUnderTheRouterRoutesNoWriteToAStandby(t *testing.T) {
 		}
 		<-r.exited
 		r.start(t)
-		r.requireOnly(t, r.observe(t, r.params.Primary, 1500*time.Millisecond), r.members[primary].Name)
+		r.requireOnly(t, r.observe(t, r.params.Primary, 1500*time.Millisecond, 1), r.members[primary].Name)
 	}
 }
 
@@ -194,7 +203,7 @@ func (r *routed) connectOn(t *testing.T) *clients {
 				default:
 				}
 				began := time.Now()
-				conn, _ := fakemember.Dial(t.Context(), r.params.Primary, 10*time.Second)
+				conn, _ := fakemember.Dial(t.Context(), r.params.Primary, waitLimit)
 				if conn != nil {
 					_ = conn.Close()
 				}
@@ -233,6 +242,9 @@ func TestNewConnectionsWaitThroughAGap(t *testing.T) {
 			r.tell(-1)
 			r.waitUp(t, "")
 			clients := r.connectOn(t)
+			if c.hold != "" {
+				waitFor(t, "connections to be held", func() bool { return r.sessions(t, "writes") > 0 })
+			}
 			gap := time.NewTimer(2 * time.Second)
 			<-gap.C
 			r.members.Become(1)
@@ -240,7 +252,7 @@ func TestNewConnectionsWaitThroughAGap(t *testing.T) {
 			r.waitForWrites(t, "pg2")
 			all, failed, longest := clients.end()
 			t.Logf("measured: %d connections, %d failed, the longest took %v", all, failed, longest)
-			if c.hold != "" && (failed != 0 || longest < time.Second || longest > 3*time.Second) {
+			if c.hold != "" && (failed != 0 || longest < time.Second || longest > 20*time.Second) { // and a hold lasts 30 s
 				t.Errorf("%d of %d new connections failed, the longest took %v; want none, and one that waited through the gap", failed, all, longest)
 			}
 			if c.hold == "" && failed == 0 {
@@ -254,7 +266,7 @@ func TestNewConnectionsWaitThroughAGap(t *testing.T) {
 // with an older answer is under way then.
 func (r *routed) waitUp(t *testing.T, name string) {
 	t.Helper()
-	waitFor(t, 2*time.Second, "only "+name+" to be up as the primary", func() bool {
+	waitFor(t, "only "+name+" to be up as the primary", func() bool {
 		servers, err := r.haproxy().Servers(t.Context())
 		for _, m := range r.members {
 			state, wanted := servers[m.Name], m.Name == name
@@ -269,14 +281,14 @@ func (r *routed) waitUp(t *testing.T, name string) {
 // waitForReads waits until the checks have found the named members to be standbys.
 func (r *routed) waitForReads(t *testing.T, names ...string) {
 	t.Helper()
-	waitFor(t, 10*time.Second, strings.Join(names, " and ")+" to be up for reads", func() bool {
+	waitFor(t, strings.Join(names, " and ")+" to be up for reads", func() bool {
 		servers, err := routing.HAProxy{Socket: r.params.Socket, Backend: "replicas"}.Servers(t.Context())
 		return err == nil && !slices.ContainsFunc(names, func(name string) bool { return !servers[name].Up })
 	})
 }
 
 func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
-	r := newRouted(t, 0, func(p *HAProxyParams) { p.Hold, p.HoldSeconds, p.HoldMost = "on", 1, 4 })
+	r := newRouted(t, 0, func(p *HAProxyParams) { p.Hold, p.HoldSeconds, p.HoldMost = "on", 4, 4 })
 	r.waitForWrites(t, "pg1")
 	r.members.Become(-1)
 	r.tell(-1)
@@ -286,7 +298,7 @@ func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
 	for i := range took {
 		waiting.Go(func() {
 			began := time.Now()
-			if conn, name := fakemember.Dial(t.Context(), r.params.Primary, 10*time.Second); conn != nil {
+			if conn, name := fakemember.Dial(t.Context(), r.params.Primary, waitLimit); conn != nil {
 				t.Errorf("a connection was routed to %q", name)
 				_ = conn.Close()
 			}
@@ -295,8 +307,8 @@ func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
 	}
 	waiting.Wait()
 	slices.Sort(took[:])
-	if took[0] > 500*time.Millisecond || took[7] < 900*time.Millisecond || took[7] > 4*time.Second {
-		t.Errorf("connections failed after %v; want those past the bound at once, and the held ones after a second", took)
+	if took[0] > 3*time.Second || took[7] < 3900*time.Millisecond || took[7] > 15*time.Second {
+		t.Errorf("connections failed after %v; want those past the bound at once, and the held ones after four seconds", took)
 	}
 }
 
@@ -307,7 +319,7 @@ func TestAHeldClientThatLeavesIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := func() int { return r.sessions(t, "writes") }
-	waitFor(t, 2*time.Second, "the connection to be held", func() bool { return held() == 1 })
+	waitFor(t, "the connection to be held", func() bool { return held() == 1 })
 	_ = conn.Close()
-	waitFor(t, 2*time.Second, "the connection to be forgotten", func() bool { return held() == 0 })
+	waitFor(t, "the connection to be forgotten", func() bool { return held() == 0 })
 }
