@@ -99,7 +99,7 @@ func (s *socket) next(t *testing.T) string {
 	select {
 	case line := <-s.heard:
 		return line
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("HAProxy was told nothing")
 		return ""
 	}

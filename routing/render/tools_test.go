@@ -112,10 +112,10 @@ func start(t *testing.T, dir, name string, args ...string) string {
 	return log.Name()
 }
 
-// until asks again until there is no error, for ten seconds.
+// until asks again until there is no error, for a minute.
 func until(t *testing.T, what string, try func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
