@@ -125,7 +125,7 @@ func kill(p testbed.Process) func(context.Context, *world, *testbed.Node) (func(
 			if p != testbed.Supervisor {
 				return start(n)
 			}
-			_, err := n.Exit(5 * time.Second)
+			_, err := n.Exit(30 * time.Second)
 			return errors.Join(err, start(n))
 		}
 		return heal, running(n.Kill(p))

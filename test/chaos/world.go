@@ -150,9 +150,9 @@ func (w *world) settle(ctx context.Context, limit time.Duration) (time.Duration,
 				}
 			}
 		}
-		short, cancel := context.WithTimeout(ctx, 3*time.Second)
+		short, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		if _, err := w.c.Healthy(short, 2*time.Second); err != nil {
+		if _, err := w.c.Healthy(short, 8*time.Second); err != nil { // one look takes nine requests
 			return err.Error()
 		}
 		return ""
