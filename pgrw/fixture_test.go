@@ -105,14 +105,14 @@ func (s *scene) ask(ctx context.Context, db *DB) string {
 // await waits for a condition.
 func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	limit, tick := time.NewTimer(10*time.Second), time.NewTicker(time.Millisecond)
+	limit, tick := time.NewTimer(time.Minute), time.NewTicker(time.Millisecond)
 	defer limit.Stop()
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			t.Fatalf("waited 10 s for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 	}
 }

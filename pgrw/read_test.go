@@ -38,9 +38,17 @@ func TestAReadWaitsForItsTokenAndThenAsksThePrimary(t *testing.T) {
 	if s.heard.count(EventCausalWait, "behind") != 1 || s.heard.count(EventFallback, "token") != 1 || s.heard.count(EventStaleRejected, "token") != 1 {
 		t.Error("the observer did not hear of it")
 	}
-	time.AfterFunc(10*time.Millisecond, func() { s.servers[1].at(1, 0x2000); s.servers[2].at(1, 0x2000) })
-	if got := s.ask(t.Context(), s.Replica(After(token), CausalWait(10*time.Second))); got == "s0" {
-		t.Error("the primary answered in place of a replica that came to have it")
+	looks := func() int { return s.servers[1].count(positionSQL) + s.servers[2].count(positionSQL) }
+	before, done := looks(), make(chan error, 1)
+	var address string
+	go func() {
+		done <- s.Replica(After(token), CausalWait(time.Minute)).QueryRow(t.Context(), "select address").Scan(&address)
+	}()
+	await(t, "the read to find a replica behind", func() bool { return looks() > before })
+	s.servers[1].at(1, 0x2000)
+	s.servers[2].at(1, 0x2000)
+	if err := <-done; err != nil || address == s.servers[0].address() {
+		t.Errorf("%s answered, error %v, want a replica that came to have it", address, err)
 	}
 	if s.heard.count(EventCausalWait, "satisfied") != 1 {
 		t.Error("the observer did not hear of it")
@@ -100,7 +108,8 @@ func TestATokenOfAnEarlierTimelineIsKeptOrLostByTheHistory(t *testing.T) {
 }
 
 func TestAPrimaryOfAnEarlierTimelineDoesNotAnswerForALaterToken(t *testing.T) {
-	s := newScene(t, WithMaxWait(30*time.Millisecond))
+	s := newScene(t)
+	s.maxWait = 30 * time.Millisecond
 	_, err := s.Replica(FromPrimary(), After(Token{7, 2, 0x10})).Exec(t.Context(), "select")
 	if !errors.Is(err, ErrNoPrimary) || s.heard.count(EventStaleRejected, "timeline") == 0 {
 		t.Errorf("error %v, want ErrNoPrimary: s0 is of timeline 1", err)
@@ -156,7 +165,7 @@ func TestASessionReadsWhatItWrote(t *testing.T) {
 
 func TestACommitOfAServerThatStopsHasATokenAllTheSame(t *testing.T) {
 	nothing := func(context.Context, pgx.Tx) error { return nil }
-	s := newScene(t, WithMaxWait(50*time.Millisecond))
+	s := newScene(t)
 	s.servers[0].set(func() { s.servers[0].mute = 1 })
 	if token, err := s.InTx(t.Context(), pgx.TxOptions{}, nothing); err != nil || token != (Token{7, 1, 0x1000}) {
 		t.Errorf("token %v, error %v, want the position that the primary gave when it was asked again", token, err)
@@ -167,6 +176,7 @@ func TestACommitOfAServerThatStopsHasATokenAllTheSame(t *testing.T) {
 		t.Errorf("token %v after a statement, error %v", session.Token(), err)
 	}
 	s.servers[0].set(func() { s.servers[0].mute = 1000 })
+	s.maxWait = 50 * time.Millisecond
 	token, err := s.InTx(t.Context(), pgx.TxOptions{}, nothing)
 	if err != nil || token != (Token{7, 1, pinned}) {
 		t.Fatalf("token %v, error %v, want one that only a primary satisfies", token, err)

@@ -3,6 +3,7 @@ package pgrw
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,10 +40,19 @@ func TestAWriteWaitsForThePrimaryThatComes(t *testing.T) {
 	s.agent.lead(1, -1, s.servers...)
 	await(t, "no primary", func() bool { _, found := s.Topology().Primary(); return !found })
 	done := make(chan error, 1)
+	ctx := &awaited{Context: t.Context(), once: make(chan struct{})}
 	go func() {
-		_, err := s.Primary().Exec(t.Context(), "put")
+		_, err := s.Primary().Exec(ctx, "put")
 		done <- err
 	}()
+	await(t, "the write to begin to wait", func() bool {
+		select {
+		case <-ctx.once:
+			return true
+		default:
+			return false
+		}
+	})
 	select {
 	case err := <-done:
 		t.Fatalf("it did not wait: %v", err)
@@ -57,17 +67,30 @@ func TestAWriteWaitsForThePrimaryThatComes(t *testing.T) {
 	}
 }
 
+// awaited is a context that tells when somebody waits for its end.
+type awaited struct {
+	context.Context
+	first sync.Once
+	once  chan struct{}
+}
+
+func (a *awaited) Done() <-chan struct{} {
+	a.first.Do(func() { close(a.once) })
+	return a.Context.Done()
+}
+
 func TestAWaitForAPrimaryIsBounded(t *testing.T) {
-	orphaned := func(options ...Option) *scene {
-		s := newScene(t, options...)
+	orphaned := func(patience time.Duration) *scene {
+		s := newScene(t)
+		s.maxWait = patience // not at the start, which takes what it takes
 		s.agent.lead(1, -1, s.servers...)
 		await(t, "no primary", func() bool { _, found := s.Topology().Primary(); return !found })
 		return s
 	}
-	if _, err := orphaned(WithMaxWait(30*time.Millisecond)).Primary().Exec(t.Context(), "put"); !errors.Is(err, ErrNoPrimary) {
+	if _, err := orphaned(30*time.Millisecond).Primary().Exec(t.Context(), "put"); !errors.Is(err, ErrNoPrimary) {
 		t.Errorf("error %v, want ErrNoPrimary", err)
 	}
-	patient := orphaned(WithMaxWait(time.Hour)) // so that only one of the two can be over
+	patient := orphaned(time.Hour) // so that only one of the two can be over
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if _, err := patient.Primary().Exec(ctx, "put"); !errors.Is(err, context.DeadlineExceeded) {
