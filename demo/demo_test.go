@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -124,30 +125,34 @@ func TestProgressIsOverwrittenOnATerminalOnly(t *testing.T) {
 		"plain":    {false, "      ... a\n      done\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var out bytes.Buffer
-			n := &narrator{out: &out, terminal: c.terminal}
-			n.progress("a")
-			n.progress("a")
-			n.progress("b") // too soon for a line of its own
-			n.say("done")
-			if diff := cmp.Diff(c.want, out.String()); diff != "" {
-				t.Error(diff)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				n := &narrator{out: &out, terminal: c.terminal}
+				n.progress("a")
+				n.progress("a")
+				n.progress("b") // too soon for a line of its own
+				n.say("done")
+				if diff := cmp.Diff(c.want, out.String()); diff != "" {
+					t.Error(diff)
+				}
+			})
 		})
 	}
 }
 
 func TestAWaitEndsWithWhatWasLastSeen(t *testing.T) {
-	s := &stage{narrator: &narrator{out: &bytes.Buffer{}}}
-	err := s.wait(t.Context(), 50*time.Millisecond, "nobody took over", func(context.Context) (bool, string) { return false, "pg2: racing" })
-	if err == nil || err.Error() != "nobody took over after 50ms; last seen: pg2: racing" {
-		t.Errorf("got %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := s.wait(ctx, time.Minute, "x", func(context.Context) (bool, string) { return false, "" }); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{narrator: &narrator{out: &bytes.Buffer{}}}
+		err := s.wait(t.Context(), 50*time.Millisecond, "nobody took over", func(context.Context) (bool, string) { return false, "pg2: racing" })
+		if err == nil || err.Error() != "nobody took over after 50ms; last seen: pg2: racing" {
+			t.Errorf("got %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.wait(ctx, time.Minute, "x", func(context.Context) (bool, string) { return false, "" }); !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted: %v", err)
+		}
+	})
 }
 
 func TestAWaitEndsWhenAnAgentEnds(t *testing.T) {

@@ -204,7 +204,9 @@ func TestThePolicySaysWhenThePrimaryStandsIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
 			s.servers[0].at(1, 0x2000)
-			await(t, "the lag to be known", func() bool { return s.Topology().Replicas()[0].Lag == 0x1000 })
+			await(t, "the lag to be known", func() bool {
+				return s.Topology().Replicas()[0].Lag == 0x1000 && s.Topology().Replicas()[1].Lag == 0x1000
+			})
 			_, err := s.Replica(c.options...).Exec(t.Context(), "select")
 			if !errors.Is(err, c.want) || s.servers[0].count("select") == 0 && c.want == nil {
 				t.Errorf("error %v, want %v", err, c.want)
