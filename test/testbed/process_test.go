@@ -26,7 +26,7 @@ func TestOnlyProcessesOfTheNodeAreHit(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	err := Wait(t.Context(), 5*time.Second, "the child to be found by its folder", func(context.Context) string {
+	err := Wait(t.Context(), 30*time.Second, "the child to be found by its folder", func(context.Context) string {
 		if !slices.Contains(demo.ProcessesOf(dir), child.Process.Pid) {
 			return "not found"
 		}
