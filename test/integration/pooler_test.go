@@ -55,7 +55,7 @@ func TestThroughPgBouncerASwitchoverCostsNoTransactionAndADeadPrimaryLittle(t *t
 	b.Must(os.WriteFile(script, []byte("insert into pooled default values;\n"), 0o644))
 	said := make(chan string, 1)
 	go func() {
-		out, err := first.ServerProgram(t.Context(), "pgbench", "-n", "-c", "4", "-M", "simple", "-R", "200", "-T", "8", "-f", script, dsn)
+		out, err := first.ServerProgram(t.Context(), "pgbench", "-n", "-c", "4", "-M", "simple", "-R", "200", "-T", "15", "-f", script, dsn)
 		said <- fmt.Sprintf("%s\n%v", out, err)
 	}()
 	// The last primary dies below with all that runs beside it, and must not take the agent

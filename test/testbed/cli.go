@@ -54,9 +54,12 @@ func (c *Cluster) Run(ctx context.Context, input string, args ...string) (Result
 // file is none of the nodes'.
 func (c *Cluster) Ctl(ctx context.Context, verb string, args ...string) (Result, error) {
 	path := filepath.Join(c.place.dir, "ctl.yml")
-	text := fmt.Sprintf("scope: %s\netcd3:\n  hosts: %q\n", Scope, strings.Join(c.Etcd.Endpoints(), ","))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return Result{}, fmt.Errorf("write the operator's configuration: %w", err)
+	c.ctl.Do(func() { // once: another verb may be reading it
+		text := fmt.Sprintf("scope: %s\netcd3:\n  hosts: %q\n", Scope, strings.Join(c.Etcd.Endpoints(), ","))
+		c.ctlErr = os.WriteFile(path, []byte(text), 0o600)
+	})
+	if c.ctlErr != nil {
+		return Result{}, fmt.Errorf("write the operator's configuration: %w", c.ctlErr)
 	}
 	return c.Run(ctx, "", append([]string{verb, "-c", path}, args...)...)
 }

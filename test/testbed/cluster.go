@@ -25,6 +25,9 @@ type Cluster struct {
 	place   place
 	binary  string
 	began   time.Time
+	// ctl is once the operator's configuration is written, ctlErr how that went.
+	ctl    sync.Once
+	ctlErr error
 }
 
 // Start makes a cluster and starts its nodes, and does not wait for them. What
