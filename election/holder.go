@@ -45,6 +45,9 @@ func promoting(o *Observation) Decision {
 	}
 	d := job(o, ReasonPromoting, Promote{Timeline: timeline, Names: names})
 	d.FastLook = true
+	if slots, ok := slotsToMend(o); ok && len(d.Actions) > 0 {
+		d.Actions = append(d.Actions, slots)
+	}
 	return d
 }
 

@@ -14,6 +14,7 @@ func holderRules() []rule {
 	crashed := node(func(n *cluster.NodeState) { n.Control.State = cluster.ControlInProduction })
 	signal := node(func(n *cluster.NodeState) { n.Control.StandbySignal = true })
 	mode := func(m cluster.Mode) change { return node(func(n *cluster.NodeState) { n.Mode = m }) }
+	slotsOfOthers := EnsureSlots{Want: []string{"b", "c"}}
 	stopped := cluster.Position{Timeline: 3, LSN: lsn}
 	return []rule{
 		// promoting
@@ -26,23 +27,29 @@ func holderRules() []rule {
 				v.History = append(history(), cluster.HistoryLine{Timeline: 6, Switch: 0x4500000})
 			})), reason: ReasonReserving, do: acts(Reserve{Above: 7})},
 		{name: "a standby under the term is promoted onto the number reserved for it",
-			given: standby(lsn, leased, reservedAt(4)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4}),
+			given: standby(lsn, leased, reservedAt(4)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4}, slotsOfOthers),
 			also: func(t *testing.T, d Decision) {
 				if !d.FastLook {
 					t.Error("somebody waits for the new primary: it must be looked at fast")
 				}
 			}},
+		{name: "a promotion makes no slot that is there",
+			given: standby(lsn, leased, reservedAt(4), node(func(n *cluster.NodeState) {
+				n.Slots = []cluster.Slot{{Name: "b", Type: "physical"}, {Name: "c", Type: "physical", Active: true}}
+			})), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
+		{name: "a promotion that waits makes none: it may be somebody else's",
+			given: standby(lsn, leased, view(func(v *cluster.View) { v.Timelines = nil })), reason: ReasonReserving, do: acts(Reserve{Above: 3})},
 		{name: "a number that the node's own WAL has passed is replaced by a new one",
 			given: standby(lsn, leased, reservedAt(3)), reason: ReasonReserving, do: acts(Reserve{Above: 3})},
 		{name: "and the new one is used, not the first that the term reserved",
 			given: standby(lsn, leased, view(func(v *cluster.View) {
 				v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: term}, {Timeline: 4, Term: term}}}
-			})), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
+			})), reason: ReasonPromoting, do: acts(Promote{Timeline: 4}, slotsOfOthers)},
 		{name: "a promotion that failed is tried again after a pause",
 			given:  standby(lsn, leased, reservedAt(4), failed(JobPromote, 1, 100*time.Millisecond)),
 			reason: ReasonBackingOff, also: wakes(now.Add(150 * time.Millisecond))},
 		{name: "failures of other work do not hold a promotion up",
-			given: standby(lsn, leased, reservedAt(4), failed(JobRejoin, 5, 0)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
+			given: standby(lsn, leased, reservedAt(4), failed(JobRejoin, 5, 0)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4}, slotsOfOthers)},
 		{name: "a promotion that fails three times is given up when somebody else could lead",
 			given: standby(lsn, leased, reservedAt(4), failed(JobPromote, 3, time.Minute)), reason: ReasonPromotionFails, do: acts(StopServer{Mode: StopFast})},
 		{name: "the stop after failed promotions ends in a release, not in another try",

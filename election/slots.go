@@ -2,6 +2,7 @@ package election
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -33,7 +34,8 @@ func slotsToMend(o *Observation) (EnsureSlots, bool) {
 	return mend, len(mend.Want)+len(mend.Drop) > 0
 }
 
-// streamsFromHere: the member's tags and the view make this node its upstream.
+// streamsFromHere: the member's tags and the view make this node its upstream, now or
+// as soon as it is promoted.
 func streamsFromHere(o *Observation, m *cluster.Member) bool {
 	if m.Tags.Bool("nostream") {
 		return false
@@ -42,7 +44,16 @@ func streamsFromHere(o *Observation, m *cluster.Member) bool {
 	if named {
 		return from.Name == o.Self.Name
 	}
-	return o.Node.Value.Mode == cluster.ModePrimary
+	return o.Node.Value.Mode == cluster.ModePrimary || leadsNext(o)
+}
+
+// leadsNext: this standby has the lease, or is the candidate, and ready, of a switchover
+// that goes on. Its slots are there before anybody is re-pointed: who comes earlier is
+// refused, and comes again only after wal_retrieve_retry_interval.
+func leadsNext(o *Observation) bool {
+	sw := o.View.Value.Switchover
+	return o.Lease.Term != 0 || sw != nil && sw.ID == o.Self.Prepared && strings.EqualFold(sw.To, o.Self.Name) &&
+		o.View.Value.HolderIs(sw.From) && sw.Phase != cluster.SwitchoverAborted
 }
 
 func idle(s cluster.Slot) bool { return s.Type == "physical" && !s.Active && !s.Temporary }

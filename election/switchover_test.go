@@ -39,6 +39,9 @@ func switchoverRules() []rule {
 	candidateOf := func(phase cluster.SwitchoverPhase, changes ...change) Observation {
 		return with(standby(lsn, switchover("b", "a", phase), prepared), changes...)
 	}
+	slotsThere := node(func(n *cluster.NodeState) {
+		n.Slots = []cluster.Slot{{Name: "b", Type: "physical"}, {Name: "c", Type: "physical"}}
+	})
 	silent := node(func(n *cluster.NodeState) { n.Receiver = nil })
 	return []rule{
 		// begin
@@ -204,9 +207,15 @@ func switchoverRules() []rule {
 		{name: "a candidate runs its restart point",
 			given: standby(lsn, switchover("b", "a", preparing)), reason: ReasonCandidatePreparing, do: acts(Checkpoint{For: "op"})},
 		{name: "a candidate says that it is ready",
-			given: candidateOf(preparing), reason: ReasonCandidateReady, also: says(Say{Switchover: "op"})},
+			given: candidateOf(preparing), reason: ReasonCandidateReady, do: acts(EnsureSlots{Want: []string{"b", "c"}}), also: says(Say{Switchover: "op"})},
+		{name: "a candidate that has the slots of the others says no more",
+			given: candidateOf(preparing, slotsThere), reason: ReasonCandidateReady, also: says(Say{Switchover: "op"})},
+		{name: "who was the candidate of a switchover that was rolled back drops them",
+			given: candidateOf(aborted, slotsThere), reason: ReasonCandidateReady, do: acts(EnsureSlots{Drop: []string{"b", "c"}})},
+		{name: "and so when its record is gone",
+			given: with(standby(lsn, slotsThere)), reason: ReasonFollowing, do: acts(EnsureSlots{Drop: []string{"b", "c"}})},
 		{name: "a candidate that still receives confirms nothing",
-			given: candidateOf(stopping), reason: ReasonCandidateReady, also: says(Say{Switchover: "op"})},
+			given: candidateOf(stopping, slotsThere), reason: ReasonCandidateReady, also: says(Say{Switchover: "op"})},
 		{name: "a candidate confirms when its receiver has ended",
 			given: candidateOf(stopping, silent), reason: ReasonCandidateConfirms,
 			also: says(Say{Switchover: "op", Position: &cluster.Position{Timeline: 3, LSN: lsn}})},

@@ -190,7 +190,7 @@ func synchronousRules() []rule {
 			given: standby(lsn, leased, reservedAt(4), quorum, ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})), reason: ReasonRecordingRule,
 			do: acts(PutDurability{cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{{Primary: "b", Voters: []string{"a", "c"}, Need: 1}, {Primary: "a", Voters: []string{"c", "b"}, Need: 1}}}})},
 		{name: "and is in force before the server may write",
-			given: standby(lsn, leased, reservedAt(4), quorum, ruled("quorum", anyOfTwo)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4, Names: `ANY 1 ("b","c")`})},
+			given: standby(lsn, leased, reservedAt(4), quorum, ruled("quorum", anyOfTwo)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4, Names: `ANY 1 ("b","c")`}, EnsureSlots{Want: []string{"b", "c"}})},
 	}
 }
 
