@@ -43,7 +43,7 @@ func BenchmarkHandler(b *testing.B) {
 // connections in a closed loop, client and server in this process. The client is
 // as cheap as one can be, since it shares the processors.
 func BenchmarkPrimary(b *testing.B) {
-	address := serve(b, newNode(b, primary()))
+	address := serve(b, newNode(b, primary(), onSockets))
 	for _, method := range []string{http.MethodGet, http.MethodOptions} {
 		b.Run(method, func(b *testing.B) {
 			var left atomic.Int64
@@ -71,7 +71,7 @@ func BenchmarkPrimary(b *testing.B) {
 // BenchmarkPrimaryOffered offers 5,000 requests a second on 16 connections,
 // whatever the answers take; a request counts from when it was due.
 func BenchmarkPrimaryOffered(b *testing.B) {
-	address := serve(b, newNode(b, primary()))
+	address := serve(b, newNode(b, primary(), onSockets))
 	const connections, rate = 16, 5000
 	spans := make([][]time.Duration, connections)
 	began := time.Now()

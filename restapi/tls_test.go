@@ -108,7 +108,7 @@ func newSecure(t *testing.T, verify string) *secure {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNode(t, primary(), operated(&operator{result: cluster.Result{Done: true}}),
+	n := newNode(t, primary(), onSockets, operated(&operator{result: cluster.Result{Done: true}}),
 		func(o *Options) { o.Access = Access{VerifyClient: verify} })
 	address := serveTLS(t, n, config)
 	s.base = "https://" + address
