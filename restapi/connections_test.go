@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds what must happen soon.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // serving starts a real server and gives its address.
 func serving(t *testing.T, handler http.Handler, o ServeOptions) string {

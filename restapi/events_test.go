@@ -77,7 +77,7 @@ type listener struct {
 
 func (st *stage) listen(lastID string) *listener {
 	st.t.Helper()
-	ctx, cancel := context.WithTimeout(st.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(st.t.Context(), 2*time.Minute)
 	st.t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, st.url+"/events", nil)
 	if err != nil {
@@ -121,7 +121,7 @@ func (l *listener) read(body io.Reader) {
 // next is the next event of one of the given names.
 func (l *listener) next(names ...string) heard {
 	l.t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(patience)
 	for {
 		select {
 		case e, open := <-l.events:
@@ -382,7 +382,7 @@ func TestAListenerThatDoesNotReadIsDroppedAndHoldsNobodyUp(t *testing.T) {
 		defer st.hub.mu.Unlock()
 		return st.hub.listeners
 	}
-	limit := time.Now().Add(15 * time.Second)
+	limit := time.Now().Add(time.Minute)
 	for both := false; !both || listeners() > 1; {
 		both = both || listeners() == 2
 		if time.Now().After(limit) {
@@ -403,7 +403,7 @@ func TestListenersAreSentAwayWhenTheAgentGoes(t *testing.T) {
 	l := st.listen("")
 	l.next("snapshot")
 	st.end()
-	limit := time.After(5 * time.Second)
+	limit := time.After(patience)
 	for open := true; open; {
 		select {
 		case _, open = <-l.events:

@@ -157,8 +157,8 @@ func TestShutdownIsBounded(t *testing.T) {
 		if err != nil {
 			t.Errorf("serve: %v", err)
 		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("still serving ten seconds after the end")
+	case <-time.After(patience):
+		t.Fatalf("still serving %s after the end", patience)
 	}
 	if err := <-cut; err == nil {
 		t.Error("the waiting request got an answer; it should have been cut off")
