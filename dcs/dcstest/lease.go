@@ -128,8 +128,8 @@ var leaseCases = []testCase{
 	{"renew_keepalive: renewals keep the key, and beat each time", func(w *world) {
 		l := w.acquire(w.sessionFor("a", ttl))
 		last := w.view().Beat.ModRevision
-		for range 6 {
-			w.Elapse(ttl / 3)
+		for range 5 {
+			w.Elapse(ttl / 4)
 			w.must(l.Renew(w.ctx, ttl))
 			b := w.view().Beat
 			if b.ModRevision <= last || b.TTL != ttl.Milliseconds() || b.Term != l.Term() {

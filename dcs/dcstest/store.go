@@ -102,8 +102,8 @@ var storeCases = []testCase{
 		lease, err := w.kv.Grant(w.ctx, int64(ttl/time.Second))
 		w.must(err)
 		w.txn(nil, dcs.Put(w.key("on"), nil, lease), dcs.Put(w.key("off"), nil, 0))
-		for range 6 {
-			w.Elapse(ttl / 3)
+		for range 5 {
+			w.Elapse(ttl / 4)
 			w.must(w.kv.KeepAlive(w.ctx, lease))
 		}
 		if n := w.count(); n != 2 {
