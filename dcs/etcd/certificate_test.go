@@ -68,7 +68,7 @@ func TestACertificateThatEndsIsNamedUntilItIsRenewed(t *testing.T) {
 			return &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*own.Load()}}
 		}})
 	named := func() (details []string, first int64) {
-		v := kv.Health(within(t, 10*time.Second), true)
+		v := kv.Health(within(t, time.Minute), true)
 		for _, trouble := range v.Troubles {
 			if trouble.Kind != cluster.StoreCertificate {
 				t.Errorf("%v is not about a certificate", trouble)

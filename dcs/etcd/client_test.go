@@ -119,21 +119,33 @@ func TestAStoreThatIsDownCertainlyDidNothing(t *testing.T) {
 	for _, user := range []string{"", "root"} {
 		kv := open(t, etcd.Options{Endpoints: []string{deadPort(t)}, Username: user, Password: user})
 		began := time.Now()
-		_, err := kv.Txn(within(t, 500*time.Millisecond), nil, []dcs.Op{dcs.Put("/k", nil, 0)})
-		if !errors.Is(err, dcs.ErrUnavailable) || errors.Is(err, dcs.ErrUnknownOutcome) {
-			t.Errorf("user %q: txn: %v", user, err)
+		var all sync.WaitGroup // at once: each takes all of its time
+		ask := func(request func(ctx context.Context)) {
+			ctx := within(t, 3*time.Second) // a request that a busy machine never began to send says another thing
+			all.Go(func() { request(ctx) })
 		}
-		_, err = kv.Txn(dcs.Repeatable(within(t, 500*time.Millisecond)), nil, []dcs.Op{dcs.Put("/k", nil, 0)})
-		if errors.Is(err, dcs.ErrCompared) || err == nil {
-			t.Errorf("user %q: repeatable txn: %v", user, err)
-		}
-		if err := kv.KeepAlive(within(t, 500*time.Millisecond), 1); !errors.Is(err, dcs.ErrUnavailable) {
-			t.Errorf("user %q: keepalive: %v", user, err)
-		}
-		if _, err := kv.Range(within(t, 500*time.Millisecond), "/"); !errors.Is(err, dcs.ErrUnavailable) {
-			t.Errorf("user %q: range: %v", user, err)
-		}
-		if took := time.Since(began); took > 3*time.Second {
+		ask(func(ctx context.Context) {
+			if _, err := kv.Txn(ctx, nil, []dcs.Op{dcs.Put("/k", nil, 0)}); !errors.Is(err, dcs.ErrUnavailable) || errors.Is(err, dcs.ErrUnknownOutcome) {
+				t.Errorf("user %q: txn: %v", user, err)
+			}
+		})
+		ask(func(ctx context.Context) {
+			if _, err := kv.Txn(dcs.Repeatable(ctx), nil, []dcs.Op{dcs.Put("/k", nil, 0)}); errors.Is(err, dcs.ErrCompared) || err == nil {
+				t.Errorf("user %q: repeatable txn: %v", user, err)
+			}
+		})
+		ask(func(ctx context.Context) {
+			if err := kv.KeepAlive(ctx, 1); !errors.Is(err, dcs.ErrUnavailable) {
+				t.Errorf("user %q: keepalive: %v", user, err)
+			}
+		})
+		ask(func(ctx context.Context) {
+			if _, err := kv.Range(ctx, "/"); !errors.Is(err, dcs.ErrUnavailable) {
+				t.Errorf("user %q: range: %v", user, err)
+			}
+		})
+		all.Wait()
+		if took := time.Since(began); took > 15*time.Second {
 			t.Errorf("user %q: took %s", user, took)
 		}
 	}
@@ -141,26 +153,32 @@ func TestAStoreThatIsDownCertainlyDidNothing(t *testing.T) {
 
 func TestADeadEndpointBesideALivingOneCostsNothing(t *testing.T) {
 	m := single(t, embedded.Options{UnsafeNoFsync: true})
-	kv := open(t, etcd.Options{Endpoints: []string{deadPort(t), m.ClientURL(), deadPort(t)}})
-	ctx := within(t, 10*time.Second)
-	lease, err := kv.Grant(ctx, 60)
-	if err != nil {
-		t.Fatal(err)
+	ctx := within(t, time.Minute)
+	requests := func(endpoints ...string) time.Duration {
+		t.Helper()
+		kv := open(t, etcd.Options{Endpoints: endpoints})
+		lease, err := kv.Grant(ctx, 60)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for range 20 {
+			if _, err := kv.Range(ctx, "/"); err != nil {
+				t.Fatal(err)
+			}
+			if err := kv.KeepAlive(ctx, lease); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := kv.Txn(ctx, nil, []dcs.Op{dcs.Put("/k", nil, 0)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return time.Since(began)
 	}
-	began := time.Now()
-	for range 20 {
-		if _, err := kv.Range(ctx, "/"); err != nil {
-			t.Fatal(err)
-		}
-		if err := kv.KeepAlive(ctx, lease); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := kv.Txn(ctx, nil, []dcs.Op{dcs.Put("/k", nil, 0)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("60 requests took %s", took)
+	alone := requests(m.ClientURL())
+	// One that is waited for, if only until the next is asked, costs two requests of three 300 ms.
+	if took := requests(deadPort(t), m.ClientURL(), deadPort(t)); took > 2*alone+5*time.Second {
+		t.Errorf("60 requests took %s, and %s without the dead", took, alone)
 	}
 }
 
@@ -168,7 +186,7 @@ func TestAFrozenPathIsLeftForAnother(t *testing.T) {
 	m := single(t, embedded.Options{UnsafeNoFsync: true})
 	frozen, alive := newLink(t, hostPort(m.ClientURL())), newLink(t, hostPort(m.ClientURL()))
 	kv := open(t, etcd.Options{Endpoints: []string{frozen.addr(), alive.addr()}, ResendAfter: 100 * time.Millisecond})
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	s, err := dcs.NewStore(kv, "service", "x").Open(ctx, "a", time.Minute)
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +209,7 @@ func TestAFrozenPathIsLeftForAnother(t *testing.T) {
 		if _, err := kv.Range(ctx, "/"); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 8*time.Second { // a broken connection is noticed after 11.5 s
 			t.Errorf("a renewal and a read took %s", took)
 		}
 	}
@@ -201,7 +219,7 @@ func TestAWriteOverAFrozenPathHasAnUnknownOutcome(t *testing.T) {
 	m := single(t, embedded.Options{UnsafeNoFsync: true})
 	path := newLink(t, hostPort(m.ClientURL()))
 	kv := open(t, etcd.Options{Endpoints: []string{path.addr()}})
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	if _, err := kv.Txn(ctx, nil, []dcs.Op{dcs.Put("/k", []byte("1"), 0)}); err != nil {
 		t.Fatal(err)
 	}
@@ -213,14 +231,14 @@ func TestAWriteOverAFrozenPathHasAnUnknownOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	path.freeze()
-	_, err = kv.Txn(within(t, 200*time.Millisecond), nil, []dcs.Op{dcs.Put("/k", []byte("2"), 0)})
+	_, err = kv.Txn(within(t, time.Second), nil, []dcs.Op{dcs.Put("/k", []byte("2"), 0)})
 	if !errors.Is(err, dcs.ErrUnknownOutcome) {
 		t.Errorf("txn: %v", err)
 	}
-	if _, err := kv.Range(within(t, 200*time.Millisecond), "/"); !errors.Is(err, dcs.ErrUnavailable) {
+	if _, err := kv.Range(within(t, time.Second), "/"); !errors.Is(err, dcs.ErrUnavailable) {
 		t.Errorf("range: %v", err)
 	}
-	if err := kv.KeepAlive(within(t, 200*time.Millisecond), lease); !errors.Is(err, dcs.ErrUnknownOutcome) {
+	if err := kv.KeepAlive(within(t, time.Second), lease); !errors.Is(err, dcs.ErrUnknownOutcome) {
 		t.Errorf("keepalive: %v", err)
 	}
 	path.melt()
@@ -233,7 +251,7 @@ func TestAnIdleClientSendsNothing(t *testing.T) {
 	m := single(t, embedded.Options{UnsafeNoFsync: true})
 	path := newLink(t, hostPort(m.ClientURL()))
 	kv := open(t, etcd.Options{Endpoints: []string{path.addr()}})
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	store := dcs.NewStore(kv, "service", "x")
 	s, err := store.Open(ctx, "a", time.Minute)
 	if err != nil {
@@ -250,17 +268,22 @@ func TestAnIdleClientSendsNothing(t *testing.T) {
 	if u := <-updates; u.Err != nil || len(u.View.Members) != 1 {
 		t.Fatalf("update is %+v", u)
 	}
-	pass(200 * time.Millisecond) // HTTP/2 settles its windows
-	before := path.passed.Load()
-	pass(1500 * time.Millisecond)
-	if sent := path.passed.Load() - before; sent != 0 {
-		t.Errorf("%d bytes in 1.5 s", sent)
+	for { // HTTP/2 settles its windows, sooner or later
+		before := path.passed.Load()
+		pass(1500 * time.Millisecond)
+		sent := path.passed.Load() - before
+		if sent == 0 {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%d bytes in 1.5 s, and some in each such time before", sent)
+		}
 	}
 }
 
 func TestCredentials(t *testing.T) {
 	m := single(t, embedded.Options{UnsafeNoFsync: true, BcryptCost: 4})
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, time.Minute)
 	admin := rawClient(t, m.ClientURL())
 	steps := []func() error{
 		func() error { _, err := admin.UserAdd(ctx, "root", "secret"); return err },
@@ -302,7 +325,7 @@ func TestCredentials(t *testing.T) {
 
 func TestAMemberWithoutItsQuorumEndsTheWatch(t *testing.T) {
 	ctx := within(t, 60*time.Second)
-	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 300})
+	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +366,7 @@ func TestEveryRequestIsObserved(t *testing.T) {
 			}
 		},
 	})
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, time.Minute)
 	lease, _ := kv.Grant(ctx, 60)
 	_, _ = kv.Range(ctx, "/")
 	_, _ = kv.Txn(ctx, nil, []dcs.Op{dcs.Put("/k", nil, lease)})

@@ -25,7 +25,7 @@ func single(t testing.TB, o embedded.Options) *embedded.Member {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := m.Start(ctx); err != nil {
 		t.Fatal(err)

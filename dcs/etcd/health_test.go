@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func openHealth(t *testing.T, local func(string) bool, endpoints ...string) *etc
 
 // fill writes until etcd takes no more.
 func fill(t *testing.T, kv *etcd.KV) {
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	value := []byte(strings.Repeat("x", 200<<10))
 	for i := 0; ; i++ {
 		_, err := kv.Txn(ctx, nil, []dcs.Op{{Key: fmt.Sprintf("/fill/%d", i), Value: value}})
@@ -40,8 +41,10 @@ func namesNoSpace(t *testing.T, kv *etcd.KV, endpoint string) {
 	default:
 		t.Error("the failed write asks for no look")
 	}
-	v := kv.Health(within(t, 10*time.Second), true)
-	if len(v.Troubles) != 1 || v.Troubles[0].Kind != cluster.StoreNoSpace || v.Troubles[0].Endpoint != endpoint || v.Troubles[0].Member == "" {
+	v := kv.Health(within(t, time.Minute), true)
+	// On a busy machine the writes that filled it were slow, which is no mistake.
+	troubles := slices.DeleteFunc(v.Troubles, func(trouble cluster.StoreTrouble) bool { return trouble.Kind == cluster.StoreSlowWrites })
+	if len(troubles) != 1 || troubles[0].Kind != cluster.StoreNoSpace || troubles[0].Endpoint != endpoint || troubles[0].Member == "" {
 		t.Errorf("troubles are %v, want no_space at %s", v.Troubles, endpoint)
 	}
 	if v.DBSize == 0 {
@@ -52,7 +55,7 @@ func namesNoSpace(t *testing.T, kv *etcd.KV, endpoint string) {
 func TestAFullEtcdIsNamed(t *testing.T) {
 	m := single(t, embedded.Options{UnsafeNoFsync: true, QuotaBytes: 1 << 20})
 	kv := openHealth(t, nil, m.ClientURL())
-	if v := kv.Health(within(t, 10*time.Second), true); len(v.Troubles) != 0 || !v.LeaderHere {
+	if v := kv.Health(within(t, time.Minute), true); len(v.Troubles) != 0 || !v.LeaderHere {
 		t.Errorf("a healthy etcd on this machine: %+v", v)
 	}
 	fill(t, kv)
@@ -60,7 +63,7 @@ func TestAFullEtcdIsNamed(t *testing.T) {
 }
 
 func TestAMemberThatIsDownIsNamedUntilItIsBack(t *testing.T) {
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, 2*time.Minute)
 	c := startTrio(ctx, t)
 	down := c.Members()[0]
 	if down == c.Leader() {
@@ -85,7 +88,7 @@ func TestAMemberThatIsDownIsNamedUntilItIsBack(t *testing.T) {
 }
 
 func TestEtcdsLeaderIsMovedOffThisMachine(t *testing.T) {
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, 2*time.Minute)
 	c := startTrio(ctx, t)
 	old := c.Leader()
 	here := openHealth(t, func(endpoint string) bool { return endpoint == old.ClientURL() }, c.Endpoints()...)
@@ -109,7 +112,7 @@ func TestEtcdsLeaderIsMovedOffThisMachine(t *testing.T) {
 }
 
 func TestALeaderIsNotMovedWhileEtcdIsInTrouble(t *testing.T) {
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, 2*time.Minute)
 	c := startTrio(ctx, t)
 	old := c.Leader()
 	down := c.Members()[0]
@@ -126,10 +129,10 @@ func TestALeaderIsNotMovedWhileEtcdIsInTrouble(t *testing.T) {
 	}
 }
 
-// startTrio is three members that elect quickly.
+// startTrio is three members, which elect another leader only when theirs is gone.
 func startTrio(ctx context.Context, t *testing.T) *embedded.Cluster {
 	t.Helper()
-	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 300})
+	c, err := embedded.StartCluster(ctx, t.TempDir(), 3, embedded.Options{UnsafeNoFsync: true, ElectionMs: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
