@@ -112,7 +112,7 @@ func (l *lab) startGuard() {
 	l.Cleanup(func() {
 		_ = l.guard.Process.Kill()
 		_ = l.guard.Wait()
-		_, _ = guard.KillAll(l.data, 5*time.Second)
+		_, _ = guard.KillAll(l.data, 30*time.Second)
 	})
 	l.until("the guard answers", func() bool {
 		client, err := guard.Connect(l.Context(), filepath.Join(run, guard.SocketName))
@@ -134,9 +134,15 @@ func (w writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// patience bounds what must happen, leased is more than a test takes.
+const (
+	patience = time.Minute
+	leased   = 9 * time.Minute
+)
+
 func (l *lab) until(what string, ok func() bool) {
 	l.Helper()
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -200,26 +206,29 @@ func (l *lab) session() *pgx.Conn {
 	return conn
 }
 
-// client commits, over and over, and says when each was acknowledged.
+// client commits, over and over, and says when each began and was acknowledged.
 type client struct {
-	acked chan time.Duration
+	acked chan commit
 }
+
+type commit struct{ began, acked time.Duration }
 
 func (l *lab) client() *client {
 	l.Helper()
 	conn, err := l.connect(nil)
 	l.must(err)
-	c := &client{acked: make(chan time.Duration, 1<<20)}
+	c := &client{acked: make(chan commit, 1<<20)}
 	ctx, cancel := context.WithCancel(l.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer close(c.acked)
 		for ctx.Err() == nil {
+			began := guard.Now()
 			if _, err := conn.Exec(ctx, "insert into t values (1)"); err != nil {
 				return
 			}
-			c.acked <- guard.Now()
+			c.acked <- commit{began, guard.Now()}
 		}
 	}()
 	l.Cleanup(func() { cancel(); <-done })
@@ -231,22 +240,22 @@ func (c *client) next(d time.Duration) time.Duration {
 	limit := time.NewTimer(d)
 	defer limit.Stop()
 	select {
-	case at := <-c.acked:
-		return at
+	case next := <-c.acked:
+		return next.acked
 	case <-limit.C:
 		return 0
 	}
 }
 
 // drain forgets what came so far, and returns the newest.
-func (c *client) drain() (last time.Duration) {
+func (c *client) drain() (last commit) {
 	for {
 		select {
-		case at, open := <-c.acked:
+		case next, open := <-c.acked:
 			if !open {
 				return last
 			}
-			last = at
+			last = next
 		default:
 			return last
 		}
@@ -284,7 +293,7 @@ func (l *lab) gatePID(not int) int {
 
 func TestCommitsWaitForTheGate(t *testing.T) {
 	l := newLab(t)
-	l.lease(time.Minute)
+	l.lease(leased)
 	l.boot(true, nil)
 	l.table()
 	c := l.client()
@@ -293,7 +302,7 @@ func TestCommitsWaitForTheGate(t *testing.T) {
 	}
 	began := guard.Now()
 	l.must(l.worker.Gate(t.Context(), l.spec()))
-	at := c.next(10 * time.Second)
+	at := c.next(patience)
 	if at == 0 {
 		t.Fatal("no commit was acknowledged with a gate")
 	}
@@ -306,7 +315,7 @@ func TestCommitsWaitForTheGate(t *testing.T) {
 	l.must(unix.Kill(pid, unix.SIGKILL))
 	next := l.gatePID(pid)
 	c.drain()
-	if at = c.next(10 * time.Second); at == 0 {
+	if at = c.next(patience); at == 0 {
 		t.Fatal("no commit was acknowledged after the gate was killed")
 	}
 	t.Logf("gate killed to acknowledgements by the next: %v", at-began)
@@ -316,7 +325,7 @@ func TestCommitsWaitForTheGate(t *testing.T) {
 	l.must(unix.Kill(next, unix.SIGSTOP))
 	l.gatePID(next)
 	c.drain()
-	if at = c.next(10 * time.Second); at == 0 {
+	if at = c.next(patience); at == 0 {
 		t.Fatal("no commit was acknowledged after the gate was frozen")
 	}
 	t.Logf("gate frozen to acknowledgements by the next: %v", at-began)
@@ -326,29 +335,33 @@ func TestAFrozenAgentAcknowledgesNothingPastItsDeadline(t *testing.T) {
 	for _, who := range []string{"guard", "guard and gate"} {
 		t.Run(who, func(t *testing.T) {
 			l := newLab(t)
-			l.lease(time.Minute)
+			l.lease(leased)
 			l.boot(true, l.spec())
 			l.table()
 			c := l.client()
 			pid := l.gatePID(0)
-			if c.next(10*time.Second) == 0 {
+			if c.next(patience) == 0 {
 				t.Fatal("no commit was acknowledged")
 			}
-			until := l.lease(700 * time.Millisecond)
+			until := l.lease(4 * time.Second) // enough to freeze them before it is over
 			l.must(l.guard.Process.Signal(unix.SIGSTOP))
 			if who != "guard" {
 				l.must(unix.Kill(pid, unix.SIGSTOP))
 			}
 			t.Cleanup(func() { _ = l.guard.Process.Signal(unix.SIGCONT); _ = unix.Kill(pid, unix.SIGCONT) })
-			pass(until - guard.Now() + time.Second)
+			pass(until - guard.Now() + 2*time.Second)
+			conn := l.session() // the server must be running for this to prove anything
+			l.until("the client's commit waits", func() bool {
+				var n int
+				l.must(conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where wait_event = 'SyncRep'").Scan(&n))
+				return n == 1
+			})
 			last := c.drain()
-			t.Logf("last acknowledgement %v before the deadline", until-last)
-			// What was decided in time may be delivered a moment later.
-			if last > until+20*time.Millisecond {
-				t.Errorf("a commit was acknowledged %v after the deadline", last-until)
-			}
-			if _, err := l.session().Exec(t.Context(), "select 1"); err != nil {
-				t.Fatalf("the server must be running for this to prove anything: %v", err)
+			t.Logf("last acknowledgement %v before the deadline", until-last.acked)
+			// What was decided in time may be delivered later, on a busy machine by much; what
+			// began after the deadline was not decided in time.
+			if last.began > until {
+				t.Errorf("a commit that began %v after the deadline was acknowledged", last.began-until)
 			}
 			// A gate that thaws, its guard still frozen, confirms nothing of what waits.
 			_ = unix.Kill(pid, unix.SIGCONT)
@@ -361,23 +374,23 @@ func TestAFrozenAgentAcknowledgesNothingPastItsDeadline(t *testing.T) {
 
 func TestInAPauseTheGateGoesOnWithoutADeadline(t *testing.T) {
 	l := newLab(t)
-	l.lease(400 * time.Millisecond)
+	l.lease(leased)
 	l.must(l.worker.SetPause(t.Context(), true))
-	l.must(l.worker.Renewed(t.Context(), 1, guard.Now(), guard.Now()+time.Minute, time.Minute))
+	l.lease(leased)
 	l.boot(true, l.spec())
 	l.table()
 	until := l.lease(300 * time.Millisecond)
 	c := l.client()
 	pass(until - guard.Now() + 300*time.Millisecond)
 	c.drain()
-	if c.next(5*time.Second) == 0 {
+	if c.next(patience) == 0 {
 		t.Error("in a pause no commit was acknowledged past the deadline")
 	}
 }
 
 func TestAPromotedServerIsGatedFromItsFirstCommit(t *testing.T) {
 	l := newLab(t)
-	l.lease(time.Minute)
+	l.lease(leased)
 	l.must(os.WriteFile(filepath.Join(l.data, "standby.signal"), nil, 0o600))
 	l.boot(false, l.spec())
 	if g := l.status().Gate; g == nil || g.PID != 0 {
@@ -412,7 +425,7 @@ func TestAPromotedServerIsGatedFromItsFirstCommit(t *testing.T) {
 func TestTheGateDoesNotHoldUpAFastStop(t *testing.T) {
 	l := newLab(t)
 	for _, gated := range []bool{false, true} {
-		l.lease(time.Minute)
+		l.lease(leased)
 		var spec *guard.Gate
 		if gated {
 			spec = l.spec()
@@ -435,7 +448,7 @@ func TestTheGateDoesNotHoldUpAFastStop(t *testing.T) {
 		}
 		took := guard.Now() - began
 		t.Logf("fast stop, gated %t: %v", gated, took)
-		if took > 2*time.Second {
+		if took > 20*time.Second { // one that waits for a walsender does so for wal_sender_timeout, a minute
 			t.Errorf("a fast stop took %v with gated %t", took, gated)
 		}
 	}
