@@ -61,7 +61,8 @@ func runWorker() {
 	if err == nil {
 		_, err = c.Hello(ctx, 1, "test")
 	}
-	renew := func() error { return c.Deadline(ctx, 5, Now()+400*time.Millisecond, 300*time.Millisecond) }
+	// Far enough that a busy machine renews in time until this process is frozen.
+	renew := func() error { return c.Deadline(ctx, 5, Now()+4*time.Second, 300*time.Millisecond) }
 	if err == nil {
 		err = renew()
 	}

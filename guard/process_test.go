@@ -50,7 +50,7 @@ func newNode(t *testing.T) *node {
 	n.socket = filepath.Join(n.run, SocketName)
 	noErr(t, os.MkdirAll(filepath.Join(n.data, "pg_wal"), 0o700))
 	noErr(t, os.WriteFile(filepath.Join(n.data, "standby.signal"), nil, 0o600))
-	t.Cleanup(func() { _, _ = KillAll(n.data, 5*time.Second) })
+	t.Cleanup(func() { _, _ = KillAll(n.data, 30*time.Second) })
 	return n
 }
 
@@ -96,7 +96,7 @@ func (n *node) until(what string, ok func() bool) {
 
 func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -156,7 +156,7 @@ func (n *node) leftovers() int {
 
 func event(t *testing.T, c *Client, kind Kind) Event {
 	t.Helper()
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
 		select {
@@ -188,8 +188,10 @@ func TestTheServerDiesWithAKilledGuard(t *testing.T) {
 func TestADeadlineKillsAServerThatIgnoresSIGQUIT(t *testing.T) {
 	n := startNode(t)
 	c := n.worker(1)
-	noErr(t, c.Deadline(t.Context(), 5, Now()+500*time.Millisecond, 600*time.Millisecond))
+	const margin = 6 * time.Second
+	noErr(t, c.Deadline(t.Context(), 5, Now()+5*time.Minute, margin))
 	n.serve(c, 3, "ignore", true, 5)
+	noErr(t, c.Deadline(t.Context(), 5, Now()+100*time.Millisecond, margin)) // once the server is up, however long that took
 	fired := event(t, c, DeadlineFired)
 	all := event(t, c, StoppedAll)
 	e := event(t, c, Exited)
@@ -199,7 +201,7 @@ func TestADeadlineKillsAServerThatIgnoresSIGQUIT(t *testing.T) {
 	if !strings.Contains(n.read(n.diary), "quit") || e.Signal != int(unix.SIGKILL) || e.Leftovers != 3 {
 		t.Errorf("exit %+v, diary %q; want SIGQUIT, then SIGKILL and 3 leftovers", e, n.read(n.diary))
 	}
-	if late := fired.At - all.At; all.Took < 200*time.Millisecond || all.Took > 600*time.Millisecond {
+	if late := fired.At - all.At; all.Took < margin/3 || all.Took > margin {
 		t.Errorf("took %v (%v), want from a third of the margin to the margin", all.Took, late)
 	}
 	n.until("the kill is remembered", func() bool {
@@ -240,7 +242,7 @@ func TestBackendsThatOutliveThePostmasterAreKilledBeforeTheReport(t *testing.T) 
 	if e.Signal != int(unix.SIGKILL) || e.Leftovers != 5 || n.leftovers() != 0 {
 		t.Errorf("exit %+v and %d processes, want signal 9, 5 leftovers killed, none left", e, n.leftovers())
 	}
-	if took := Now() - before; took > time.Second {
+	if took := Now() - before; took > 10*time.Second {
 		t.Errorf("took %v, want a few ms", took)
 	}
 	n.until("the guard has reaped the orphans", func() bool { return !hasZombies(n.cmd.Process.Pid) })
@@ -370,7 +372,7 @@ func TestAFrozenGuardIsNoticedByPing(t *testing.T) {
 	defer cancel()
 	wantErr(t, c.Ping(ctx), context.DeadlineExceeded)
 	// The worker then stops the server itself.
-	killed, err := KillAll(n.data, 5*time.Second)
+	killed, err := KillAll(n.data, 30*time.Second)
 	noErr(t, err)
 	if killed != 2 || n.leftovers() != 0 {
 		t.Errorf("killed %d, %d left, want 2 and 0", killed, n.leftovers())
@@ -512,7 +514,7 @@ func (n *node) serveAsNobody(c *Client, backends string) Started {
 	})
 	noErr(t, err)
 	n.until("the server is up", func() bool { return strings.Contains(n.read(n.diary), "up uid=65534") })
-	noErr(t, c.Deadline(t.Context(), 5, Now()+time.Minute, time.Second))
+	noErr(t, c.Deadline(t.Context(), 5, Now()+5*time.Minute, time.Second))
 	noErr(t, c.Promote(t.Context(), 5, n.data, map[string]string{"00000002.history": "1\t0/3000000\treserved\n"}))
 	n.until("SIGUSR1 reached the server", func() bool { return strings.Contains(n.read(n.diary), "user defined signal 1") })
 	return s
