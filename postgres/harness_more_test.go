@@ -23,7 +23,7 @@ func lsnPadded(l cluster.LSN) string {
 
 func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(limit(t, 60e9))
+	ctx, cancel := context.WithCancel(limit(t, patience))
 	t.Cleanup(cancel)
 	return ctx, cancel
 }
@@ -44,6 +44,13 @@ func (n *node) freeze(on bool) {
 	if on {
 		sig = syscall.SIGSTOP
 	}
+	for _, pid := range n.processes() {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+// processes are those that work in the data directory.
+func (n *node) processes() (pids []int) {
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, proc := range procs {
 		pid, err := strconv.Atoi(filepath.Base(proc))
@@ -51,7 +58,8 @@ func (n *node) freeze(on bool) {
 			continue
 		}
 		if ours, err := n.isServerProcess(pid); err == nil && ours {
-			_ = syscall.Kill(pid, sig)
+			pids = append(pids, pid)
 		}
 	}
+	return pids
 }

@@ -137,7 +137,7 @@ func limit(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-func (n *node) ctx() context.Context { return limit(n.t, 60*time.Second) }
+func (n *node) ctx() context.Context { return limit(n.t, 3*time.Minute) }
 
 func (n *node) must(err error) {
 	n.t.Helper()
@@ -209,23 +209,34 @@ func (n *node) stop(sig syscall.Signal) {
 	if n.cmd == nil {
 		return
 	}
-	target := n.pid()
-	if sig == syscall.SIGKILL {
-		target = -target // a test has no guard that kills the rest
-	}
-	_ = syscall.Kill(target, sig)
+	_ = syscall.Kill(n.pid(), sig)
 	select {
 	case <-n.exited:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		n.t.Errorf("postmaster %d did not stop", n.pid())
 	}
 	n.cmd = nil
+	if sig != syscall.SIGKILL {
+		return
+	}
+	// A test has no guard that kills the rest: each is in a group of its own, and would
+	// be there until it notices that its postmaster is gone.
+	wait(n.t, "the end of "+n.o.Name+"'s processes", func() (bool, string) {
+		left := n.processes()
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return len(left) == 0, fmt.Sprint(left)
+	})
 }
+
+// patience bounds what must happen, on a machine that does much else.
+const patience = 90 * time.Second
 
 // wait polls for a condition.
 func wait(t *testing.T, what string, met func() (bool, string)) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	var seen string
