@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/dcs/memory"
@@ -243,7 +242,7 @@ func TestAChangedTTLMovesTheHolderToANewLease(t *testing.T) {
 
 func TestARenewalThatTheGuardDidNotHearOfDoesNotCount(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
-	store := dcs.NewStore(memory.NewServer(clock.Now).Client("pg1"), "service", "s")
+	store := dcs.NewStore(memory.NewServer(func() cluster.Instant { return 1 }).Client("pg1"), "service", "s")
 	session, err := store.Open(t.Context(), "pg1", 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +302,7 @@ func TestNothingIsStartedUnderATermThatMayHaveBeenHandedOver(t *testing.T) {
 // and the next renewal brings one.
 func TestAnAcquisitionThatTheGuardDidNotHearOfIsStillOurs(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
-	store := dcs.NewStore(memory.NewServer(clock.Now).Client("pg1"), "service", "s")
+	store := dcs.NewStore(memory.NewServer(func() cluster.Instant { return 1 }).Client("pg1"), "service", "s")
 	session, err := store.Open(t.Context(), "pg1", 5*time.Second)
 	if err != nil {
 		t.Fatal(err)

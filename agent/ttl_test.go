@@ -54,14 +54,14 @@ func TestTheGuardKnowsOfAShorterLeaseBeforeTheStoreDoes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := &timed{refuse: c.refuse}
-			n := NewNode(Parts{Link: timedLink{g: g}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
-			now := realClock{}.Now()
+			now := 1000 * second
+			n := NewNode(Parts{Link: timedLink{g: g}, Clock: &turning{now: now}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
 			c.do.Settings, c.do.Margin, c.do.Deadline = settings, 500*time.Millisecond, now.Add(c.ahead)
 			done, _ := n.onLease(t.Context(), c.do).(LeaseDone)
 			if g.term != c.told || done.Outcome != c.outcome {
 				t.Errorf("the guard was told of term %d, outcome %d (%s); want %d and %d", g.term, done.Outcome, done.Err, c.told, c.outcome)
 			}
-			if left := cluster.Instant(g.at).Sub(now); c.told != 0 && (left < 4*time.Second || left > 5*time.Second) {
+			if left := cluster.Instant(g.at).Sub(now); c.told != 0 && left != 4500*time.Millisecond {
 				t.Errorf("its deadline is %s ahead, want T less the margin", left)
 			}
 		})
