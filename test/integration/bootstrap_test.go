@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,17 +50,36 @@ func TestThreeNodesStartedAtOnceMakeOneCluster(t *testing.T) {
 	}
 }
 
+// endlessInitDB has the initdb of a node go on after it has made all its files.
+func endlessInitDB(t *testing.T, node string) func(string, map[string]any) {
+	return func(name string, config map[string]any) {
+		if name != node {
+			return
+		}
+		server := config["postgresql"].(map[string]any)
+		dir := filepath.Dir(server["data_dir"].(string))
+		initdb, err := testbed.ProgramPath("initdb")
+		script := filepath.Join(dir, "initdb")
+		from, relErr := filepath.Rel(filepath.Dir(initdb), script)
+		text := "#!/bin/sh\n" + initdb + " \"$@\" || exit\ncd " + dir + " && exec sleep 600\n"
+		if err := errors.Join(err, relErr, os.WriteFile(script, []byte(text), 0o755)); err != nil {
+			t.Error(err)
+		}
+		server["bin_name"] = map[string]any{"initdb": from}
+	}
+}
+
 func TestAWinnerThatDiesInTheMiddleOfBootstrapBlocksNobody(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Unstarted: true})
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Unstarted: true, Configure: endlessInitDB(t, "pg1")})
 	winner := b.Nodes[0]
 	changes, err := b.WatchKeys(t.Context())
 	b.Must(err)
 	b.Must(winner.Start())
 	awaitChange(t, changes, 15*time.Second, "the claim of initialize", func(c testbed.Change) bool { return c.Key == "initialize" })
-	b.Wait(15*time.Second, "initdb to run", func(ctx) string {
-		if count(winner.Log(), "job started", "action=initdb") == 0 {
-			return "no job"
+	b.Wait(15*time.Second, "initdb to have made a data directory", func(ctx) string {
+		if _, err := os.Stat(filepath.Join(winner.DataDir(), "global", "pg_control")); err != nil {
+			return err.Error()
 		}
 		return ""
 	})

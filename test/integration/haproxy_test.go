@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,21 @@ func routed(b *bedtest.Bed, f *testbed.Front, to *testbed.Node) {
 			return "it says: " + said
 		}
 		return ""
+	})
+}
+
+// routedFrom waits until the last word of `pgkeeper route` is that writes go to another node than old.
+func routedFrom(b *bedtest.Bed, f *testbed.Front, old *testbed.Node) {
+	b.T().Helper()
+	b.Wait(5*time.Second, "writes routed to another than "+old.Name, func(ctx) string {
+		said := f.Log()
+		last := said[max(0, strings.LastIndex(said, `msg="writes routed"`)):]
+		for _, n := range b.Others(old) {
+			if strings.Contains(last, "member="+n.Name) {
+				return ""
+			}
+		}
+		return "it says: " + said
 	})
 }
 

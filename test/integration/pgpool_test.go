@@ -27,7 +27,7 @@ const split = `
 	create sequence numbers`
 
 // pgpooled is a cluster behind HAProxy's two endpoints, and Pgpool-II with the rendered configuration on these.
-func pgpooled(t *testing.T) (b *bedtest.Bed, primary *testbed.Node, dsn string) {
+func pgpooled(t *testing.T) (b *bedtest.Bed, primary *testbed.Node, f *testbed.Front, dsn string) {
 	t.Helper()
 	b = bedtest.New(t, testbed.Options{TTL: shortTTL})
 	primary = b.Healthy(10 * time.Second)
@@ -35,7 +35,7 @@ func pgpooled(t *testing.T) (b *bedtest.Bed, primary *testbed.Node, dsn string) 
 	for _, n := range b.Others(primary) { // the last that was made: both standbys have all of it
 		b.WaitText(n, "to_regclass('numbers') is not null", "true")
 	}
-	f := b.Front()
+	f = b.Front()
 	for _, address := range []string{f.Writes, f.Reads} {
 		b.Wait(10*time.Second, "the endpoint "+address, func(ctx ctx) string {
 			if _, err := testbed.TextAt(ctx, testbed.ProxyDSN(address), "select count(*) from split"); err != nil {
@@ -45,7 +45,7 @@ func pgpooled(t *testing.T) (b *bedtest.Bed, primary *testbed.Node, dsn string) 
 		})
 	}
 	p := b.Pgpool(f, map[string]string{testbed.PgpoolRole: "pool-secret", "postgres": "super-secret"})
-	return b, primary, testbed.ProxyDSN(p.Address())
+	return b, primary, f, testbed.ProxyDSN(p.Address())
 }
 
 // through opens a session through Pgpool-II, which ends with the test.
@@ -59,7 +59,7 @@ func through(b *bedtest.Bed, dsn string) *pgx.Conn {
 
 func TestPgpoolSendsWhatWritesToThePrimaryAndWhatReadsToAStandby(t *testing.T) {
 	t.Parallel()
-	b, primary, dsn := pgpooled(t)
+	b, primary, _, dsn := pgpooled(t)
 	writing := []string{
 		"insert into split default values",
 		"with w as (insert into split default values returning 1) select * from w",
@@ -114,7 +114,7 @@ func readsItsWrite(t *testing.T, session *pgx.Conn) error {
 
 func TestThroughPgpoolNoWriteReachesAStandbyAndANewSessionWorksAtOnce(t *testing.T) {
 	t.Parallel()
-	b, primary, dsn := pgpooled(t)
+	b, primary, f, dsn := pgpooled(t)
 	o := b.ObserveThrough(dsn)
 	for range 3 {
 		warm(b, dsn)
@@ -123,6 +123,7 @@ func TestThroughPgpoolNoWriteReachesAStandbyAndANewSessionWorksAtOnce(t *testing
 		b.Must(err)
 		o.Fault()
 		b.Ctl("switchover", "--force")
+		routedFrom(b, f, primary) // beside the operator's answer, mostly before it
 		cut := session.Ping(t.Context())
 		reconnected(t, dsn, 1, fmt.Sprintf("a switchover (a session that was there: %v)", cut))
 		kept := make([]*pgx.Conn, 4)

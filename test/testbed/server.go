@@ -15,15 +15,24 @@ import (
 // ErrNoPostgreSQL says that no PostgreSQL server is installed.
 var ErrNoPostgreSQL = errors.New("no PostgreSQL in /usr/lib/postgresql: script/install-deps test installs it")
 
-// ServerProgram runs one of PostgreSQL's programs as the servers' OS user, in the
-// node's folder, and returns what it wrote.
-func (n *Node) ServerProgram(ctx context.Context, name string, args ...string) (string, error) {
+// ProgramPath is where one of PostgreSQL's programs is.
+func ProgramPath(name string) (string, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is well formed
 	if len(found) == 0 {
 		return "", ErrNoPostgreSQL
 	}
 	slices.Sort(found)
-	cmd := exec.CommandContext(ctx, found[len(found)-1], args...)
+	return found[len(found)-1], nil
+}
+
+// ServerProgram runs one of PostgreSQL's programs as the servers' OS user, in the
+// node's folder, and returns what it wrote.
+func (n *Node) ServerProgram(ctx context.Context, name string, args ...string) (string, error) {
+	program, err := ProgramPath(name)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = n.dir
 	if n.bed.place.uid >= 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(n.bed.place.uid), Gid: uint32(n.bed.place.gid)}}
