@@ -13,8 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/demo"
 	"github.com/pgkeeper/pgkeeper/test/mutants/mutant"
 )
 
@@ -88,13 +90,24 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
+// endLeft ends what tests started in sessions of their own and a mutant kept them from
+// ending, by the folder that their program is in.
+func endLeft(tmp string) {
+	for _, pid := range demo.ProcessesOf(tmp) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
 // measure builds everything once and judges the mutants that are asked for.
 func measure(ctx context.Context, o options, marks []mark, rows map[string]row) ([]score, error) {
 	tmp, err := os.MkdirTemp("", "pgkeeper-mutants-")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(tmp) }()
+	defer func() {
+		endLeft(tmp)
+		_ = os.RemoveAll(tmp)
+	}()
 	dirs := testedDirs(marks)
 	if o.sim {
 		dirs = append(dirs, simDir)

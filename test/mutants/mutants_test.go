@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -146,5 +151,32 @@ func TestNamedCasesAreRecognised(t *testing.T) {
 	}
 	if packageLimit < namedLimit || namedLimit < time.Second {
 		t.Error("the limits are not in order")
+	}
+}
+
+// TestWhatAMutantLeavesRunningIsEnded: the supervisor's tests start sessions of their own.
+func TestWhatAMutantLeavesRunningIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(dir, "0.test")
+	if err := os.WriteFile(left, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), left, "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	endLeft(dir)
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("it ended with %v, want it killed", err)
 	}
 }
