@@ -9,7 +9,8 @@
 //
 // A test and each of its subtests count as one each; so does every part that is a single check (deps, build, lint).
 // A package with files behind the integration tag runs twice, once plainly in the unit part and once in the
-// integration part with the race detector, and its tests count twice: they are two runs.
+// integration part, and its tests count twice: they are two runs. The second has the race detector in it, in
+// test/integration in the agents that it starts.
 //
 // It does not promise to know a flaky test from a broken one, and it does not limit what a test may use.
 package main

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // part is one step of the suite.
@@ -97,7 +100,12 @@ func unit(flags ...string) func(context.Context, *suite) tally {
 	}
 }
 
-// integration runs the packages that have files behind the tag. The race detector needs cgo.
+// clusters is the package of whole clusters, each a dozen processes.
+const clusters = "/test/integration"
+
+// integration runs the packages that have files behind the tag, with the race detector, which needs cgo. The package of
+// clusters has it in the agents alone: in the test's own process it watches the embedded etcd, for a third of the time. The
+// others run beside it, since most of both is waiting.
 func integration(ctx context.Context, s *suite) tally {
 	packages, err := s.packagesWithTag(ctx, "integration")
 	if err != nil {
@@ -106,10 +114,42 @@ func integration(ctx context.Context, s *suite) tally {
 		t.fail("integration: " + err.Error())
 		return t
 	}
+	var whole, others []string
+	for _, p := range packages {
+		if strings.HasSuffix(p, clusters) {
+			whole = append(whole, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	args := []string{"-vet=off", "-count=1", "-timeout", "25m", "-tags", "integration"}
+	both := *s
+	both.out = &oneAtATime{w: s.out}
+	var t, beside tally
+	var running sync.WaitGroup
+	if len(whole) > 0 {
+		running.Go(func() { beside = both.goTest(ctx, []string{"TESTBED_RACE=1"}, slices.Concat(args, whole)...) })
+	}
+	if len(others) > 0 {
+		t = both.goTest(ctx, []string{"CGO_ENABLED=1"}, slices.Concat([]string{"-race"}, args, others)...)
+	}
+	running.Wait()
+	t.add(beside)
 	if len(packages) == 0 {
 		fmt.Fprintln(s.out, "no package has files behind the integration tag")
-		return tally{}
 	}
-	args := []string{"-race", "-vet=off", "-count=1", "-timeout", "25m", "-tags", "integration"}
-	return s.goTest(ctx, []string{"CGO_ENABLED=1"}, append(args, packages...)...)
+	return t
+}
+
+// oneAtATime lets several write whole lines.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }

@@ -10,8 +10,12 @@ import (
 	"sync"
 )
 
-// BinaryVariable names a program to use in place of one that is built.
-const BinaryVariable = "PGKEEPER_BIN"
+const (
+	// BinaryVariable names a program to use in place of one that is built.
+	BinaryVariable = "PGKEEPER_BIN"
+	// raceVariable, when it is set, has the program built with the race detector.
+	raceVariable = "TESTBED_RACE"
+)
 
 var binary struct {
 	sync.Mutex
@@ -20,7 +24,7 @@ var binary struct {
 }
 
 // Binary builds bin/pgkeeper into a temporary folder, once in the life of this
-// program, and with the race detector if this program has it.
+// program, and with the race detector if this program has it or the environment asks for it.
 func Binary(ctx context.Context) (string, error) {
 	binary.Lock()
 	defer binary.Unlock()
@@ -44,7 +48,7 @@ func build(ctx context.Context) (string, error) {
 	path := filepath.Join(dir, "pgkeeper")
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path}
 	env := append(os.Environ(), "CGO_ENABLED=0")
-	if raceDetector {
+	if raceDetector || os.Getenv(raceVariable) != "" {
 		args, env = append(args, "-race"), append(os.Environ(), "CGO_ENABLED=1")
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/pgkeeper/pgkeeper/cmd/pgkeeper")...)
