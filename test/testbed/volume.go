@@ -1,11 +1,13 @@
 package testbed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,14 +40,22 @@ func (v *Volumes) Mount(dir string, size int64, mode os.FileMode) error {
 	return errors.Join(os.Remove(image), os.Chmod(dir, mode))
 }
 
-// Unmount ends all of them; what was on them is gone.
+// unmountLimit bounds one unmount.
+const unmountLimit = 30 * time.Second
+
+// Unmount ends all of them, when nobody uses them any more; what was on them is gone. The
+// kernel closes the files of a process that has ended after it has forgotten the folder
+// by which the process was known.
 func (v *Volumes) Unmount() (all error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, dir := range v.dirs {
-		if err := unix.Unmount(dir, 0); err != nil {
-			all = errors.Join(all, fmt.Errorf("unmount %s: %w", dir, err))
-		}
+		all = errors.Join(all, Wait(context.Background(), unmountLimit, "the file system on "+dir+" to be unmounted", func(context.Context) string {
+			if err := unix.Unmount(dir, 0); err != nil {
+				return err.Error()
+			}
+			return ""
+		}))
 	}
 	v.dirs = nil
 	return all
