@@ -124,7 +124,8 @@ func (l *Loop) onKeys(a election.Action) []Effect {
 	if l.busy[LaneKeys] || l.obs.Now < l.keys.retryAt {
 		return nil
 	}
-	if _, again := a.(election.PutDurability); again && l.obs.View.Value.Revision < l.keys.written {
+	over, replaces := l.over(a)
+	if replaces && l.obs.View.Value.Revision < l.keys.written {
 		return nil // decided on what was there before the last one
 	}
 	if list, lists := a.(election.PutFailsafe); lists && !l.tenureHas(list.Members) { // guard: tenure_lists_first — SAFETY 3, Failsafe
@@ -133,7 +134,22 @@ func (l *Loop) onKeys(a election.Action) []Effect {
 	}
 	l.busy[LaneKeys] = true
 	l.sends(a)
-	return []Effect{{Lane: LaneKeys, Limit: l.obs.Settings.RetryTimeout, Do: OnKeys{a, l.holder()}}}
+	return []Effect{{Lane: LaneKeys, Limit: l.obs.Settings.RetryTimeout, Do: OnKeys{a, l.holder(), over}}}
+}
+
+// over is the revision of what a puts something else in the place of, 0 for nothing.
+func (l *Loop) over(a election.Action) (rev int64, replaces bool) {
+	v := &l.obs.View.Value
+	switch a.(type) {
+	case election.PutFailsafe:
+		return v.FailsafeRev, true
+	case election.PutDurability:
+		if v.Durability != nil {
+			rev = v.Durability.ModRevision
+		}
+		return rev, true
+	}
+	return 0, false
 }
 
 func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {

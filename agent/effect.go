@@ -78,6 +78,9 @@ type (
 		Action election.Action
 		// Holder is what the holder record must say.
 		Holder cluster.Holder
+		// Over is the revision of what the action takes the place of, 0 for nothing; for
+		// PutDurability and PutFailsafe.
+		Over int64
 	}
 	// OnServer is quick SQL.
 	OnServer struct {

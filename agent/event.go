@@ -78,8 +78,8 @@ type (
 		Outcome   Outcome
 		Err       string
 	}
-	// KeysDone: a guarded key was written, or not. Revision is the record of rules',
-	// for PutDurability.
+	// KeysDone: a guarded key was written, or not. Revision is its own, for PutDurability
+	// and PutFailsafe.
 	KeysDone struct {
 		Action   election.Action
 		Revision int64

@@ -313,9 +313,8 @@ func (l *Loop) foldKeys(e KeysDone) {
 		return
 	}
 	l.wrote(e.Action)
+	l.keys.written = max(l.keys.written, e.Revision)
 	switch a := e.Action.(type) {
-	case election.PutDurability:
-		l.keys.written = e.Revision
 	case election.PutStatus:
 		l.obs.Published = l.obs.Now
 	case election.PutResult:

@@ -229,16 +229,22 @@ func (n *Node) keepAlive(ctx context.Context) Event {
 
 // onKeys writes a key under the term, or answers an operator on the member lease.
 func (n *Node) keysDone(ctx context.Context, do OnKeys) Event {
-	a, ok := do.Action.(election.PutDurability)
-	if !ok {
-		return KeysDone{Action: do.Action, Err: errText(n.onKeys(ctx, do))}
+	e := KeysDone{Action: do.Action}
+	var put func(*dcs.Lease) (int64, error)
+	switch a := do.Action.(type) {
+	case election.PutDurability:
+		put = func(l *dcs.Lease) (int64, error) { return l.PutDurability(ctx, a.Record, do.Over) }
+	case election.PutFailsafe:
+		put = func(l *dcs.Lease) (int64, error) { return l.PutFailsafe(ctx, a.Members, do.Over) }
+	default:
+		e.Err = errText(n.onKeys(ctx, do))
+		return e
 	}
-	var rev int64
-	err := n.withLease(func(l *dcs.Lease) (err error) {
-		rev, err = l.PutDurability(ctx, a.Record)
+	e.Err = errText(n.withLease(func(l *dcs.Lease) (err error) {
+		e.Revision, err = put(l)
 		return err
-	})
-	return KeysDone{do.Action, rev, errText(err)}
+	}))
+	return e
 }
 
 func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
@@ -251,8 +257,6 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History, n.clock.Wall())) })
 	case election.PutConfig:
 		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
-	case election.PutFailsafe:
-		return n.withLease(func(l *dcs.Lease) error { return l.PutFailsafe(ctx, a.Members) })
 	case election.PutSwitchover:
 		return n.withLease(func(l *dcs.Lease) error { return l.PutSwitchover(ctx, a.Switchover) })
 	case election.DeleteSwitchover:

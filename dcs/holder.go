@@ -83,11 +83,17 @@ func (l *Lease) PutHistory(ctx context.Context, h cluster.History) error {
 
 // PutDurability records the rules that commits are acknowledged under from now on,
 // and shows them in the key `sync`, in one transaction. Without rules both are
-// removed.
-func (l *Lease) PutDurability(ctx context.Context, d cluster.Durability) (rev int64, err error) {
+// removed. It takes the place of the record of revision over, 0 for none, and of no
+// other: ErrCompared.
+func (l *Lease) PutDurability(ctx context.Context, d cluster.Durability, over int64) (rev int64, err error) {
 	record, shown := l.key(keyDurability), l.key(keySync)
+	compares := []Compare{
+		// guard: record_replaced — SAFETY 3: a request that arrives again, or late, under
+		// the same term does not bring rules back that commits no longer go by.
+		modIs(record, over),
+	}
 	if len(d.Rules) == 0 {
-		return l.underTerm(ctx, l.Term(), "delete the record of rules", nil, Delete(record), Delete(shown))
+		return l.underTerm(ctx, l.Term(), "delete the record of rules", compares, Delete(record), Delete(shown))
 	}
 	value, err := compact(d)
 	if err != nil {
@@ -97,15 +103,25 @@ func (l *Lease) PutDurability(ctx context.Context, d cluster.Durability) (rev in
 	if err != nil {
 		return 0, err
 	}
-	return l.underTerm(ctx, l.Term(), "put the record of rules", nil, Put(record, value, 0), Put(shown, sync, 0))
+	return l.underTerm(ctx, l.Term(), "put the record of rules", compares, Put(record, value, 0), Put(shown, sync, 0))
 }
 
-// PutFailsafe publishes the members' API URLs by name.
-func (l *Lease) PutFailsafe(ctx context.Context, urls map[string]string) error {
+// PutFailsafe publishes the members' API URLs by name, in the place of the list of
+// revision over, 0 for none, and of no other: ErrCompared.
+func (l *Lease) PutFailsafe(ctx context.Context, urls map[string]string, over int64) (rev int64, err error) {
 	if urls == nil {
 		urls = map[string]string{}
 	}
-	return l.putJSON(ctx, keyFailsafe, urls)
+	value, err := compact(urls)
+	if err != nil {
+		return 0, err
+	}
+	compares := []Compare{
+		// guard: list_replaced — SAFETY 3, Failsafe: a request that arrives again, or late,
+		// lists nobody again whom the holder asks no more.
+		modIs(l.key(keyFailsafe), over),
+	}
+	return l.underTerm(ctx, l.Term(), "put the failsafe list", compares, Put(l.key(keyFailsafe), value, 0))
 }
 
 // PutHolder says anew for which server the cluster is held.

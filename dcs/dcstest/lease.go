@@ -86,14 +86,16 @@ var leaseCases = []testCase{
 	}},
 	{"acquire_failsafe: the list of members that a candidate saw itself in still stands", func(w *world) {
 		a := w.acquire(w.session("a"))
-		w.must(a.PutFailsafe(w.ctx, map[string]string{"a": "u", "b": "v"}))
+		_, err := a.PutFailsafe(w.ctx, map[string]string{"a": "u", "b": "v"}, 0)
+		w.must(err)
 		seen := w.candidacy("b")
 		seen.FailsafeRevision = w.view().FailsafeRev
-		w.must(a.PutFailsafe(w.ctx, map[string]string{"a": "u"}))
+		_, err = a.PutFailsafe(w.ctx, map[string]string{"a": "u"}, seen.FailsafeRevision)
+		w.must(err)
 		w.must(a.Session().Close(w.ctx))
 		seen.LeaderTerm = 0
 		b := w.session("b")
-		_, err := b.Acquire(w.ctx, seen)
+		_, err = b.Acquire(w.ctx, seen)
 		w.want(dcs.ErrCompared, err)
 		seen.FailsafeRevision = w.view().FailsafeRev
 		_, err = b.Acquire(w.ctx, seen)
@@ -104,8 +106,10 @@ var leaseCases = []testCase{
 		record := func(voters ...string) cluster.Durability {
 			return cluster.Durability{Mode: cluster.SyncQuorum, Rules: []cluster.Rule{{Primary: "a", Voters: voters, Need: 1}}}
 		}
+		var over int64
 		put := func(voters ...string) {
-			_, err := a.PutDurability(w.ctx, record(voters...))
+			var err error
+			over, err = a.PutDurability(w.ctx, record(voters...), over)
 			w.must(err)
 		}
 		put("b", "c")
@@ -118,6 +122,43 @@ var leaseCases = []testCase{
 		seen.DurabilityRevision = w.view().Durability.ModRevision
 		_, err = b.Acquire(w.ctx, seen)
 		w.must(err)
+	}},
+	{"record_replaced: rules that were replaced do not come back", func(w *world) {
+		a := w.acquire(w.session("a"))
+		record := func(voter string) cluster.Durability {
+			return cluster.Durability{Mode: cluster.SyncOn, Rules: []cluster.Rule{{Primary: "a", Voters: []string{voter}, Need: 1}}}
+		}
+		first, err := a.PutDurability(w.ctx, record("b"), 0)
+		w.must(err)
+		second, err := a.PutDurability(w.ctx, record("c"), first)
+		w.must(err)
+		for _, over := range []int64{0, first} { // the same request once more
+			_, err = a.PutDurability(w.ctx, record("b"), over)
+			w.want(dcs.ErrCompared, err)
+			_, err = a.PutDurability(w.ctx, cluster.Durability{}, over)
+			w.want(dcs.ErrCompared, err)
+		}
+		if got := w.view().Durability; got.ModRevision != second || got.Last().Voters[0] != "c" {
+			w.Errorf("the record is %+v, want that of c at %d", got, second)
+		}
+		_, err = a.PutDurability(w.ctx, cluster.Durability{}, second)
+		w.must(err)
+		_, err = a.PutDurability(w.ctx, record("c"), second)
+		w.want(dcs.ErrCompared, err)
+	}},
+	{"list_replaced: a failsafe list that was replaced does not come back", func(w *world) {
+		a := w.acquire(w.session("a"))
+		first, err := a.PutFailsafe(w.ctx, map[string]string{"a": "u", "b": "v"}, 0)
+		w.must(err)
+		_, err = a.PutFailsafe(w.ctx, map[string]string{"a": "u"}, first)
+		w.must(err)
+		for _, over := range []int64{0, first} {
+			_, err = a.PutFailsafe(w.ctx, map[string]string{"a": "u", "b": "v"}, over)
+			w.want(dcs.ErrCompared, err)
+		}
+		if got := w.view().Failsafe; len(got) != 1 {
+			w.Errorf("the list is %v, want a alone", got)
+		}
 	}},
 	{"renew_txn: a renewal fails once the key is gone, although the lease is alive", func(w *world) {
 		l := w.acquire(w.session("a"))
@@ -232,13 +273,14 @@ var leaseCases = []testCase{
 func guardedWrites(w *world, l *dcs.Lease, other int64) map[string]error {
 	ctx := w.ctx
 	_, reserve := l.Reserve(ctx, nil, 2)
-	_, durability := l.PutDurability(ctx, cluster.Durability{})
+	_, durability := l.PutDurability(ctx, cluster.Durability{}, 0)
+	_, failsafe := l.PutFailsafe(ctx, nil, 0)
 	return map[string]error{
 		"renew":             l.Renew(ctx, 10*time.Second),
 		"status":            l.PutStatus(ctx, cluster.Positions{Optime: 1}),
 		"history":           l.PutHistory(ctx, nil),
 		"sync":              durability,
-		"failsafe":          l.PutFailsafe(ctx, nil),
+		"failsafe":          failsafe,
 		"holder":            l.PutHolder(ctx, cluster.Holder{}),
 		"switchover":        l.PutSwitchover(ctx, cluster.Switchover{}),
 		"delete switchover": l.DeleteSwitchover(ctx),

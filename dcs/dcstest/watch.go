@@ -79,8 +79,9 @@ var watchCases = []testCase{
 		w.must(w.store.PutRequest(w.ctx, cluster.Request{ID: "1", Member: "a", Kind: cluster.RequestReload}))
 		w.must(l.PutStatus(w.ctx, cluster.Positions{Optime: 77, Slots: map[string]cluster.LSN{"b": 7}}))
 		w.must(l.PutHistory(w.ctx, cluster.History{{Timeline: 1, Switch: 5, Reason: "no recovery target specified"}}))
-		w.must(l.PutFailsafe(w.ctx, map[string]string{"a": "http://a:8008/patroni"}))
-		rev, err := l.PutDurability(w.ctx, cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{{Primary: "a", Voters: []string{"b", "c"}, Need: 1}}})
+		_, err := l.PutFailsafe(w.ctx, map[string]string{"a": "http://a:8008/patroni"}, 0)
+		w.must(err)
+		rev, err := l.PutDurability(w.ctx, cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{{Primary: "a", Voters: []string{"b", "c"}, Need: 1}}}, 0)
 		w.must(err)
 		if v := w.view(); v.Durability.ModRevision != rev {
 			w.Errorf("the record of rules was put at revision %d, and is shown of %d", rev, v.Durability.ModRevision)

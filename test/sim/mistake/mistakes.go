@@ -21,6 +21,8 @@ var mistakes = []mistake{
 		{"agent/act.go", "l.server.configuring && starts(a) {", "l.server.configuring && false {"}}},
 	{"found_266367764927229_lease_of_another_length_in_failsafe", []change{
 		{"agent/keep.go", "!election.FailsafeActive(&l.obs): // and compare", "true: // and compare"}}},
+	{"found_241491008615320_rules_that_came_back", []change{
+		{"dcs/holder.go", "\t\tmodIs(record, over),\n", ""}}},
 	{"found_346_fence_again_and_again", []change{
 		{"agent/fold.go", "g.Fencing, g.FencedAt = false, false, l.obs.Now\n", "g.Fencing, g.FencedAt = false, false, 0\n"}}},
 	{"found_1613_member_key_on_a_lease_nobody_keeps", []change{
