@@ -227,7 +227,8 @@ func (n *Node) keepAlive(ctx context.Context) Event {
 	return KeptAlive{At: at, Gone: errors.Is(err, dcs.ErrLeaseGone), Err: errText(err)}
 }
 
-// onKeys writes a key under the term, or answers an operator on the member lease.
+// keysDone carries out an action on a key, and tells the revision of what takes the place
+// of something.
 func (n *Node) keysDone(ctx context.Context, do OnKeys) Event {
 	e := KeysDone{Action: do.Action}
 	var put func(*dcs.Lease) (int64, error)
@@ -247,6 +248,7 @@ func (n *Node) keysDone(ctx context.Context, do OnKeys) Event {
 	return e
 }
 
+// onKeys writes a key under the term, or answers an operator on the member lease.
 func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 	switch a := do.Action.(type) {
 	case election.PutHolder:

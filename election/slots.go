@@ -2,7 +2,6 @@ package election
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -51,9 +50,8 @@ func streamsFromHere(o *Observation, m *cluster.Member) bool {
 // that goes on. Its slots are there before anybody is re-pointed: who comes earlier is
 // refused, and comes again only after wal_retrieve_retry_interval.
 func leadsNext(o *Observation) bool {
-	sw := o.View.Value.Switchover
-	return o.Lease.Term != 0 || sw != nil && sw.ID == o.Self.Prepared && strings.EqualFold(sw.To, o.Self.Name) &&
-		o.View.Value.HolderIs(sw.From) && sw.Phase != cluster.SwitchoverAborted
+	sw := candidacy(o)
+	return o.Lease.Term != 0 || sw != nil && sw.ID == o.Self.Prepared && sw.Phase != cluster.SwitchoverAborted
 }
 
 func idle(s cluster.Slot) bool { return s.Type == "physical" && !s.Active && !s.Temporary }

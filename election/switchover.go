@@ -320,10 +320,19 @@ func stopHolding(o *Observation) Decision {
 	return d
 }
 
+// candidacy is the holder's switchover to this member; nil when there is none.
+func candidacy(o *Observation) *cluster.Switchover {
+	sw := o.View.Value.Switchover
+	if sw == nil || !strings.EqualFold(sw.To, o.Self.Name) || !o.View.Value.HolderIs(sw.From) {
+		return nil
+	}
+	return sw
+}
+
 // answerSwitchover is the candidate's side; an empty Reason when there is none.
 func answerSwitchover(o *Observation) Decision {
-	sw := o.View.Value.Switchover
-	if sw == nil || !strings.EqualFold(sw.To, o.Self.Name) || !o.View.Value.HolderIs(sw.From) || int64(sw.Term) == 0 {
+	sw := candidacy(o)
+	if sw == nil || int64(sw.Term) == 0 {
 		return Decision{}
 	}
 	node := &o.Node.Value
