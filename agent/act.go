@@ -156,6 +156,9 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	if l.busy[LaneServer] || l.obs.Now < l.server.retryAt {
 		return nil
 	}
+	if f, ok := a.(election.Follow); ok && f == l.server.followed && l.obs.Node.At < l.server.followedAt {
+		return nil // it has just been told
+	}
 	l.busy[LaneServer] = true
 	switch a := a.(type) {
 	case election.SetSync:

@@ -107,6 +107,12 @@ type (
 	SenderGone struct{}
 	// JobProgress says how far a job is, in words.
 	JobProgress struct{ Text string }
+	// ShutDown: the server that a job stops has written its shutdown checkpoint, which
+	// ends at Position.
+	ShutDown struct {
+		Instance string
+		Position cluster.Position
+	}
 
 	// Probed: one try of a check ended; an empty ailment is a success. The times are the
 	// probe's, which may have waited long to be heard.
@@ -193,6 +199,7 @@ func (FenceDone) event()     {}
 func (ServerStarted) event() {}
 func (SenderGone) event()    {}
 func (JobProgress) event()   {}
+func (ShutDown) event()      {}
 func (Probed) event()        {}
 func (ProbeLost) event()     {}
 func (FailsafeAsked) event() {}

@@ -54,7 +54,7 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case ServerDone:
 		return l.foldServer(e)
 	case JobDone:
-		l.foldJob(e)
+		return l.foldJob(e)
 	case FenceDone:
 		l.foldFence(e)
 	case ServerStarted:
@@ -79,6 +79,10 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.looks.wanted = true
 	case JobProgress:
 		l.obs.Job.Progress = e.Text
+	case ShutDown:
+		if e.Instance == l.instance() {
+			l.obs.Guard.Ended = e.Position
+		}
 	case Probed:
 		if c := l.obs.Health.Of(e.Check); c != nil {
 			c.Note(e.Began, e.At, e.Ailment, e.Detail)
@@ -272,7 +276,7 @@ func (l *Loop) foldGuardSaid(e guard.Event) {
 	case guard.Exited:
 		l.server.exited = e.Instance
 		if e.Instance == g.Instance {
-			g.Running, g.Writable = false, false
+			g.Running, g.Writable, g.Ended = false, false, cluster.Position{}
 			l.stale("the server has exited")
 			l.log.Info("server exited", "member", l.id.Name, "pid", e.PID, "status", e.Status, "signal", e.Signal, "leftovers", e.Leftovers)
 		}
@@ -344,6 +348,8 @@ func (l *Loop) foldServer(e ServerDone) []Effect {
 		} else {
 			l.obs.Self.Checkpointed = true
 		}
+	case election.Follow:
+		l.server.followed, l.server.followedAt = a, l.obs.Now
 	case election.SetSync:
 		l.foldSync(e, a)
 	case election.Promise:
@@ -371,12 +377,13 @@ func (l *Loop) foldStarted(s guard.Server) {
 	}
 	g := &l.obs.Guard
 	g.Running, g.Instance, g.Writable = true, s.Instance, s.Writable
+	g.Ended = cluster.Position{}
 	l.obs.Sync = election.Sync{Recovered: s.Writable}
 	l.stale("the server was just started")
 }
 
 // foldJob ends the job.
-func (l *Loop) foldJob(e JobDone) {
+func (l *Loop) foldJob(e JobDone) []Effect {
 	o := &l.obs
 	l.busy[LaneJob] = false
 	failures := 0
@@ -397,6 +404,11 @@ func (l *Loop) foldJob(e JobDone) {
 		l.server.restarting = nil
 		l.server.restarted = &election.Answer{Request: *r, Result: restartResult(l.id.Name, r.ID, e.Err)}
 	}
+	if term := l.server.gave; term != 0 {
+		l.server.gave = 0
+		return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}
+	}
+	return nil
 }
 
 func restartResult(member, id, failure string) cluster.Result {

@@ -141,7 +141,11 @@ func (l *Loop) foldGiven(e LeaseDone) []Effect {
 		term := max(o.Lease.Term, e.Term)
 		o.View = o.View.Failed("the view does not show our own write yet", o.Now)
 		o.Lease = election.Lease{Tried: o.Lease.Tried, FailedAt: o.Lease.FailedAt}
-		if o.Wish.Stop && !o.Guard.Running { // the guard itself is dismissed next
+		switch {
+		case o.Guard.Ended.LSN.Known() && l.busy[LaneJob]: // the deadline stands until the exit, and what the server has yet to tidy up is not cut short
+			l.server.gave = term
+			return nil
+		case o.Wish.Stop && !o.Guard.Running: // the guard itself is dismissed next
 			return nil
 		}
 		return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}

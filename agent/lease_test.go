@@ -198,6 +198,35 @@ func TestWhatWasGivenAwayIsNotHeld(t *testing.T) {
 	}
 }
 
+// What a server has yet to tidy up after its shutdown checkpoint is not cut short by the
+// end of its term: the deadline stands until the exit, and then the guard hears of it.
+func TestTheGuardHearsOfATermThatWasHandedOverWhenItsServerHasExited(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneJob], r.loop.obs.Job = true, election.Job{Kind: election.JobStop, Since: r.now}
+	r.step(ShutDown{Instance: "i0", Position: cluster.Position{Timeline: 1, LSN: 900}})
+	if r.loop.obs.Guard.Ended.LSN.Known() {
+		t.Error("the end of another server was taken for this one's")
+	}
+	r.step(ShutDown{Instance: "i1", Position: cluster.Position{Timeline: 1, LSN: 900}})
+	r.loop.busy[LaneLease] = true
+	effects := r.step(LeaseDone{Action: election.HandOver{To: "pg2"}, At: r.now, Term: 61, Outcome: Succeeded})
+	if ends := find[GuardEnd](effects); len(ends) != 0 || r.loop.Status(0).Term != 0 || r.loop.decision.Reason == election.ReasonFenceNoLease {
+		t.Errorf("after the hand-over the guard is told %v, term %d, %s; want nothing yet", ends, r.loop.Status(0).Term, r.loop.decision.Reason)
+	}
+	effects = r.step(JobDone{Kind: election.JobStop})
+	if ends := find[GuardEnd](effects); len(ends) != 1 || ends[0].Term != 61 {
+		t.Errorf("after the stop the guard is told %v, want term 61 ended", ends)
+	}
+	r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i1"}})
+	if g := r.loop.obs.Guard; g.Running || g.Ended.LSN.Known() {
+		t.Errorf("%+v after the exit", g)
+	}
+	if ends := find[GuardEnd](r.step(JobDone{Kind: election.JobStart})); len(ends) != 0 {
+		t.Errorf("told again: %v", ends)
+	}
+}
+
 func TestAnExpiredLeaseIsNotHeldByItself(t *testing.T) {
 	r := newRig(t)
 	r.primary()

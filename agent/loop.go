@@ -134,9 +134,16 @@ type serverState struct {
 	retryAt cluster.Instant
 	// exited is the instance the guard reported gone last.
 	exited string
+	// followed is whom the server was told last to stream from, at followedAt. A look from
+	// before that shows somebody else.
+	followed   election.Follow
+	followedAt cluster.Instant
 	// configuring: a reload is under way. It may be about to take a gate's name off that
 	// could not stream, which must not be the name that a server starts with meanwhile.
 	configuring bool
+	// gave is the term that was handed over while the server of it had yet to exit; 0 for
+	// none. The guard is told of its end with the server's.
+	gave cluster.Term
 	// restarting is the request the running restart answers.
 	restarting *cluster.Request
 	// recovers is pg_control as it was when the job began, which may be a recovery.

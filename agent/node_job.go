@@ -29,9 +29,11 @@ const (
 	// killPatience is given to an immediate stop before SIGKILL.
 	killPatience = 5 * time.Second
 	// afterCheckpoint is how long a server may go on after its shutdown checkpoint;
-	// controlEvery is between two looks whether it is written.
+	// controlEvery is between two looks whether it is written, writtenEvery when a
+	// successor waits for that.
 	afterCheckpoint = 3 * time.Second
 	controlEvery    = 500 * time.Millisecond
+	writtenEvery    = 5 * time.Millisecond
 )
 
 var errTimeline = errors.New("promoted onto another timeline than the reserved one")
@@ -220,7 +222,6 @@ func (n *Node) stopFor(ctx context.Context, settings cluster.Settings, a electio
 	if status.Server == nil {
 		return nil
 	}
-	exited := n.link.Exited(status.Server.Instance)
 	if mode == guard.Fast {
 		n.endStuckSenders(ctx, a.Successor)
 	}
@@ -229,7 +230,7 @@ func (n *Node) stopFor(ctx context.Context, settings cluster.Settings, a electio
 		if err := n.brief(ctx, func(ctx context.Context) error { return g.Stop(ctx, step.mode) }); err != nil {
 			return fmt.Errorf("have the guard stop the server: %w", err)
 		}
-		if n.awaitExit(ctx, exited, step.mode, step.wait) {
+		if n.awaitExit(ctx, status.Server.Instance, a.Successor, step.mode, step.wait) {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -241,33 +242,45 @@ func (n *Node) stopFor(ctx context.Context, settings cluster.Settings, a electio
 }
 
 // awaitExit waits for the server's end for as long as a step of its stop may take. A fast
-// stop that has written its shutdown checkpoint waits for nothing but its standbys and
-// the archiver (trap 9): they get afterCheckpoint, and what is cut short then is no crash.
-func (n *Node) awaitExit(ctx context.Context, exited <-chan struct{}, mode guard.Mode, limit time.Duration) bool {
+// stop that has written its shutdown checkpoint, which the loop is told of, waits for
+// nothing but its standbys and the archiver (trap 9): they get afterCheckpoint, and what
+// is cut short then is no crash.
+func (n *Node) awaitExit(ctx context.Context, instance, successor string, mode guard.Mode, limit time.Duration) bool {
+	exited, every := n.link.Exited(instance), controlEvery
+	if successor != "" {
+		every = writtenEvery
+	}
 	if mode != guard.Fast {
 		return n.clock.Wait(ctx, exited, limit)
 	}
-	var written time.Duration // ago
-	for left := limit; left > 0; left -= controlEvery {
-		if n.clock.Wait(ctx, exited, min(controlEvery, left)) {
-			return true
-		}
-		if ctx.Err() != nil {
+	bounded, cancel := n.clock.WithTimeout(ctx, limit)
+	defer cancel()
+	for !n.clock.Wait(bounded, exited, every) {
+		if bounded.Err() != nil {
 			return false
 		}
-		look, cancel := n.clock.WithTimeout(ctx, controlEvery)
+		look, cancel := n.clock.WithTimeout(bounded, controlEvery)
 		disk, err := n.pg.Disk(look)
 		cancel()
-		switch {
-		case err != nil || !disk.Control.State.Clean():
-			written = 0
-		case written >= afterCheckpoint:
-			return false
-		default:
-			written += controlEvery
+		if err != nil || !disk.Control.State.Clean() {
+			continue
 		}
+		if end, ok := lastWritten(disk); ok {
+			n.post(ShutDown{Instance: instance, Position: end})
+		}
+		return n.clock.Wait(bounded, exited, afterCheckpoint)
 	}
-	return false
+	return true
+}
+
+// lastWritten is where the shutdown checkpoint of a primary ends, when that is the last
+// thing in its log.
+func lastWritten(disk cluster.NodeState) (end cluster.Position, ok bool) {
+	end = cluster.Position{Timeline: disk.Timeline, LSN: disk.Control.CheckpointEnd}
+	if disk.Data != cluster.DataValid || disk.Control.State != cluster.ControlShutdown || !end.LSN.Known() { // guard: shutdown_state_read — SAFETY 2, Release
+		return end, false
+	}
+	return end, true
 }
 
 // endStuckSenders ends walsenders whose standby confirms nothing; a failure only

@@ -160,7 +160,7 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 			return l.Release(ctx, cluster.Release{By: n.name(), Term: l.Term(), Position: a.Position, Clean: a.Clean, BeatRevision: do.BeatRev})
 		})
 	case election.HandOver:
-		err = n.stopped(ctx, func(l *dcs.Lease) error {
+		err = n.over(ctx, a, func(l *dcs.Lease) error {
 			return l.HandOver(ctx, cluster.Handover{From: n.name(), To: a.To, ID: a.ID, Position: a.Position}, a.LeaseID)
 		})
 	default:
@@ -180,6 +180,30 @@ func (n *Node) stopped(ctx context.Context, give func(*dcs.Lease) error) error {
 		return fmt.Errorf("ask the guard what runs: %v", err) //nolint:errorlint // its timeout is no answer of the store
 	}
 	if has { // guard: release_asks_guard — S1, SAFETY 2, Release
+		return errServerLeft
+	}
+	return n.withLease(give)
+}
+
+// over hands the lease over from a server that is stopped, or has written its last and is
+// about to exit. The loop heard that from its own job; here it is read again, of the very
+// server that the guard has.
+func (n *Node) over(ctx context.Context, a election.HandOver, give func(*dcs.Lease) error) error {
+	if a.Exiting == "" {
+		return n.stopped(ctx, give)
+	}
+	_, status, err := n.askGuard(ctx)
+	if err != nil { // nothing has left for the store
+		return fmt.Errorf("ask the guard what runs: %v", err) //nolint:errorlint // its timeout is no answer of the store
+	}
+	if s := status.Server; s != nil && s.Instance != a.Exiting { // guard: exiting_is_ours — S1: another server has come
+		return errServerLeft
+	}
+	disk, err := n.pg.Disk(ctx)
+	if err != nil {
+		return fmt.Errorf("read where the server ended: %w", err)
+	}
+	if end, ok := lastWritten(disk); !ok || end != a.Position { // guard: exiting_has_shut_down — S1, SAFETY 2, Release
 		return errServerLeft
 	}
 	return n.withLease(give)

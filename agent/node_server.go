@@ -52,6 +52,11 @@ func (n *Node) checkpoint(ctx context.Context, a election.Checkpoint) error {
 			n.log.Warn("history files not handed to the archiver", "error", err.Error())
 		}
 	}
+	if a.Names != "" { // a promotion makes sure of them in any case
+		if _, err := n.pg.SetSync(ctx, a.Names); err != nil {
+			n.log.Debug("synchronous standbys not set ahead of the promotion", "error", err.Error())
+		}
+	}
 	return n.pg.Checkpoint(ctx)
 }
 

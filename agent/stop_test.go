@@ -79,7 +79,7 @@ func (s *slow) since() time.Duration { return time.Since(s.began) } //nolint:for
 func (s *slow) Disk(context.Context) (cluster.NodeState, error) {
 	n := cluster.NodeState{Control: cluster.ControlData{State: cluster.ControlInProduction}}
 	if s.written > 0 && s.since() >= s.written {
-		n.Control.State = cluster.ControlShutdown
+		n.Data, n.Timeline, n.Control.State, n.Control.CheckpointEnd = cluster.DataValid, 3, cluster.ControlShutdown, 900
 	}
 	return n, nil
 }
@@ -137,7 +137,9 @@ func TestAnOrderlyStopIsWaitedForAsLongAsItIsWorth(t *testing.T) {
 				f := &slow{frozen: frozen{promotee: promotee{exited: make(chan struct{})}, began: time.Now()}, written: c.written, ends: c.ends} //nolint:forbidigo // the bubble's clock
 				config := &config.Config{}
 				config.PostgreSQL.PgCtlTimeout = time.Minute
-				n := NewNode(Parts{Server: f, Link: slowLink{s: f}, Clock: realClock{}, Config: config, Log: slog.New(slog.DiscardHandler)})
+				var told []Event
+				n := NewNode(Parts{Server: f, Link: slowLink{s: f}, Clock: realClock{}, Config: config, Log: slog.New(slog.DiscardHandler),
+					Post: func(e Event) { told = append(told, e) }})
 				done, _ := n.onJob(t.Context(), OnJob{Action: election.StopServer{Mode: election.StopFast, Patience: c.patience}, Settings: c.settings}).(JobDone)
 				want, when := []guard.Mode{guard.Fast}, []time.Duration{0}
 				if c.killed > 0 {
@@ -145,6 +147,13 @@ func TestAnOrderlyStopIsWaitedForAsLongAsItIsWorth(t *testing.T) {
 				}
 				if done.Err != "" || !slices.Equal(f.stopped, want) || !slices.Equal(f.asked, when) {
 					t.Errorf("%q, stopped by %v after %v, want %v after %v", done.Err, f.stopped, f.asked, want, when)
+				}
+				var tell []Event
+				if c.written > 0 && (c.killed == 0 || c.written < c.killed) {
+					tell = []Event{ShutDown{Instance: "i1", Position: cluster.Position{Timeline: 3, LSN: 900}}}
+				}
+				if !slices.Equal(told, tell) {
+					t.Errorf("the loop was told %v, want %v", told, tell)
 				}
 			})
 		})

@@ -21,6 +21,7 @@ var gates = [...]gate{
 	writableWithoutLease,
 	resumed,
 	sick,
+	shutDown,
 	blind,
 	stopping,
 	paused,

@@ -114,12 +114,15 @@ type (
 		Position cluster.Position
 		Clean    bool
 	}
-	// HandOver gives the leader key to another member, on its lease.
+	// HandOver gives the leader key to another member, on its lease. The server is
+	// proved stopped, or, named by Exiting, has written its last at Position.
 	HandOver struct {
 		To       string
 		LeaseID  int64
 		ID       string
 		Position cluster.Position
+		// Exiting is the guard's server that is left; empty for none.
+		Exiting string
 	}
 
 	// PutStatus publishes how far the primary has written.
@@ -200,7 +203,12 @@ type (
 	EnsureSlots struct{ Want, Drop []string }
 	// Checkpoint runs a checkpoint; For is the switchover it prepares, empty
 	// after a promotion.
-	Checkpoint struct{ For string }
+	Checkpoint struct {
+		For string
+		// Names are the standbys that this one's commits will wait for once it is
+		// promoted, in force beforehand; empty for no change.
+		Names string
+	}
 	// Reload reloads the configuration.
 	Reload struct{}
 	// SetSync has the running server go by the names, empty for the configured ones,

@@ -164,6 +164,12 @@ func writableWithoutLease(o *Observation) (Decision, bool) {
 	if d, ok := overdue(o); ok {
 		return d, true
 	}
+	// Given away, or lost: what is left of it writes nothing, and has its deadline.
+	if exits := o.Job.Kind == JobStop || o.Job.Last == JobStop && o.Job.LastErr == ""; exits && o.Guard.Ended.LSN.Known() {
+		d := wait(reasonOfJob(JobStop), "it has written its shutdown checkpoint and is about to exit")
+		d.wakeAt(overdueAt(o))
+		return d, true
+	}
 	d := unleased(o, seenWriting)
 	if !o.Guard.Deadline.Never() { // whatever else is tried meanwhile, and however long that takes
 		d.forgetPast(o.Now)

@@ -112,6 +112,9 @@ type Guard struct {
 	Instance string
 	// Writable: the server was started, or promoted, to write.
 	Writable bool
+	// Ended is where the log of that server has ended for good: it has written its
+	// shutdown checkpoint as a primary, and has yet to exit. Zero until then.
+	Ended cluster.Position
 	// Fencing: a fence past the guard is under way. FencedAt is when the last
 	// one of this session ended; zero when there was none.
 	Fencing  bool

@@ -278,6 +278,29 @@ func handOverStopped(o *Observation, sw cluster.Switchover) Decision {
 	return d
 }
 
+// shutDown: the server that a switchover stops has written its shutdown checkpoint, and
+// the candidate has it. PostgreSQL writes it when the last backend is gone and none is
+// admitted any more, and nothing after it: what is left of the server sends what is
+// written, archives it and tidies up. The candidate need not wait for that (SAFETY 2,
+// Release), which takes as long as the slowest standby and the archiver. The deadline
+// stands until the exit.
+func shutDown(o *Observation) (Decision, bool) {
+	sw, end := o.View.Value.Switchover, o.Guard.Ended
+	switch {
+	case !end.LSN.Known(): // guard: checkpoint_before_hand_over — SAFETY 2, Release
+		return Decision{}, false
+	case o.Settings.Pause || !o.Guard.Connected || !o.Guard.Running || o.Lease.Term == 0:
+		return Decision{}, false
+	case sw == nil || sw.From != o.Self.Name || sw.Phase != cluster.SwitchoverStopping || sw.Term != o.Lease.Term:
+		return Decision{}, false
+	}
+	m := o.View.Value.Members[sw.To]
+	if m.State != cluster.StateRunning || !m.IsKeeper() || !confirmed(m, *sw, end) { // guard: checkpoint_confirmed — SAFETY 7
+		return Decision{}, false
+	}
+	return do(ReasonHandingOver, HandOver{To: m.Name, LeaseID: m.LeaseID, ID: askedFor(o, *sw), Position: end, Exiting: o.Guard.Instance}), true
+}
+
 // askedFor is the id under which somebody waits for the switchover's result; empty
 // for an agent that stops, where nobody does.
 func askedFor(o *Observation, sw cluster.Switchover) string {
@@ -338,7 +361,7 @@ func answerSwitchover(o *Observation) Decision {
 	node := &o.Node.Value
 	switch {
 	case o.Self.Prepared != sw.ID:
-		return do(ReasonCandidatePreparing, Checkpoint{For: sw.ID})
+		return do(ReasonCandidatePreparing, Checkpoint{For: sw.ID, Names: firstRule(o).Names(o.Settings.SynchronousMode == cluster.SyncQuorum)})
 	case sw.Phase != cluster.SwitchoverStopping:
 		d := wait(ReasonCandidateReady, "ready to take over from "+sw.From)
 		d.Say = Say{Switchover: sw.ID}
@@ -353,6 +376,11 @@ func answerSwitchover(o *Observation) Decision {
 		position := node.Position()
 		d.Say.Position = &position
 		d.Reason, d.Detail = ReasonCandidateConfirms, position.String()
+		// A receiver that is just being started when the promotion comes has the startup
+		// process sleep first, for as long as wal_retrieve_retry_interval.
+		if host, _ := conninfoTarget(node.PrimaryConninfo); host != "" {
+			d.Actions = []Action{Follow{}}
+		}
 	}
 	return d
 }

@@ -36,6 +36,15 @@ func switchoverRules() []rule {
 	down := func(changes ...change) Observation { // a has stopped for its switchover to b
 		return with(cold("a", leased, wish("a", "b"), switchover("a", "b", stopping)), changes...)
 	}
+	exiting := func(changes ...change) Observation { // a has written its shutdown checkpoint for it, and is about to exit
+		o := primary(wish("a", "b"), switchover("a", "b", stopping), prepared, running(JobStop), candidate("b", &end))
+		o.Guard.Ended = end
+		return with(o, changes...)
+	}
+	given := func(o *Observation) { // away: b leads
+		o.Lease = Lease{}
+		edit(o, func(v *cluster.View) { v.Leader = &cluster.Leader{Name: "b", LeaseID: 1098, Term: term + 20} })
+	}
 	candidateOf := func(phase cluster.SwitchoverPhase, changes ...change) Observation {
 		return with(standby(lsn, switchover("b", "a", phase), prepared), changes...)
 	}
@@ -159,6 +168,47 @@ func switchoverRules() []rule {
 			reason: ReasonHandingOver, do: acts(HandOver{To: "b", LeaseID: 1098, ID: "op", Position: end})},
 		{name: "nothing is handed over while the guard has the server",
 			given: down(candidate("b", &end), func(o *Observation) { o.Guard.Running = true }), reason: ReasonSwitchoverStopping},
+		{name: "once the shutdown checkpoint is written nobody waits for the exit",
+			given: exiting(), reason: ReasonHandingOver, do: acts(HandOver{To: "b", LeaseID: 1098, ID: "op", Position: end, Exiting: "i1"})},
+		{name: "nor does an agent that stops",
+			given:  exiting(stop, view(func(v *cluster.View) { v.Failover = nil })),
+			reason: ReasonHandingOver, do: acts(HandOver{To: "b", LeaseID: 1098, Position: end, Exiting: "i1"})},
+		{name: "before it is written nothing is handed over",
+			given:  exiting(func(o *Observation) { o.Guard.Ended = cluster.Position{} }, candidate("b", &cluster.Position{})),
+			reason: reasonOfJob(JobStop)},
+		{name: "a server that hangs in its exit holds nothing up",
+			given:  exiting(func(o *Observation) { o.Job = Job{Last: JobStop, LastErr: "it hangs", LastEnded: now} }),
+			reason: ReasonHandingOver, do: acts(HandOver{To: "b", LeaseID: 1098, ID: "op", Position: end, Exiting: "i1"})},
+		{name: "nor to a candidate that has less than it",
+			given: exiting(candidate("b", &short)), reason: reasonOfJob(JobStop)},
+		{name: "nor to one that confirmed it for another switchover",
+			given: exiting(who("b", func(m *cluster.Member) { m.Keeper.Switchover = "older" })), reason: reasonOfJob(JobStop)},
+		{name: "nor to one whose server died on the way",
+			given: exiting(who("b", func(m *cluster.Member) { m.State = cluster.StateCrashed })), reason: reasonOfJob(JobStop)},
+		{name: "a stop that no switchover asked for gives nothing away",
+			given: exiting(view(func(v *cluster.View) { v.Switchover = nil })), reason: reasonOfJob(JobStop)},
+		{name: "nor does that of a switchover which is not at its stop",
+			given: exiting(switchover("a", "b", holding)), reason: reasonOfJob(JobStop)},
+		{name: "nor that of one from another term",
+			given: exiting(view(func(v *cluster.View) {
+				sw := *v.Switchover
+				sw.Term = 90
+				v.Switchover = &sw
+			})), reason: reasonOfJob(JobStop)},
+		{name: "nor that of another member's",
+			given: exiting(switchover("c", "b", stopping)), reason: reasonOfJob(JobStop)},
+		{name: "nor one in a pause",
+			given: exiting(inPause), reason: ReasonPausedLeading, do: acts(PutPausedPrimary{Name: "a"})},
+		{name: "a Patroni candidate takes the key when the server is gone",
+			given: exiting(who("b", func(m *cluster.Member) { m.Keeper = nil })), reason: reasonOfJob(JobStop)},
+		{name: "what is left of a server after the hand-over is left to exit",
+			given: exiting(given), reason: reasonOfJob(JobStop), also: wakes(now.Add(9400 * time.Millisecond))},
+		{name: "and so between the end of the stop and the guard's word of the exit",
+			given:  exiting(given, func(o *Observation) { o.Job = Job{Last: JobStop, LastEnded: now} }),
+			reason: reasonOfJob(JobStop)},
+		{name: "one that no stop has ended is stopped at once, whatever it wrote",
+			given:  exiting(given, func(o *Observation) { o.Job = Job{Last: JobStop, LastEnded: now, LastErr: "it hangs"} }),
+			reason: ReasonFenceNoLease, also: wakes(now.Add(retryPause))},
 		{name: "a candidate that does not confirm in time ends the switchover",
 			given:  down(candidate("b", nil), phaseFor(9*time.Second)),
 			reason: ReasonSwitchoverAborted, do: acts(rolledBack("b did not confirm the shutdown checkpoint at 0/5000070"), DeleteSwitchover{})},
@@ -206,6 +256,9 @@ func switchoverRules() []rule {
 		// the candidate
 		{name: "a candidate runs its restart point",
 			given: standby(lsn, switchover("b", "a", preparing)), reason: ReasonCandidatePreparing, do: acts(Checkpoint{For: "op"})},
+		{name: "a candidate of a strict mode has whom its commits will wait for in force before there is a gap",
+			given:  standby(lsn, quorum, ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}), switchover("b", "a", preparing)),
+			reason: ReasonCandidatePreparing, do: acts(Checkpoint{For: "op", Names: `ANY 1 ("b","c")`})},
 		{name: "a candidate says that it is ready",
 			given: candidateOf(preparing), reason: ReasonCandidateReady, do: acts(EnsureSlots{Want: []string{"b", "c"}}), also: says(Say{Switchover: "op"})},
 		{name: "a candidate that has the slots of the others says no more",
@@ -217,15 +270,17 @@ func switchoverRules() []rule {
 		{name: "a candidate that still receives confirms nothing",
 			given: candidateOf(stopping, slotsThere), reason: ReasonCandidateReady, also: says(Say{Switchover: "op"})},
 		{name: "a candidate confirms when its receiver has ended",
-			given: candidateOf(stopping, silent), reason: ReasonCandidateConfirms,
+			given: candidateOf(stopping, silent), reason: ReasonCandidateConfirms, do: acts(Follow{}),
 			also: says(Say{Switchover: "op", Position: &cluster.Position{Timeline: 3, LSN: lsn}})},
+		{name: "a candidate that streams from nobody any more is not told so again",
+			given: candidateOf(stopping, silent, node(func(n *cluster.NodeState) { n.PrimaryConninfo = "" })), reason: ReasonCandidateConfirms},
 		{name: "a look from before the phase confirms nothing",
 			given:  candidateOf(stopping, silent, func(o *Observation) { o.Node.At = ago(2 * time.Second) }),
 			reason: ReasonCandidateReady, also: says(Say{Switchover: "op"})},
 		{name: "a phase of another switchover confirms nothing",
 			given: candidateOf(stopping, silent, func(o *Observation) { o.Phase.ID = "older" }), reason: ReasonCandidateReady, also: says(Say{Switchover: "op"})},
 		{name: "a candidate does not look into the silence of its primary that stops",
-			given: candidateOf(stopping, silent, func(o *Observation) { o.NotStreaming = ago(5 * time.Second) }), reason: ReasonCandidateConfirms},
+			given: candidateOf(stopping, silent, func(o *Observation) { o.NotStreaming = ago(5 * time.Second) }), reason: ReasonCandidateConfirms, do: acts(Follow{})},
 		{name: "a candidate answers while a job runs",
 			given: candidateOf(preparing, running(JobRejoin)), reason: reasonOfJob(JobRejoin), also: says(Say{Switchover: "op"})},
 		{name: "a switchover by somebody who does not lead is not answered",

@@ -184,3 +184,41 @@ func TestTheGateGivesWayToSynchronousStandbysAndTakesTheirPlaceAgain(t *testing.
 	n.must(n.WriteGate("pgkeeper_gate_2"))
 	sync("", "pgkeeper_gate_2")
 }
+
+// A standby that is about to be promoted, and has been told ahead whom its commits will
+// wait for, is not told again: that takes a reload, which a switchover's clients wait for.
+func TestAStandbyThatWasToldItsSynchronousStandbysIsNotToldAgain(t *testing.T) {
+	const standbys = `ANY 1 ("a")`
+	a := primary(t, "a")
+	b := standby(t, "b", a)
+	loaded := func(n *node) string { return n.sql("select pg_conf_load_time()::text") }
+	set := func(n *node, names, want string) {
+		t.Helper()
+		_, err := n.SetSync(n.ctx(), names)
+		n.must(err)
+		if got := n.sql("show synchronous_standby_names"); got != want {
+			t.Errorf("with %q set commits wait for %q, want %q", names, got, want)
+		}
+	}
+	set(b, standbys, standbys)
+	before := loaded(b)
+	set(b, standbys, standbys)
+	if after := loaded(b); after != before {
+		t.Errorf("the standby has read its configuration again, at %s", after)
+	}
+
+	// What the file says and the server was never told is no help.
+	if _, err := b.writeSync(`ANY 1 ("c")`); err != nil {
+		t.Fatal(err)
+	}
+	set(b, `ANY 1 ("c")`, `ANY 1 ("c")`)
+	set(b, "", "")
+
+	// A primary is told: a walsender may go by older names than a new connection shows.
+	set(a, `ANY 1 ("b")`, `ANY 1 ("b")`)
+	before = loaded(a)
+	set(a, `ANY 1 ("b")`, `ANY 1 ("b")`)
+	if after := loaded(a); after == before {
+		t.Error("the primary was not told again")
+	}
+}

@@ -61,6 +61,9 @@ func (s *Server) SetSync(ctx context.Context, names string) (from cluster.LSN, e
 	if err != nil || names == "" && !changed { // an asynchronous cluster, which promotes without a detour
 		return 0, err
 	}
+	if !changed && s.standbyShows(ctx, names) { // a switchover's candidate was told ahead
+		return 0, nil
+	}
 	if err := s.Reload(ctx); err != nil {
 		return 0, err
 	}
@@ -85,17 +88,39 @@ func (s *Server) SetSync(ctx context.Context, names string) (from cluster.LSN, e
 	return cluster.ParseLSN(rows[0][0])
 }
 
+// showsSQL is what this connection takes for the names, and whether it has them from syncName.
+const showsSQL = "select setting, coalesce(sourcefile, '') like '%/" + syncName + "', pg_is_in_recovery() from pg_settings where name = 'synchronous_standby_names'"
+
+// standbyShows: the server is a standby, and a connection of it shows the names. A
+// connection reads them when the postmaster tells it to, which has read them before.
+func (s *Server) standbyShows(ctx context.Context, names string) bool {
+	rows, err := s.act.query(ctx, "shows", showsSQL)
+	if err != nil || len(rows) != 1 {
+		return false
+	}
+	r := reader{row: rows[0]}
+	shown, ours, standby := r.text(0), r.flag(1), r.flag(2)
+	return r.err == nil && standby && showsNames(shown, ours, names)
+}
+
+// showsNames: empty names are those that somebody else configured.
+func showsNames(shown string, ours bool, names string) bool {
+	if names == "" {
+		return !ours
+	}
+	return shown == names
+}
+
 // seesSync opens connections until one shows the names: then the postmaster has read
 // them, and has told all its children to.
 func (s *Server) seesSync(ctx context.Context, names string) (*pgconn.PgConn, error) {
-	const sql = "select setting, coalesce(sourcefile, '') like '%/" + syncName + "' from pg_settings where name = 'synchronous_standby_names'"
 	for ctx.Err() == nil {
 		conn, err := s.connectLocal(ctx)
 		if err != nil {
 			return nil, err
 		}
-		rows, err := ask(ctx, conn, sql)
-		if err == nil && (rows[0][0] == names && names != "" || names == "" && rows[0][1] == "f") {
+		rows, err := ask(ctx, conn, showsSQL)
+		if err == nil && showsNames(rows[0][0], rows[0][1] == "t", names) {
 			return conn, nil
 		}
 		closeConn(ctx, conn)

@@ -56,6 +56,7 @@ func (s *Server) settle(now cluster.Instant) {
 		s.releaseConfirmed(now)
 	}
 	if s.proc.mode == cluster.ModeStopping && s.proc.due == 0 && !s.machine.stalled {
+		s.endServed(now)
 		if waits, _ := s.waitsFor(now); !waits {
 			s.exit(now)
 		}

@@ -37,6 +37,7 @@ func (s *Server) shutDown(now cluster.Instant) {
 		}
 		s.checkpointNow(now)
 		d.control.State = cluster.ControlShutdown
+		p.writable = false // no backend is left, and none is let in
 	case d.control.State == cluster.ControlInArchiveRecovery && p.replay != 0:
 		s.checkpointNow(now)
 		d.control.State = cluster.ControlShutdownInRecovery
@@ -78,6 +79,19 @@ func (s *Server) waitsFor(now cluster.Instant) (waits bool, until cluster.Instan
 		return true, until
 	}
 	return waits, until
+}
+
+// endServed has walsenders leave that have nothing more to send: each by itself, whatever
+// the stop still waits for.
+func (s *Server) endServed(now cluster.Instant) {
+	if s.machine.stuck && !s.site.traps.NoKernelStuck {
+		return
+	}
+	for _, st := range slices.Clone(s.proc.senders) {
+		if st.down != nil && s.confirmed(st, now) >= s.dir.end {
+			s.closeSender(st, now)
+		}
+	}
 }
 
 // waitEnds is when what a stop waits for may be over; 0 for not by itself.

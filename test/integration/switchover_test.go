@@ -42,6 +42,31 @@ func TestSwitchoverToANamedCandidateAndBackToTheBest(t *testing.T) {
 	o.End(primary, 0)
 }
 
+// The last segment of the old primary goes to the archive while the new one writes: no
+// client waits for archive_command.
+func TestASwitchoverDoesNotWaitForTheArchiver(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: longTTL, Parameters: map[string]any{"archive_mode": "on", "archive_command": "sleep 2"}})
+	old := b.Healthy(10 * time.Second)
+	candidate := b.Others(old)[0]
+	b.WaitText(old, "select count(*) from pg_ls_archive_statusdir() where name like '%.ready'", "0") // what is archived last is the shutdown's
+	o := b.Observe()
+	before := len(old.Log())
+	o.Fault()
+	b.Ctl("switchover", "--candidate", candidate.Name, "--force")
+	if primary := b.Healthy(15 * time.Second); primary != candidate {
+		t.Errorf("the primary is %s, want %s", primary.Name, candidate.Name)
+	}
+	o.Interrupted(5 * time.Second)
+	o.GapAtMost(planned)
+	o.End(candidate, 0)
+	log := old.Log()[before:]
+	given, exited := strings.Index(log, `msg="lease given"`), strings.Index(log, `msg="server exited"`)
+	if given < 0 || exited < given {
+		t.Errorf("want the lease given while the server still archives:\n%s", log)
+	}
+}
+
 func TestAScheduledSwitchoverHappensAtItsTime(t *testing.T) {
 	t.Parallel()
 	b := bedtest.New(t, testbed.Options{TTL: longTTL})

@@ -162,11 +162,11 @@ var stories = []story{
 			{at: 19989161161, lasts: 22471557759, kind: "slow wire", node: 1, to: 2, n: 12},
 			{at: 4455954462, lasts: 3006349100, kind: "ttl changed", node: 0, to: 2, n: 21},
 			{at: 24333493082, lasts: 9574147097, kind: "ttl changed", node: 0, to: 1, n: 7}}},
-	{name: "found_547_late_store_hides_the_overdue_guard", seed: 278304654210382984, nodes: 4, until: 60 * s,
+	{name: "found_547_late_store_hides_the_overdue_guard", seed: 1603493104739709793, nodes: 4, until: 60 * s,
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
-			{at: 46864436038, lasts: 8639427106, kind: "freeze guard", node: 2, to: 3, n: 41},
-			{at: 19044930866, lasts: 890180228, kind: "power off", node: 0, to: 3, n: 44},
-			{at: 29203916440, lasts: 25614809479, kind: "late requests", node: 2, to: 3, n: 13}}},
+			{at: 46713429605, lasts: 8950714802, kind: "freeze guard", node: 2, to: 3, n: 37},
+			{at: 19431602167, lasts: 901607920, kind: "power off", node: 0, to: 3, n: 42},
+			{at: 29206458955, lasts: 29848872882, kind: "late requests", node: 2, to: 3, n: 16}}},
 	{name: "found_243821392875696_lease_given_away_while_the_guard_starts_a_server", seed: 243821392875696, nodes: 5, until: 60 * s,
 		settings: `{"ttl":10,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":262144}`, faults: []fault{
 			{at: 22964011368, lasts: 716212282, kind: "disk full", node: 2, to: 0, n: 34},
