@@ -152,6 +152,7 @@ func (s *Server) writeFiles(spec ConfigSpec, text string) (changed bool, err err
 	}
 	files := []struct{ path, content string }{
 		{s.conf(hbaName), listFile(s.withOurLines(hba))}, {s.conf(identName), listFile(ident)}, {s.conf(confName), text},
+		{s.conf(syncName), ""}, // the server complains of a missing one, in each of its processes
 	}
 	for _, f := range files {
 		if f.content == "" {

@@ -200,6 +200,9 @@ func TestAStandbyThatWasToldItsSynchronousStandbysIsNotToldAgain(t *testing.T) {
 			t.Errorf("with %q set commits wait for %q, want %q", names, got, want)
 		}
 	}
+	if got := b.read(syncName); got != "" { // there, or every process of the server says that it is missing
+		t.Errorf("%s begins with %q", syncName, got)
+	}
 	set(b, standbys, standbys)
 	before := loaded(b)
 	set(b, standbys, standbys)
