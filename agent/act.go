@@ -148,6 +148,11 @@ func (l *Loop) over(a election.Action) (rev int64, replaces bool) {
 			rev = v.Durability.ModRevision
 		}
 		return rev, true
+	case election.PutSwitchover, election.DeleteSwitchover:
+		if v.Switchover != nil {
+			rev = v.Switchover.ModRevision
+		}
+		return rev, true
 	}
 	return 0, false
 }

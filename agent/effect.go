@@ -79,7 +79,7 @@ type (
 		// Holder is what the holder record must say.
 		Holder cluster.Holder
 		// Over is the revision of what the action takes the place of, 0 for nothing; for
-		// PutDurability and PutFailsafe.
+		// the record of rules, the failsafe list and the switchover.
 		Over int64
 	}
 	// OnServer is quick SQL.

@@ -78,8 +78,8 @@ type (
 		Outcome   Outcome
 		Err       string
 	}
-	// KeysDone: a guarded key was written, or not. Revision is its own, for PutDurability
-	// and PutFailsafe.
+	// KeysDone: a guarded key was written, or not. Revision is its own, for the
+	// record of rules, the failsafe list and the switchover.
 	KeysDone struct {
 		Action   election.Action
 		Revision int64

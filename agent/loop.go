@@ -121,8 +121,8 @@ type looks struct {
 // keysState is what a holder has published and must still answer.
 type keysState struct {
 	retryAt cluster.Instant
-	// written is the revision of the last record of rules that was put. Until the view
-	// has it, it would be decided upon again.
+	// written is the revision of the last write that took the place of something. Until
+	// the view has it, it would be decided upon again.
 	written int64
 	answers []election.Answer
 	// screened are request ids that were answered and may still be in the view.

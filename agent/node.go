@@ -237,6 +237,10 @@ func (n *Node) keysDone(ctx context.Context, do OnKeys) Event {
 		put = func(l *dcs.Lease) (int64, error) { return l.PutDurability(ctx, a.Record, do.Over) }
 	case election.PutFailsafe:
 		put = func(l *dcs.Lease) (int64, error) { return l.PutFailsafe(ctx, a.Members, do.Over) }
+	case election.PutSwitchover:
+		put = func(l *dcs.Lease) (int64, error) { return l.PutSwitchover(ctx, a.Switchover, do.Over) }
+	case election.DeleteSwitchover:
+		put = func(l *dcs.Lease) (int64, error) { return l.DeleteSwitchover(ctx, do.Over) }
 	default:
 		e.Err = errText(n.onKeys(ctx, do))
 		return e
@@ -259,10 +263,6 @@ func (n *Node) onKeys(ctx context.Context, do OnKeys) error {
 		return n.withLease(func(l *dcs.Lease) error { return l.PutHistory(ctx, stamped(a.History, n.clock.Wall())) })
 	case election.PutConfig:
 		return n.store.PutConfig(ctx, n.local.Load().Bootstrap.DCS, 0)
-	case election.PutSwitchover:
-		return n.withLease(func(l *dcs.Lease) error { return l.PutSwitchover(ctx, a.Switchover) })
-	case election.DeleteSwitchover:
-		return n.withLease(func(l *dcs.Lease) error { return l.DeleteSwitchover(ctx) })
 	case election.PutPausedPrimary:
 		return n.putPausedPrimary(ctx, a)
 	case election.ClearFailover:

@@ -86,3 +86,31 @@ func TestARecordOfRulesIsPutOnce(t *testing.T) {
 		t.Errorf("put %d times, want once: the view of that revision shows none", n)
 	}
 }
+
+// TestAWriteNamesWhatItReplaces: it fails when something else stands there by the time it
+// arrives.
+func TestAWriteNamesWhatItReplaces(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	v := &r.loop.obs.View.Value
+	for _, c := range []struct {
+		action election.Action
+		there  func()
+		want   int64
+	}{
+		{election.PutDurability{}, func() { v.Durability = nil }, 0},
+		{election.PutDurability{}, func() { v.Durability = &cluster.Durability{ModRevision: 7} }, 7},
+		{election.PutFailsafe{}, func() { v.FailsafeRev = 8 }, 8},
+		{election.PutSwitchover{}, func() { v.Switchover = nil }, 0},
+		{election.PutSwitchover{}, func() { v.Switchover = &cluster.Switchover{ModRevision: 9} }, 9},
+		{election.DeleteSwitchover{}, func() {}, 9},
+	} {
+		c.there()
+		if over, replaces := r.loop.over(c.action); over != c.want || !replaces {
+			t.Errorf("%T replaces revision %d, %t; want %d", c.action, over, replaces, c.want)
+		}
+	}
+	if _, replaces := r.loop.over(election.PutStatus{}); replaces {
+		t.Error("a status replaces nothing: the next comes anyway")
+	}
+}

@@ -129,16 +129,27 @@ func (l *Lease) PutHolder(ctx context.Context, h cluster.Holder) error {
 	return l.putJSON(ctx, keyHolder, h)
 }
 
-// PutSwitchover records how far a switchover has come, before the step it names.
-func (l *Lease) PutSwitchover(ctx context.Context, s cluster.Switchover) error {
+// PutSwitchover records how far a switchover has come, before the step it names, in the
+// place of the record of revision over, 0 for none, and of no other: ErrCompared.
+func (l *Lease) PutSwitchover(ctx context.Context, s cluster.Switchover, over int64) (rev int64, err error) {
 	s.Term = l.Term()
-	return l.putJSON(ctx, keySwitchover, s)
+	value, err := compact(s)
+	if err != nil {
+		return 0, err
+	}
+	compares := []Compare{
+		// guard: phase_replaced — SAFETY 7: a request that arrives again, or late, under the
+		// same term does not go on with a switchover that was rolled back.
+		modIs(l.key(keySwitchover), over),
+	}
+	return l.underTerm(ctx, l.Term(), "record the switchover", compares, Put(l.key(keySwitchover), value, 0))
 }
 
-// DeleteSwitchover removes the record of a switchover that ended.
-func (l *Lease) DeleteSwitchover(ctx context.Context) error {
-	_, err := l.underTerm(ctx, l.Term(), "delete the switchover", nil, Delete(l.key(keySwitchover)))
-	return err
+// DeleteSwitchover removes the record, of revision over, of a switchover that ended; of
+// another it is ErrCompared.
+func (l *Lease) DeleteSwitchover(ctx context.Context, over int64) (rev int64, err error) {
+	key := l.key(keySwitchover)
+	return l.underTerm(ctx, l.Term(), "delete the switchover", []Compare{modIs(key, over)}, Delete(key))
 }
 
 // PutPausedPrimary marks this member as the primary of a paused cluster. The

@@ -107,7 +107,8 @@ var handoverCases = []testCase{
 		for _, id := range []string{"", "wish"} {
 			a, b := w.acquire(w.session("a")), w.session("b")
 			w.must(w.store.PutFailover(w.ctx, cluster.Failover{Leader: "a", ID: "wish"}, -1))
-			w.must(a.PutSwitchover(w.ctx, cluster.Switchover{ID: "wish", Phase: cluster.SwitchoverStopping}))
+			_, err := a.PutSwitchover(w.ctx, cluster.Switchover{ID: "wish", Phase: cluster.SwitchoverStopping}, 0)
+			w.must(err)
 			w.must(a.HandOver(w.ctx, cluster.Handover{To: "b", ID: id}, b.ID()))
 			v := w.view()
 			if v.Switchover != nil || v.Failover.Empty() != (id != "") {

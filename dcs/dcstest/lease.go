@@ -160,6 +160,27 @@ var leaseCases = []testCase{
 			w.Errorf("the list is %v, want a alone", got)
 		}
 	}},
+	{"phase_replaced: a switchover that was rolled back does not go on", func(w *world) {
+		a := w.acquire(w.session("a"))
+		phase := func(p cluster.SwitchoverPhase) cluster.Switchover {
+			return cluster.Switchover{ID: "1", From: "a", To: "b", Phase: p}
+		}
+		first, err := a.PutSwitchover(w.ctx, phase(cluster.SwitchoverPreparing), 0)
+		w.must(err)
+		again, err := a.PutSwitchover(w.ctx, phase(cluster.SwitchoverHolding), first)
+		w.must(err)
+		_, err = a.DeleteSwitchover(w.ctx, first)
+		w.want(dcs.ErrCompared, err)
+		_, err = a.DeleteSwitchover(w.ctx, again)
+		w.must(err)
+		for _, over := range []int64{first, again} { // what was sent before the end
+			_, err = a.PutSwitchover(w.ctx, phase(cluster.SwitchoverStopping), over)
+			w.want(dcs.ErrCompared, err)
+		}
+		if got := w.view().Switchover; got != nil {
+			w.Errorf("it goes on as %+v", got)
+		}
+	}},
 	{"renew_txn: a renewal fails once the key is gone, although the lease is alive", func(w *world) {
 		l := w.acquire(w.session("a"))
 		w.txn(nil, dcs.Delete(w.key("leader")))
@@ -275,6 +296,8 @@ func guardedWrites(w *world, l *dcs.Lease, other int64) map[string]error {
 	_, reserve := l.Reserve(ctx, nil, 2)
 	_, durability := l.PutDurability(ctx, cluster.Durability{}, 0)
 	_, failsafe := l.PutFailsafe(ctx, nil, 0)
+	_, begun := l.PutSwitchover(ctx, cluster.Switchover{}, 0)
+	_, ended := l.DeleteSwitchover(ctx, 0)
 	return map[string]error{
 		"renew":             l.Renew(ctx, 10*time.Second),
 		"status":            l.PutStatus(ctx, cluster.Positions{Optime: 1}),
@@ -282,8 +305,8 @@ func guardedWrites(w *world, l *dcs.Lease, other int64) map[string]error {
 		"sync":              durability,
 		"failsafe":          failsafe,
 		"holder":            l.PutHolder(ctx, cluster.Holder{}),
-		"switchover":        l.PutSwitchover(ctx, cluster.Switchover{}),
-		"delete switchover": l.DeleteSwitchover(ctx),
+		"switchover":        begun,
+		"delete switchover": ended,
 		"paused primary":    l.PutPausedPrimary(ctx),
 		"initialize":        l.PutInitialize(ctx, "1"),
 		"clear failover":    l.ClearFailover(ctx, 0),
