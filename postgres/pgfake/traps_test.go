@@ -229,12 +229,16 @@ func TestTrap9AStuckWalsenderThatIsEndedHoldsNoStop(t *testing.T) {
 }
 
 func TestTrap9AFastStopWaitsForAnArchiverThatHangs(t *testing.T) {
-	r, one, _ := pair(t, Traps{})
+	r, one, two := pair(t, Traps{})
 	one.Archive(r.now, true, true)
 	r.must(one.Signal(r.now, one.proc.pid, syscall.SIGINT))
 	r.wait(time.Minute)
 	if len(one.Scan()) == 0 {
 		t.Error("it stopped")
+	}
+	if n := one.Disk(); n.Control.State != cluster.ControlShutdown || two.proc.recv != nil || two.dir.end != one.dir.end {
+		t.Errorf("%s, streams: %t, %s of %s at its standby: want it shut down, and its walsender gone with everything sent",
+			n.Control.State, two.proc.recv != nil, two.dir.end, one.dir.end)
 	}
 	one.Archive(r.now, true, false)
 	r.until("it stops", func() bool { return len(one.Scan()) == 0 })
