@@ -31,7 +31,7 @@ func main() {
 	flag.BoolVar(&o.sim, "sim", false, "give every mutant to the simulator too")
 	flag.IntVar(&o.simSeeds, "sim-seeds", 300, "with -sim: schedules for each mutant")
 	flag.DurationVar(&o.simTime, "sim-time", time.Minute, "with -sim: time for each mutant")
-	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "mutants at the same time")
+	flag.IntVar(&o.jobs, "jobs", 2*runtime.NumCPU(), "mutants at the same time: most of their tests wait")
 	flag.BoolVar(&o.verbose, "v", false, "a line for every mutant")
 	flag.Parse()
 	o.out = os.Stdout

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -92,10 +94,11 @@ func check(name string, args ...string) func(context.Context, *suite) tally {
 	}
 }
 
-// unit runs every package without tags. vet is left to lint, which runs all of it.
+// unit runs every package without tags, two for each processor, since the longest wait for leases to end. vet is left to
+// lint, which runs all of it.
 func unit(flags ...string) func(context.Context, *suite) tally {
 	return func(ctx context.Context, s *suite) tally {
-		args := append([]string{"-vet=off", "-timeout", "5m"}, flags...)
+		args := append([]string{"-vet=off", "-timeout", "5m", "-p", strconv.Itoa(2 * runtime.NumCPU())}, flags...)
 		return s.goTest(ctx, nil, append(args, everything)...)
 	}
 }
