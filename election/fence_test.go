@@ -162,7 +162,7 @@ func fenceRules() []rule {
 
 		// namedLeader
 		{name: "a hand-over is accepted with a timeline of its own",
-			given: standby(lsn, handedOver), reason: ReasonAcceptingHandover, do: acts(Accept{Term: 120, Timeline: 4})},
+			given: standby(lsn, handedOver), reason: ReasonAcceptingHandover, do: acts(Accept{Term: 120, Timeline: 4}, Follow{})},
 		{name: "a hand-over to the lease of another machine of my name is not mine",
 			given: standby(lsn, handedOver, func(o *Observation) { o.Self.MemberLease = 9 }), reason: ReasonForeignHolder},
 		{name: "a holder that lost its term while etcd is away concludes nothing from its old key",

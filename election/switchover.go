@@ -376,11 +376,6 @@ func answerSwitchover(o *Observation) Decision {
 		position := node.Position()
 		d.Say.Position = &position
 		d.Reason, d.Detail = ReasonCandidateConfirms, position.String()
-		// A receiver that is just being started when the promotion comes has the startup
-		// process sleep first, for as long as wal_retrieve_retry_interval.
-		if host, _ := conninfoTarget(node.PrimaryConninfo); host != "" {
-			d.Actions = []Action{Follow{}}
-		}
 	}
 	return d
 }
@@ -393,6 +388,12 @@ func acceptHandover(o *Observation) Decision {
 	next := o.Lease.Tried.Add(retryPause)
 	if o.Lease.Busy == "" && o.Now >= next && o.Guard.Connected {
 		d.Actions = []Action{Accept{Term: o.View.Value.Leader.Term, Timeline: max(highestTimeline(o), h.Position.Timeline) + 1}}
+	}
+	// A receiver that is just being started when the promotion comes has the startup
+	// process sleep first, for as long as wal_retrieve_retry_interval. Not before the key
+	// is given: a receiver that ended too early must come again for the rest.
+	if host, _ := conninfoTarget(o.Node.Value.PrimaryConninfo); host != "" && o.Node.Value.Mode == cluster.ModeStandby {
+		d.Actions = append(d.Actions, Follow{})
 	}
 	d.wakeAt(next)
 	return d
