@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/ctl"
 	"github.com/pgkeeper/pgkeeper/dcs/embedded"
+	"github.com/pgkeeper/pgkeeper/demo/freeport"
 	"github.com/pgkeeper/pgkeeper/deploy"
 )
 
@@ -215,7 +216,7 @@ func (s *stage) prepare(ctx context.Context) (err error) {
 		return fmt.Errorf("make the pipe the nodes hang on: %w", err)
 	}
 	count := s.Replicas + 1
-	ports, err := freePorts(2*count + 5)
+	ports, err := freeport.Find(2*count + 5)
 	if err != nil {
 		return err
 	}

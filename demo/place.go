@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -108,26 +107,6 @@ func (p *place) remove() error {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(p.dir, entry.Name())))
 	}
 	return err
-}
-
-// freePorts finds ports of the loopback address. They are held until all are
-// found, so that they differ; what takes one between here and its use fails and
-// says so.
-func freePorts(count int) ([]int, error) {
-	ports := make([]int, 0, count)
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binds only
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close()
-		address, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			return nil, fmt.Errorf("find a free port: %s is no TCP address", l.Addr())
-		}
-		ports = append(ports, address.Port)
-	}
-	return ports, nil
 }
 
 // newPassword is one for the roles of one demo: loopback has other users too.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed/fakemember"
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
 const (
@@ -169,7 +170,7 @@ func newLab(t *testing.T, primary int, change ...func(*HAProxyParams)) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l.params.Primary, l.params.Replica, l.params.Stats = freeAddr(t), freeAddr(t), freeAddr(t)
+	l.params.Primary, l.params.Replica, l.params.Stats = freeport.Address(t), freeport.Address(t), freeport.Address(t)
 	l.params.Socket = filepath.Join(dir, "socket")
 	l.params.User, l.params.Group, l.params.Chroot, l.params.Hold = "", "", "", ""
 	l.params.Log = "stderr format raw local0"
@@ -285,16 +286,6 @@ func waitFor(t *testing.T, what string, met func() bool) {
 			t.Fatalf("waited %v for %s", waitLimit, what)
 		}
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // haproxyBinary finds HAProxy also where a plain user's PATH does not look.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
 const pgBin = "/usr/lib/postgresql/15/bin"
@@ -34,7 +35,7 @@ func newCluster(t *testing.T) *cluster {
 	if _, err := os.Stat(pgBin); err != nil {
 		t.Skipf("PostgreSQL 15 is not installed in %s", pgBin)
 	}
-	c := &cluster{node: newNode(t), port: freePort(t)}
+	c := &cluster{node: newNode(t), port: strconv.Itoa(freeport.Of(t))}
 	top := filepath.Dir(c.data)
 	noErr(t, os.RemoveAll(c.data))
 	if os.Geteuid() == 0 {
@@ -58,16 +59,6 @@ func serverUser(t *testing.T) *Owner {
 	gid, err := strconv.Atoi(u.Gid)
 	noErr(t, err)
 	return &Owner{UID: uint32(uid), GID: uint32(gid)}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	noErr(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	noErr(t, err)
-	return port
 }
 
 func (c *cluster) chown(name string) {

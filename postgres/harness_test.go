@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
 // node is one real server of a test, its postmaster a child of the test.
@@ -76,17 +76,6 @@ func space(t *testing.T) string {
 	return dir
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func bootTime() cluster.Instant {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
@@ -97,7 +86,7 @@ func newNode(t *testing.T, name string, change ...func(*Options)) *node {
 	t.Helper()
 	dir := space(t)
 	o := Options{
-		DataDir: filepath.Join(dir, "data"), BinDir: binDir(t), Listen: "127.0.0.1:" + freePort(t), SocketDir: dir,
+		DataDir: filepath.Join(dir, "data"), BinDir: binDir(t), Listen: freeport.Address(t), SocketDir: dir,
 		Superuser: passwords["superuser"], Replication: passwords["replication"], Rewind: passwords["rewind"],
 		Scope: "test", Name: name, LogPath: filepath.Join(dir, "server.log"), Now: bootTime, Wall: time.Now,
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/dcs/dcstest"
 	"github.com/pgkeeper/pgkeeper/dcs/etcd"
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
 // process is one etcd of the distribution.
@@ -78,12 +78,7 @@ func (p *process) kill() {
 func freeURLs(t *testing.T, n int) []string {
 	var urls []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		urls = append(urls, "http://"+l.Addr().String())
+		urls = append(urls, "http://"+freeport.Address(t))
 	}
 	return urls
 }

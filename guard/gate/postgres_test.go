@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
 const (
@@ -50,11 +50,7 @@ func newLab(t *testing.T) *lab {
 	l.must(err)
 	t.Cleanup(func() { _ = os.RemoveAll(top) })
 	l.must(os.Chmod(top, 0o755))
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	l.must(err)
-	_, l.port, err = net.SplitHostPort(listener.Addr().String())
-	l.must(err)
-	l.must(listener.Close())
+	l.port = strconv.Itoa(freeport.Of(t))
 	l.must(os.WriteFile(filepath.Join(top, "pw"), []byte(password+"\n"), 0o644))
 	if os.Geteuid() == 0 {
 		u, err := user.Lookup("postgres")

@@ -4,7 +4,6 @@ package render
 
 import (
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
 // tool finds a program of the distribution.
@@ -63,16 +64,6 @@ func shared(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // run runs a checker and fails with what it said.
@@ -147,7 +138,7 @@ func TestPrometheusTakesTheConfigurationAndTheAlertsFire(t *testing.T) {
 }
 
 func TestPgBouncerStartsAndServesBothDatabases(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Of(t)
 	dir := write(t, "pgbouncer", DefaultParams(), "listen_addr = *", "listen_addr = 127.0.0.1", "listen_port = 6432", "listen_port = "+strconv.Itoa(port),
 		"/etc/pgbouncer/", "@DIR@/", "/var/run/postgresql/", "@DIR@/", "/var/run/postgresql", "@DIR@", "/var/log/postgresql/", "@DIR@/")
 	args := []string{filepath.Join(dir, "pgbouncer.ini")}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgkeeper/pgkeeper/routing/render"
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
 const image = "pgkeeper:latest"
@@ -36,7 +36,7 @@ type stack struct {
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{t: t, dir: t.TempDir(), name: "pgkeeper-test-" + strconv.Itoa(os.Getpid()), rw: freePort(t), ro: freePort(t), pool: freePort(t), volumes: map[string]bool{}}
+	s := &stack{t: t, dir: t.TempDir(), name: "pgkeeper-test-" + strconv.Itoa(os.Getpid()), rw: freeport.Of(t), ro: freeport.Of(t), pool: freeport.Of(t), volumes: map[string]bool{}}
 	s.compose = composeProgram(t)
 	if out, err := exec.CommandContext(t.Context(), "docker", "image", "inspect", image).CombinedOutput(); err != nil {
 		t.Skipf("there is no image %s, or no engine: make image (%s)", image, strings.TrimSpace(string(out)))
@@ -80,22 +80,12 @@ func composeProgram(t *testing.T) []string {
 	return nil
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func (s *stack) try(args ...string) string {
 	words := append(slices.Clone(s.compose), append([]string{"-p", s.name}, args...)...)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), fmt.Sprintf("PGKEEPER_PORT_RW=127.0.0.1:%d", s.rw), fmt.Sprintf("PGKEEPER_PORT_RO=127.0.0.1:%d", s.ro),
-		"PGKEEPER_PORT_STATS="+strconv.Itoa(freePort(s.t)), fmt.Sprintf("PGKEEPER_PORT_POOL=127.0.0.1:%d", s.pool))
+		"PGKEEPER_PORT_STATS="+strconv.Itoa(freeport.Of(s.t)), fmt.Sprintf("PGKEEPER_PORT_POOL=127.0.0.1:%d", s.pool))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%s\n%s: %v", out, strings.Join(args, " "), err)

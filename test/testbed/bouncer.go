@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgkeeper/pgkeeper/demo/freeport"
 )
 
 // PgBouncer is a pooler of the distribution, with transaction pooling, in front of
@@ -30,7 +32,7 @@ func StartPgBouncer(ctx context.Context, users map[string]string) (*PgBouncer, e
 	if err != nil {
 		return nil, err
 	}
-	ports, err := FreePorts(1)
+	ports, err := freeport.Find(1)
 	if err != nil {
 		return nil, err
 	}

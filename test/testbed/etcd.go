@@ -16,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/pgkeeper/pgkeeper/dcs/embedded"
+	"github.com/pgkeeper/pgkeeper/demo/freeport"
 )
 
 // etcdStart bounds the start of the whole etcd cluster.
@@ -46,7 +47,7 @@ func (e *Etcd) Dir() string { return e.dir }
 
 func startEtcd(ctx context.Context, dir string, o Options) (*Etcd, error) {
 	e := &Etcd{dir: dir}
-	all, err := FreePorts(2 * o.EtcdMembers)
+	all, err := freeport.Find(2 * o.EtcdMembers)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pgkeeper/pgkeeper/demo/freeport"
 	"github.com/pgkeeper/pgkeeper/deploy"
 )
 
@@ -28,7 +29,7 @@ func (c *Cluster) StartFront() (*Front, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := FreePorts(3)
+	ports, err := freeport.Find(3)
 	if err != nil {
 		return nil, err
 	}

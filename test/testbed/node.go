@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/demo/freeport"
 )
 
 // Node is one member: a folder, two ports, and the processes of its agent.
@@ -62,7 +64,7 @@ func (c *Cluster) newNode(name string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := FreePorts(2)
+	found, err := freeport.Find(2)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/demo/freeport"
 )
 
 // PgpoolRole is the role that the rendered configuration lets Pgpool-II itself log in
@@ -32,7 +34,7 @@ func (c *Cluster) StartPgpool(ctx context.Context, f *Front, roles map[string]st
 	if err != nil {
 		return nil, err
 	}
-	ports, err := FreePorts(2)
+	ports, err := freeport.Find(2)
 	if err != nil {
 		return nil, err
 	}

@@ -3,13 +3,10 @@ package testbed
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"sync"
 )
 
 // place is the folder of one cluster.
@@ -56,54 +53,4 @@ func (p place) folder(name string) (string, error) {
 		}
 	}
 	return dir, nil
-}
-
-// Ports come from below the range that the kernel gives to outgoing connections:
-// the port of a server that is down must still be free when it comes back.
-const (
-	lowestPort  = 12000
-	highestPort = 32000
-)
-
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-// freePort returns a port of the loopback address that nobody listens on and that
-// this process has not given out before.
-func freePort() (int, error) {
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.given == nil {
-		ports.given = map[int]bool{}
-	}
-	for range 1000 {
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		if ports.given[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // binds only
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		ports.given[port] = true
-		return port, nil
-	}
-	return 0, fmt.Errorf("no free port between %d and %d", lowestPort, highestPort)
-}
-
-// FreePorts are as many ports of the loopback address as asked for, for what a test
-// runs beside its cluster.
-func FreePorts(count int) ([]int, error) {
-	all := make([]int, count)
-	for i := range all {
-		port, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		all[i] = port
-	}
-	return all, nil
 }
