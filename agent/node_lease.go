@@ -176,8 +176,8 @@ var errServerLeft = errors.New("the guard has a server")
 // is still carried out. The guard answers in the order in which it is asked.
 func (n *Node) stopped(ctx context.Context, give func(*dcs.Lease) error) error {
 	has, err := n.askServer(ctx)
-	if err != nil { // nothing has left for the store
-		return fmt.Errorf("ask the guard what runs: %v", err) //nolint:errorlint // its timeout is no answer of the store
+	if err != nil {
+		return err
 	}
 	if has { // guard: release_asks_guard — S1, SAFETY 2, Release
 		return errServerLeft
@@ -192,11 +192,11 @@ func (n *Node) over(ctx context.Context, a election.HandOver, give func(*dcs.Lea
 	if a.Exiting == "" {
 		return n.stopped(ctx, give)
 	}
-	_, status, err := n.askGuard(ctx)
-	if err != nil { // nothing has left for the store
-		return fmt.Errorf("ask the guard what runs: %v", err) //nolint:errorlint // its timeout is no answer of the store
+	s, err := n.serverOfGuard(ctx)
+	if err != nil {
+		return err
 	}
-	if s := status.Server; s != nil && s.Instance != a.Exiting { // guard: exiting_is_ours — S1: another server has come
+	if s != nil && s.Instance != a.Exiting { // guard: exiting_is_ours — S1: another server has come
 		return errServerLeft
 	}
 	disk, err := n.pg.Disk(ctx)
@@ -209,21 +209,24 @@ func (n *Node) over(ctx context.Context, a election.HandOver, give func(*dcs.Lea
 	return n.withLease(give)
 }
 
+// serverOfGuard is the server that the guard says it has; nil for none. Before an error
+// nothing has left for the store.
+func (n *Node) serverOfGuard(ctx context.Context) (*guard.Server, error) {
+	_, status, err := n.askGuard(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the guard what runs: %v", err) //nolint:errorlint // its timeout is no answer of the store
+	}
+	return status.Server, nil
+}
+
 // askServer asks the guard whether it has a server, and tells the loop of one.
 func (n *Node) askServer(ctx context.Context) (bool, error) {
-	g := n.link.Guard()
-	if g == nil {
-		return false, errNoGuard
-	}
-	var status guard.Status
-	if err := n.brief(ctx, func(ctx context.Context) (err error) { status, err = g.Status(ctx); return err }); err != nil {
+	s, err := n.serverOfGuard(ctx)
+	if err != nil || s == nil {
 		return false, err
 	}
-	if status.Server == nil {
-		return false, nil
-	}
-	n.link.Started(*status.Server)
-	n.post(ServerStarted{*status.Server})
+	n.link.Started(*s)
+	n.post(ServerStarted{*s})
 	return true, nil
 }
 
