@@ -361,7 +361,7 @@ func answerSwitchover(o *Observation) Decision {
 	node := &o.Node.Value
 	switch {
 	case o.Self.Prepared != sw.ID:
-		return do(ReasonCandidatePreparing, Checkpoint{For: sw.ID, Names: firstRule(o).Names(o.Settings.SynchronousMode == cluster.SyncQuorum)})
+		return do(ReasonCandidatePreparing, Checkpoint{For: sw.ID, Names: namesOf(o, firstRule(o))})
 	case sw.Phase != cluster.SwitchoverStopping:
 		d := wait(ReasonCandidateReady, "ready to take over from "+sw.From)
 		d.Say = Say{Switchover: sw.ID}

@@ -41,7 +41,7 @@ func keepRule(o *Observation) (Action, bool) {
 	case differs: // guard: rule_recorded_first — SAFETY 3
 		return PutDurability{withRule(o, want)}, true
 	case !inForce(o, want):
-		return SetSync{Names: want.Names(mode == cluster.SyncQuorum)}, true
+		return SetSync{Names: namesOf(o, want)}, true
 	case len(record.Rules) > 1 && flushedUnder(o, want): // guard: old_rule_until_flushed — SAFETY 3
 		return PutDurability{cluster.Durability{Mode: mode, Rules: []cluster.Rule{want}}}, true
 	case !o.Settings.Synchronous() && len(record.Rules) == 1: // commits are asynchronous, and proved to be
@@ -50,13 +50,18 @@ func keepRule(o *Observation) (Action, bool) {
 	return nil, false
 }
 
+// namesOf are the standbys of a rule as the server is told them in this mode.
+func namesOf(o *Observation, r cluster.Rule) string {
+	return r.Names(o.Settings.SynchronousMode == cluster.SyncQuorum)
+}
+
 // mostRules bounds the record while standbys come and go faster than rules can be
 // proved.
 const mostRules = 6
 
 // begun: the server may go by the rule, as far as this process knows.
 func begun(o *Observation, r cluster.Rule) bool {
-	s, names := o.Sync, r.Names(o.Settings.SynchronousMode == cluster.SyncQuorum)
+	s, names := o.Sync, namesOf(o, r)
 	return s.Instance == "" || s.Instance != o.Guard.Instance || s.Names == names || s.Begun == names // guard: rule_in_force_is_kept — SAFETY 3
 }
 
@@ -79,7 +84,7 @@ func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 // started.
 func inForce(o *Observation, r cluster.Rule) bool {
 	s := o.Sync
-	return s.Instance != "" && s.Instance == o.Guard.Instance && s.Names == r.Names(o.Settings.SynchronousMode == cluster.SyncQuorum)
+	return s.Instance != "" && s.Instance == o.Guard.Instance && s.Names == namesOf(o, r)
 }
 
 // ConfirmedByRule reports whether as many standbys as the newest rule asks for have what
@@ -248,5 +253,5 @@ func ruleBeforePromotion(o *Observation) (names string, first Action) {
 	if record == nil || !strings.EqualFold(last.Primary, o.Self.Name) || record.Mode != o.Settings.SynchronousMode && o.Settings.Synchronous() { // guard: rule_before_promotion — SAFETY 3
 		return "", PutDurability{withRule(o, firstRule(o))}
 	}
-	return last.Names(o.Settings.SynchronousMode == cluster.SyncQuorum), nil
+	return namesOf(o, last), nil
 }
