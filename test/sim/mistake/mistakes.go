@@ -54,7 +54,7 @@ var mistakes = []mistake{
 		{"agent/node_gate.go", "if waits { // guard: lost_gate_keeps_name", "if false { //"},
 		{"agent/node_gate.go", "if status.Gate != nil || status.Server == nil", "if status.Server == nil"}}},
 	{"found_243821392875696_lease_given_away_while_the_guard_starts_a_server", []change{
-		{"agent/node_lease.go", "has, err := n.askServer(ctx)\n\tif err != nil { // nothing has left", "has, err := false, error(nil)\n\tif err != nil { // nothing has left"},
+		{"agent/node_lease.go", "has, err := n.askServer(ctx)\n\tif err != nil {", "has, err := false, error(nil)\n\tif err != nil {"},
 		{"agent/node_job.go", "if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, guard.ErrServerRunning) { // it may", "if false { // it may"}}},
 	{"quorum_primary_isolated_while_a_standby_lags", []change{ // a node that is gone is replaced by whoever comes first
 		{"election/revoke.go", "if have < rule.Reports() { // guard: enough_reports", "if have < rule.Reports() && !goneForMost(o) { // guard: enough_reports"}}},
