@@ -131,10 +131,11 @@ func (b *Bed) Wait(limit time.Duration, what string, missing func(context.Contex
 	b.Must(testbed.Wait(b.t.Context(), max(limit, waitLeast), what, missing))
 }
 
-// Status is what a node says of itself, when it answers.
+// Status is what a node says of itself once it answers and could look at its server:
+// after a look that failed, as one does on a busy machine, a status shows nothing of it.
 func (b *Bed) Status(n *testbed.Node) (s testbed.Status) {
 	b.t.Helper()
-	b.WaitStatus(n, waitLeast, "asked", func(now testbed.Status) bool { s = now; return true })
+	b.WaitStatus(n, waitLeast, "known", func(now testbed.Status) bool { s = now; return now.State != "unknown" })
 	return s
 }
 
