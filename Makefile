@@ -99,10 +99,9 @@ chaos: ## real faults in namespaces, as root: MINUTES=6; SEED=n SCHEDULES=1 [KEE
 	CHAOS_MINUTES='$(MINUTES)' CHAOS_SEED='$(SEED)' CHAOS_SCHEDULES='$(SCHEDULES)' CHAOS_FAULTS='$(FAULTS)' CHAOS_MODES='$(MODES)' CHAOS_KEEP='$(KEEP)' \
 	  $(GO) test -tags chaos ./test/chaos -v -count=1 -timeout 0
 
-.PHONY: compose-test
-compose-test: ## deploy/compose on a real engine: scaled, killed, made anew (two minutes; IMAGE_BASE=pgkeeper-base:bookworm without a registry)
-	@$(MAKE) --no-print-directory image
-	$(GO) test -tags compose ./test/compose -v -count=1 -timeout 10m
+.PHONY: containers
+containers: ## deploy/compose and deploy/swarm on a container engine: scaled, killed, made anew (a few minutes, as root)
+	@$(GO) run ./test/runner -parts build,containers
 
 ##@ Measure it
 

@@ -20,7 +20,7 @@ const chaosPackage, chaosTest = "test/chaos", "TestChaos"
 // machine is gone. A plain user cannot make namespaces.
 func chaos(ctx context.Context, s *suite) tally {
 	if os.Geteuid() != 0 {
-		return s.skipChaos("needs root, for namespaces and file systems of its own: run it as root")
+		return s.skipPart(chaosPackage, chaosTest, "needs root, for namespaces and file systems of its own: run it as root")
 	}
 	seed := lookup(s.env, "CHAOS_SEED")
 	if seed == "" {
@@ -28,16 +28,4 @@ func chaos(ctx context.Context, s *suite) tally {
 	}
 	fmt.Fprintf(s.out, "seed %s: the same schedules again with make chaos SEED=%s MINUTES=%s, one of them with SEED=<its own> SCHEDULES=1\n", seed, seed, chaosMinutes)
 	return check("make", "--no-print-directory", "chaos", "MINUTES="+chaosMinutes, "SEED="+seed)(ctx, s)
-}
-
-// skipChaos counts as one skipped test, by the rule for skipped tests in CI.
-func (s *suite) skipChaos(reason string) tally {
-	var t tally
-	fmt.Fprintln(s.out, "skipped:", reason)
-	if s.opts.ci && !s.skips.allows(chaosPackage, chaosTest) {
-		t.fail(chaosPackage + "." + chaosTest + " (skipped, and not listed in test/skips.txt)")
-		return t
-	}
-	t.skipped++
-	return t
 }

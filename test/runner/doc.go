@@ -12,5 +12,9 @@
 // integration part, and its tests count twice: they are two runs. The second has the race detector in it, in
 // test/integration in the agents that it starts.
 //
+// Parts that need a processor and have time (the linter, the simulated schedules, the containers) run beside the parts
+// after them at the lowest priority, since those mostly wait. They are heard when they end, as a whole. With PARTS=sim such
+// a part is one like any other.
+//
 // It does not promise to know a flaky test from a broken one, and it does not limit what a test may use.
 package main

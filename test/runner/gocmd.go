@@ -18,6 +18,9 @@ const everything = "work"
 
 // command is a child that writes where we write, gets an interrupt when we are interrupted, and ten seconds to obey.
 func (s *suite) command(ctx context.Context, extraEnv []string, name string, args ...string) *exec.Cmd {
+	if s.lowly {
+		name, args = "nice", append([]string{"-n", "19", name}, args...)
+	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(append([]string{}, s.env...), extraEnv...)
 	cmd.Stdout, cmd.Stderr = s.out, s.out

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"runtime"
 	"slices"
 	"strconv"
@@ -17,7 +16,10 @@ type part struct {
 	title string
 	// optional parts run only when they are asked for by name.
 	optional bool
-	run      func(context.Context, *suite) tally
+	// beside: it has what the parts after it leave of the processors, which mostly wait: no time in it is real, or it has
+	// plenty.
+	beside bool
+	run    func(context.Context, *suite) tally
 }
 
 // allParts is the suite, in its order: cheap and telling first.
@@ -25,13 +27,14 @@ func allParts() []part {
 	return []part{
 		{name: "deps", title: "what the tests need is installed", run: check("script/install-deps", "test")},
 		{name: "build", title: "the static binary", run: check("make", "--no-print-directory", "build")},
-		{name: "lint", title: "go vet, golangci-lint, the rooms' import rules", run: check("make", "--no-print-directory", "lint")},
+		{name: "containers", title: "what deploy/ ships for containers, on a container engine", beside: true, run: containers},
+		{name: "lint", title: "go vet, golangci-lint, the rooms' import rules", beside: true, run: check("make", "--no-print-directory", "lint")},
 		{name: "unit", title: "unit, lifecycle, conformance, fuzz seeds", run: unit()},
 		{name: "files", title: "what deploy/ ships, read by its readers' own libraries", run: check("make", "--no-print-directory", "files")},
 		{name: "mutants", title: "every guard of the safety argument is missed when it is gone", run: check("make", "--no-print-directory", "mutants")},
 		// Seeds that passed when this was written: about one in eighty thousand fresh ones still finds something, in the product or the
 		// model, and whoever changes something else should not meet it here. BASE=random belongs here once two million have passed.
-		{name: "sim", title: "50,000 simulated schedules", run: check("make", "--no-print-directory", "sim", "SEEDS=50000", "BASE=5000000")},
+		{name: "sim", title: "50,000 simulated schedules", beside: true, run: check("make", "--no-print-directory", "sim", "SEEDS=50000", "BASE=5000000")},
 		{name: "integration", title: "real PostgreSQL, etcd and HAProxy, with the race detector", run: integration},
 		{name: "chaos", title: "six minutes of real faults under a fresh seed, as root", run: chaos},
 		{name: "short", title: "unit tests without the slow ones", optional: true, run: unit("-short")},
@@ -126,15 +129,13 @@ func integration(ctx context.Context, s *suite) tally {
 		}
 	}
 	args := []string{"-vet=off", "-count=1", "-timeout", "25m", "-tags", "integration"}
-	both := *s
-	both.out = &oneAtATime{w: s.out}
 	var t, beside tally
 	var running sync.WaitGroup
 	if len(whole) > 0 {
-		running.Go(func() { beside = both.goTest(ctx, []string{"TESTBED_RACE=1"}, slices.Concat(args, whole)...) })
+		running.Go(func() { beside = s.goTest(ctx, []string{"TESTBED_RACE=1"}, slices.Concat(args, whole)...) })
 	}
 	if len(others) > 0 {
-		t = both.goTest(ctx, []string{"CGO_ENABLED=1"}, slices.Concat([]string{"-race"}, args, others)...)
+		t = s.goTest(ctx, []string{"CGO_ENABLED=1"}, slices.Concat([]string{"-race"}, args, others)...)
 	}
 	running.Wait()
 	t.add(beside)
@@ -142,17 +143,4 @@ func integration(ctx context.Context, s *suite) tally {
 		fmt.Fprintln(s.out, "no package has files behind the integration tag")
 	}
 	return t
-}
-
-// oneAtATime lets several write whole lines.
-type oneAtATime struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-// Write implements io.Writer.
-func (o *oneAtATime) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.w.Write(p)
 }

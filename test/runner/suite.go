@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -45,6 +48,8 @@ type suite struct {
 	opts  options
 	skips skipList
 	now   func() time.Time
+	// lowly: what is started has the lowest priority.
+	lowly bool
 }
 
 type partResult struct {
@@ -55,23 +60,50 @@ type partResult struct {
 
 // runAll runs every chosen part, also after one failed: the next part's findings are worth having in the same run.
 func (s *suite) runAll(ctx context.Context) tally {
-	var total tally
-	var results []partResult
-	for _, p := range s.opts.parts {
-		if ctx.Err() != nil {
-			total.fail(p.name + " (interrupted before it ran)")
+	results := make([]partResult, len(s.opts.parts))
+	out := s.out
+	s.out = &oneAtATime{w: out}
+	var beside sync.WaitGroup
+	for i, p := range s.opts.parts {
+		if p.beside && slices.ContainsFunc(s.opts.parts[i+1:], func(next part) bool { return !next.beside }) {
+			fmt.Fprintf(s.out, "\n== %s: %s; it runs beside the next parts, and is heard when it ends\n", p.name, p.title)
+			beside.Go(func() { results[i] = s.runBeside(ctx, p) })
 			continue
 		}
-		fmt.Fprintf(s.out, "\n== %s: %s\n", p.name, p.title)
-		start := s.now()
-		got := p.run(ctx, s)
-		took := s.now().Sub(start)
-		fmt.Fprintf(s.out, "== %s: %s in %.1f s\n", p.name, got.String(), took.Seconds())
-		results = append(results, partResult{part: p, tally: got, took: took})
-		total.add(got)
+		results[i] = s.runPart(ctx, p)
+	}
+	beside.Wait()
+	s.out = out
+	var total tally
+	for _, r := range results {
+		total.add(r.tally)
 	}
 	s.summarise(results, total)
 	return total
+}
+
+// runBeside runs a part at the lowest priority, and shows what it said as a whole.
+func (s *suite) runBeside(ctx context.Context, p part) partResult {
+	var said bytes.Buffer
+	low := *s
+	low.out, low.lowly = &said, true
+	r := low.runPart(ctx, p)
+	_, _ = s.out.Write(said.Bytes()) // nobody is left to tell
+	return r
+}
+
+func (s *suite) runPart(ctx context.Context, p part) partResult {
+	r := partResult{part: p}
+	if ctx.Err() != nil {
+		r.tally.fail(p.name + " (interrupted before it ran)")
+		return r
+	}
+	fmt.Fprintf(s.out, "\n== %s: %s\n", p.name, p.title)
+	start := s.now()
+	r.tally = p.run(ctx, s)
+	r.took = s.now().Sub(start)
+	fmt.Fprintf(s.out, "== %s: %s in %.1f s\n", p.name, r.tally.String(), r.took.Seconds())
+	return r
 }
 
 // summarise ends the run. What failed is named once more with the first that it said: who
@@ -88,4 +120,30 @@ func (s *suite) summarise(results []partResult, total tally) {
 		fmt.Fprintln(s.out, "  "+strings.Join(append([]string{f.name}, f.reasons...), "\n      "))
 	}
 	fmt.Fprintf(s.out, "\n%s\n", total.String())
+}
+
+// skipPart counts a part that cannot run here as one skipped test, by the rule for skipped tests in CI; pkg and test are
+// what test/skips.txt calls it.
+func (s *suite) skipPart(pkg, test, reason string) tally {
+	var t tally
+	fmt.Fprintln(s.out, "skipped:", reason)
+	if s.opts.ci && !s.skips.allows(pkg, test) {
+		t.fail(pkg + "." + test + " (skipped, and not listed in test/skips.txt)")
+		return t
+	}
+	t.skipped++
+	return t
+}
+
+// oneAtATime lets several write whole lines.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +17,7 @@ func TestPickTakesPartsInTheSuitesOrder(t *testing.T) {
 		want       []string
 		err        string
 	}{
-		{name: "nothing chosen is the whole suite without the optional parts", want: []string{"deps", "build", "lint", "unit", "files", "mutants", "sim", "integration", "chaos"}},
+		{name: "nothing chosen is the whole suite without the optional parts", want: []string{"deps", "build", "containers", "lint", "unit", "files", "mutants", "sim", "integration", "chaos"}},
 		{name: "the order of the words does not matter", list: "unit, build", want: []string{"build", "unit"}},
 		{name: "an optional part is chosen by name", list: "fuzz", want: []string{"fuzz"}},
 		{name: "an unknown part is refused with the known ones", list: "unit,untit", err: `unknown part "untit": choose from deps, build`},
@@ -169,7 +171,7 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-func TestAPlainUserSkipsChaosByTheRuleForSkips(t *testing.T) {
+func TestAPartThatCannotRunIsSkippedByTheRuleForSkips(t *testing.T) {
 	listed, err := parseSkips("skips.txt", "test/chaos TestChaos # needs root")
 	if err != nil {
 		t.Fatal(err)
@@ -188,10 +190,40 @@ func TestAPlainUserSkipsChaosByTheRuleForSkips(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
 			s := &suite{out: &out, opts: options{ci: c.ci}, skips: c.skips}
-			got := s.skipChaos("needs root")
+			got := s.skipPart(chaosPackage, chaosTest, "needs root")
 			if got.skipped != c.skipped || got.failed != c.failed || !strings.Contains(out.String(), "skipped: needs root") {
 				t.Errorf("got %s, said %q", got.String(), out.String())
 			}
 		})
+	}
+}
+
+func TestAPartBesideOthersHasWhatTheyLeaveAndIsHeardAsAWhole(t *testing.T) {
+	began, ended := make(chan bool), make(chan bool)
+	aside := part{name: "aside", beside: true, run: func(ctx context.Context, s *suite) tally {
+		fmt.Fprintln(s.out, "first")
+		close(began)
+		<-ended
+		return check("nice")(ctx, s) // without a command it says how nice it is
+	}}
+	long := part{name: "long", run: func(_ context.Context, s *suite) tally {
+		<-began
+		fmt.Fprintln(s.out, "meanwhile")
+		close(ended)
+		return tally{passed: 1}
+	}}
+	var out strings.Builder
+	s := &suite{out: &out, env: os.Environ(), now: frozen, opts: options{parts: []part{aside, long}}}
+	if total := s.runAll(t.Context()); total.passed != 2 || total.failed != 0 {
+		t.Errorf("got %s, want two passed:\n%s", total.String(), out.String())
+	}
+	if said := "\n== aside: \nfirst\n19\n== aside: 1 passed, 0 failed, 0 skipped in 0.0 s\n"; !strings.Contains(out.String(), said) {
+		t.Errorf("output lacks %q as a whole:\n%s", said, out.String())
+	}
+
+	out.Reset()
+	alone := &suite{out: &out, env: os.Environ(), now: frozen, opts: options{parts: []part{{name: "aside", beside: true, run: check("nice")}}}}
+	if alone.runAll(t.Context()); strings.Contains(out.String(), "19") {
+		t.Errorf("a part with nothing to run beside is run as any other:\n%s", out.String())
 	}
 }

@@ -1,0 +1,188 @@
+//go:build containers
+
+package containers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgkeeper/pgkeeper/routing/render"
+)
+
+// image is not the one that a user's own containers have.
+const image = "pgkeeper:test"
+
+// params are those of every stack here.
+func params() render.Params {
+	p := render.DefaultParams()
+	p.Image = image
+	return p
+}
+
+// needImage skips where there is no engine, or no image on it.
+func needImage(t *testing.T) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "docker", "image", "inspect", image).CombinedOutput(); err != nil {
+		t.Skipf("there is no image %s, or no engine: make containers (%s)", image, strings.TrimSpace(string(out)))
+	}
+}
+
+// docker runs one command of the engine's client and returns what it printed.
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// deployed is a cluster in containers, as its clients and its operator see it.
+type deployed struct {
+	t *testing.T
+	// rw and ro are HAProxy's ports, pool is PgBouncer's.
+	rw, ro, pool int
+	// inNode runs a command in one of the nodes' containers.
+	inNode func(args ...string) ([]byte, error)
+	// password of a user.
+	password map[string]string
+}
+
+type member struct{ Member, Role, State string }
+
+// members asks one node for the list.
+func (d *deployed) members() []member {
+	out, err := d.inNode("pgkeeper", "list", "-o", "json")
+	var list []member
+	if err != nil || json.Unmarshal(out, &list) != nil {
+		return nil
+	}
+	return list
+}
+
+// healthy waits for a leader and so many standbys that stream, and returns all names, the leader's first.
+func (d *deployed) healthy(nodes int, limit time.Duration) []string {
+	d.t.Helper()
+	var names []string
+	d.until(limit, fmt.Sprintf("%d healthy nodes", nodes), func(context.Context) error {
+		names = names[:0]
+		list := d.members()
+		for _, m := range list {
+			switch {
+			case m.Role == "Leader" && m.State == "running":
+				names = append([]string{m.Member}, names...)
+			case m.State == "streaming":
+				names = append(names, m.Member)
+			}
+		}
+		if len(names) != nodes || len(list) != nodes {
+			return fmt.Errorf("there is %v", list)
+		}
+		return nil
+	})
+	return slices.Clone(names)
+}
+
+func (d *deployed) until(limit time.Duration, what string, try func(context.Context) error) time.Duration {
+	d.t.Helper()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(d.t.Context(), limit)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return time.Since(began)
+		}
+		select {
+		case <-ctx.Done():
+			d.t.Fatalf("%s after %s: %v", what, limit, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// ask runs one statement as a client outside would and returns its one value.
+func (d *deployed) ask(ctx context.Context, port int, user, database, sql string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%s sslmode=disable password=%s", port, user, database, d.password[user]))
+	if err != nil {
+		return "", err
+	}
+	c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	var value string
+	err = conn.QueryRow(ctx, sql).Scan(&value)
+	return value, err
+}
+
+// serves waits until this way leads to a server in that mode.
+func (d *deployed) serves(port int, user, database, recovery string) {
+	d.t.Helper()
+	d.until(60*time.Second, fmt.Sprintf("port %d, database %s", port, database), func(ctx context.Context) error {
+		got, err := d.ask(ctx, port, user, database, "select pg_is_in_recovery()::text")
+		if err == nil && got != recovery {
+			err = fmt.Errorf("pg_is_in_recovery is %s", got)
+		}
+		return err
+	})
+}
+
+// writes waits until a row goes through, and returns how long that took.
+func (d *deployed) writes(user, database string) time.Duration {
+	d.t.Helper()
+	return d.until(60*time.Second, "a write", func(ctx context.Context) error {
+		if _, err := d.ask(ctx, d.rw, user, database, "create table if not exists t (i int)"); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		_, err := d.ask(ctx, d.rw, user, database, "insert into t values (1) returning i::text")
+		return err
+	})
+}
+
+// kept waits until the rows that were written are read again.
+func (d *deployed) kept(user, database string, rows int) {
+	d.t.Helper()
+	d.until(30*time.Second, "the rows after all", func(ctx context.Context) error {
+		got, err := d.ask(ctx, d.rw, user, database, fmt.Sprintf("select count(*) >= %d from t", rows)) // a write of which no answer came may be there too
+		if err == nil && got != "t" {
+			err = fmt.Errorf("some of %d rows are gone", rows)
+		}
+		return err
+	})
+}
+
+// slots waits until the primary has so many replication slots.
+func (d *deployed) slots(want int) {
+	d.t.Helper()
+	d.until(30*time.Second, "the slots of nodes that are gone to go", func(ctx context.Context) error {
+		slots, err := d.ask(ctx, d.rw, "postgres", "postgres", "select count(*)::text from pg_replication_slots")
+		if err == nil && slots != fmt.Sprint(want) {
+			err = fmt.Errorf("there are %s slots, want %d: one for each standby", slots, want)
+		}
+		return err
+	})
+}
+
+// remove takes a member that is gone out of the cluster.
+func (d *deployed) remove(scope, name string) {
+	d.t.Helper()
+	if out, err := d.inNode("pgkeeper", "remove", "--force", scope, name); err != nil || !strings.Contains(string(out), "Success") {
+		d.t.Errorf("remove %s: %v %s", name, err, out)
+	}
+}

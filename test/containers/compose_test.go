@@ -1,0 +1,159 @@
+//go:build containers
+
+package containers
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/routing/render"
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
+)
+
+// stack is one project of docker-compose with ports of its own.
+type stack struct {
+	deployed
+	dir, name string
+	compose   []string
+	stats     int
+	// volumes are those without a name, which docker-compose leaves behind for containers that were scaled away.
+	volumes map[string]bool
+}
+
+func newStack(t *testing.T) *stack {
+	t.Helper()
+	s := &stack{
+		deployed: deployed{t: t, rw: freeport.Of(t), ro: freeport.Of(t), pool: freeport.Of(t),
+			password: map[string]string{"app": "change-me-app", "postgres": "change-me-superuser"}},
+		dir: t.TempDir(), name: "pgkeeper-test-" + strconv.Itoa(os.Getpid()), stats: freeport.Of(t), volumes: map[string]bool{}}
+	s.compose = composeProgram(t)
+	s.inNode = func(args ...string) ([]byte, error) {
+		return s.command(append([]string{"exec", "-T", "node"}, args...)...).Output()
+	}
+	needImage(t)
+	writeFiles(t, "compose", params(), s.dir)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.try("logs", "--tail=40"))
+		}
+		out := s.try("down", "-v", "--timeout", "20")
+		t.Log("down:", out)
+		for volume := range s.volumes {
+			_ = exec.Command("docker", "volume", "rm", volume).Run() // most are gone
+		}
+	})
+	return s
+}
+
+// writeFiles renders what belongs to one kind into a folder.
+func writeFiles(t *testing.T, kind string, p render.Params, dir string) {
+	t.Helper()
+	files, err := render.Render(kind, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		name := filepath.Join(dir, f.Name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, f.Text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// composeProgram is $COMPOSE, or docker-compose, or the plugin of docker.
+func composeProgram(t *testing.T) []string {
+	t.Helper()
+	if words := strings.Fields(os.Getenv("COMPOSE")); len(words) > 0 {
+		return words
+	}
+	if path, err := exec.LookPath("docker-compose"); err == nil {
+		return []string{path}
+	}
+	if exec.CommandContext(t.Context(), "docker", "compose", "version").Run() == nil {
+		return []string{"docker", "compose"}
+	}
+	t.Skip("there is neither docker-compose nor docker compose")
+	return nil
+}
+
+func (s *stack) command(args ...string) *exec.Cmd {
+	words := append(slices.Clone(s.compose), append([]string{"-p", s.name}, args...)...)
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), fmt.Sprintf("PGKEEPER_PORT_RW=127.0.0.1:%d", s.rw), fmt.Sprintf("PGKEEPER_PORT_RO=127.0.0.1:%d", s.ro),
+		"PGKEEPER_PORT_STATS="+strconv.Itoa(s.stats), fmt.Sprintf("PGKEEPER_PORT_POOL=127.0.0.1:%d", s.pool))
+	return cmd
+}
+
+func (s *stack) try(args ...string) string {
+	out, err := s.command(args...).CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("%s\n%s: %v", out, strings.Join(args, " "), err)
+	}
+	return string(out)
+}
+
+func (s *stack) up(nodes int, more ...string) {
+	s.t.Helper()
+	args := append(append([]string{"up", "-d", "--scale", "node=" + strconv.Itoa(nodes)}, more...), "node", "haproxy", "pgbouncer", "setup")
+	if out, err := s.command(args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	s.noteVolumes()
+}
+
+func (s *stack) noteVolumes() {
+	s.t.Helper()
+	ids := docker(s.t, "ps", "-aq", "--filter", "label=com.docker.compose.project="+s.name)
+	const names = `{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}`
+	for name := range strings.FieldsSeq(docker(s.t, append([]string{"inspect", "-f", names}, strings.Fields(ids)...)...)) {
+		if !strings.HasPrefix(name, s.name) {
+			s.volumes[name] = true
+		}
+	}
+}
+
+func TestOneNumberOfNodes(t *testing.T) {
+	s := newStack(t)
+	s.up(3)
+	names := s.healthy(3, 90*time.Second)
+	s.serves(s.rw, "app", "app", "false")
+	s.serves(s.ro, "app", "app", "true")
+	s.serves(s.pool, "app", "app", "false")
+	s.serves(s.pool, "app", "app_ro", "true")
+
+	began := time.Now()
+	s.up(5)
+	grown := s.healthy(5, 60*time.Second)
+	t.Logf("two more nodes serve %s after docker-compose was called", time.Since(began).Round(100*time.Millisecond))
+
+	docker(t, "kill", grown[0])
+	t.Logf("writes went on %s after the primary's container was killed (ttl 10)", s.writes("app", "app").Round(100*time.Millisecond))
+	s.up(3)
+	shrunk := s.healthy(3, 60*time.Second)
+	for _, name := range grown {
+		if !slices.Contains(shrunk, name) {
+			s.remove("demo", name)
+		}
+	}
+	s.slots(2)
+
+	s.up(3, "--force-recreate")
+	again := s.healthy(3, 90*time.Second)
+	slices.Sort(shrunk)
+	slices.Sort(again)
+	if !slices.Equal(again, shrunk) {
+		t.Errorf("containers that were made anew are %v, want the members they were: %v (at first %v)", again, shrunk, names)
+	}
+	s.kept("app", "app", 1)
+}

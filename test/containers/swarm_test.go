@@ -1,0 +1,201 @@
+//go:build containers
+
+package containers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
+)
+
+// etcdFile adds to the stack the etcd that a user has elsewhere.
+const etcdFile = `version: "3.9"
+services:
+  etcd:
+    image: ` + image + `
+    hostname: etcd
+    entrypoint: [etcd, --name=etcd, --data-dir=/var/lib/postgresql/etcd, "--advertise-client-urls=http://etcd:2379", "--listen-client-urls=http://0.0.0.0:2379"]
+    command: []
+    healthcheck: {disable: true}
+    networks: [cluster]
+`
+
+// swarm is a stack on a swarm of this machine alone, made for it.
+type swarm struct {
+	deployed
+	name string
+}
+
+func newSwarm(t *testing.T) *swarm {
+	t.Helper()
+	needImage(t)
+	if state := docker(t, "info", "-f", "{{.Swarm.LocalNodeState}}"); state != "inactive" {
+		t.Skipf("this engine is in a swarm already (%s), which the test would end", state)
+	}
+	password := strconv.Itoa(os.Getpid())
+	s := &swarm{
+		deployed: deployed{t: t, rw: freeport.Of(t), ro: freeport.Of(t), password: map[string]string{"postgres": password}},
+		name:     "pgkeeper-swarm-" + password,
+	}
+	s.inNode = s.inAnyNode
+	hadGateway := exec.Command("docker", "network", "inspect", "docker_gwbridge").Run() == nil
+	docker(t, "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", fmt.Sprintf("127.0.0.1:%d", freeport.Of(t)), "--data-path-port", strconv.Itoa(freeport.Of(t)))
+	t.Cleanup(func() { s.end(hadGateway) })
+	for _, user := range []string{"superuser", "replication", "rewind"} {
+		secret := exec.CommandContext(t.Context(), "docker", "secret", "create", "pgkeeper_"+user, "-")
+		secret.Stdin = strings.NewReader(password)
+		if out, err := secret.CombinedOutput(); err != nil {
+			t.Fatalf("make the secret of %s: %v %s", user, err, out)
+		}
+	}
+	s.deploy()
+	return s
+}
+
+// deploy starts the stack as it is rendered, but for what a swarm of one machine, and other tests beside it, ask for.
+func (s *swarm) deploy() {
+	t := s.t
+	t.Helper()
+	dir := t.TempDir()
+	p := params()
+	p.Scope, p.Etcd = s.name, []string{"etcd:2379"}
+	writeFiles(t, "compose", p, filepath.Join(dir, "compose")) // the stack takes HAProxy's file from there
+	writeFiles(t, "swarm", p, filepath.Join(dir, "swarm"))
+	file := filepath.Join(dir, "swarm", "stack.yml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := string(text)
+	for from, to := range map[string]string{
+		"max_replicas_per_node: 1": "max_replicas_per_node: 9",
+		"published: 5000":          fmt.Sprintf("published: %d", s.rw),
+		"published: 5001":          fmt.Sprintf("published: %d", s.ro),
+		"delay: 30s":               "delay: 1s",
+	} {
+		if strings.Count(changed, from) != 1 {
+			t.Fatalf("stack.yml has not %q once", from)
+		}
+		changed = strings.Replace(changed, from, to, 1)
+	}
+	if err := os.WriteFile(file, []byte(changed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	etcd := filepath.Join(dir, "swarm", "etcd.yml")
+	if err := os.WriteFile(etcd, []byte(etcdFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	docker(t, "stack", "deploy", "--resolve-image", "never", "-c", file, "-c", etcd, s.name)
+}
+
+// end removes the stack, its volumes and the swarm.
+func (s *swarm) end(hadGateway bool) {
+	if s.t.Failed() {
+		for _, args := range [][]string{{"stack", "ps", "--no-trunc", s.name}, {"service", "logs", "--tail", "60", s.name + "_node"}, {"service", "logs", "--tail", "20", s.name + "_haproxy"}} {
+			out, _ := exec.Command("docker", args...).CombinedOutput()
+			s.t.Logf("docker %s\n%s", strings.Join(args, " "), out)
+		}
+	}
+	run := func(args ...string) string {
+		out, _ := exec.Command("docker", args...).CombinedOutput()
+		return strings.TrimSpace(string(out))
+	}
+	run("stack", "rm", s.name)
+	containers := func() string { return run("ps", "-aq", "--filter", "label=com.docker.stack.namespace="+s.name) }
+	for end := time.Now().Add(30 * time.Second); containers() != "" && time.Now().Before(end); {
+		run("rm", "-f", containers())
+	}
+	run("swarm", "leave", "--force")
+	for volume := range strings.FieldsSeq(run("volume", "ls", "-q", "--filter", "name="+s.name)) {
+		run("volume", "rm", volume)
+	}
+	if !hadGateway {
+		run("network", "rm", "docker_gwbridge")
+	}
+}
+
+// tasks are the containers of the nodes that run.
+func (s *swarm) tasks() []string {
+	out, _ := exec.Command("docker", "ps", "-q", "--filter", "label=com.docker.swarm.service.name="+s.name+"_node").Output()
+	return strings.Fields(string(out))
+}
+
+func (s *swarm) inAnyNode(args ...string) ([]byte, error) {
+	for _, task := range s.tasks() {
+		if out, err := exec.Command("docker", append([]string{"exec", task}, args...)...).Output(); err == nil {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("no task of %s_node answers", s.name)
+}
+
+// containerOf is the task that runs a member.
+func (s *swarm) containerOf(name string) string {
+	s.t.Helper()
+	for _, task := range s.tasks() {
+		if docker(s.t, "inspect", "-f", "{{.Config.Hostname}}", task) == name {
+			return task
+		}
+	}
+	s.t.Fatalf("no task is %s", name)
+	return ""
+}
+
+func TestAStackOnASwarm(t *testing.T) {
+	s := newSwarm(t)
+	began := time.Now()
+	s.healthy(3, 120*time.Second)
+	t.Logf("three nodes serve %s after the stack was deployed", time.Since(began).Round(100*time.Millisecond))
+	s.serves(s.rw, "postgres", "postgres", "false")
+	s.serves(s.ro, "postgres", "postgres", "true")
+	s.writes("postgres", "postgres")
+
+	docker(t, "service", "scale", "-d", s.name+"_node=4")
+	grown := s.healthy(4, 60*time.Second)
+
+	docker(t, "kill", s.containerOf(grown[0]))
+	t.Logf("writes went on %s after the primary's container was killed", s.writes("postgres", "postgres").Round(100*time.Millisecond))
+	s.healthy(4, 90*time.Second) // the task in the same slot has its name and its volume
+
+	before := s.tasks()
+	docker(t, "service", "update", "-d", "--force", s.name+"_node")
+	s.until(5*time.Minute, "every task to be replaced", func(context.Context) error {
+		state := docker(t, "service", "inspect", "-f", "{{.UpdateStatus.State}}", s.name+"_node")
+		if state == "paused" {
+			t.Fatal("the update was paused: a task failed")
+		}
+		if state != "completed" {
+			return fmt.Errorf("the update is %s", state)
+		}
+		return nil
+	})
+	s.healthy(4, 60*time.Second)
+	for _, task := range s.tasks() {
+		for _, old := range before {
+			if task == old {
+				t.Errorf("task %s was not replaced", task)
+			}
+		}
+	}
+
+	docker(t, "service", "scale", "-d", s.name+"_node=3")
+	s.until(60*time.Second, "one task to go", func(context.Context) error {
+		if n := len(s.tasks()); n != 3 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
+	s.writes("postgres", "postgres")
+	s.remove(s.name, "node4")
+	s.healthy(3, 60*time.Second)
+	s.slots(2)
+	s.kept("postgres", "postgres", 3)
+}
