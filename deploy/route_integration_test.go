@@ -323,3 +323,41 @@ func TestAHeldClientThatLeavesIsForgotten(t *testing.T) {
 	_ = conn.Close()
 	waitFor(t, "the connection to be forgotten", func() bool { return held() == 0 })
 }
+
+// HAProxy forgets a pause that is over before it has noted it. What begins to wait while the machine stalls is not what is
+// asked here: its pauses are short for a moment.
+func TestAHeldConnectionIsServedAlthoughTheMachineStalls(t *testing.T) {
+	r := newRouted(t, -1, func(p *HAProxyParams) { p.Hold = "on" })
+	const connections = 450
+	served := make(chan time.Time, connections)
+	for range connections {
+		go func() {
+			conn, _ := fakemember.Dial(t.Context(), r.params.Primary, 2*waitLimit)
+			served <- time.Now()
+			if conn != nil {
+				_ = conn.Close()
+			}
+		}()
+	}
+	waitFor(t, "all to be held", func() bool { return r.sessions(t, "writes") == connections })
+	pass := func(d time.Duration) { <-time.NewTimer(d).C }
+	pass(time.Second)
+	worker, err := r.haproxy().Process(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 160 {
+		_ = syscall.Kill(worker, syscall.SIGSTOP)
+		pass(25 * time.Millisecond)
+		_ = syscall.Kill(worker, syscall.SIGCONT)
+		pass(5 * time.Millisecond)
+	}
+	released := time.Now()
+	r.members.Become(0)
+	r.tell(0)
+	for range connections {
+		if took := (<-served).Sub(released); took > waitLimit/3 {
+			t.Fatalf("a held connection was served %v after there was a primary", took)
+		}
+	}
+}
