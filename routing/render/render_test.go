@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -167,5 +168,19 @@ func TestRenderRefusesWhatAProgramWouldMisread(t *testing.T) {
 	}
 	if _, err := Render("nothing", DefaultParams()); err == nil {
 		t.Error("an unknown kind was rendered")
+	}
+}
+
+func TestTheHoldOfComposeIsTheOneBesideHAProxy(t *testing.T) {
+	shippedOne, err := os.ReadFile(filepath.Join(shipped, "haproxy", "hold.lua"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := fs.ReadFile(templates, "templates/compose/hold.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(shippedOne), string(ours)); diff != "" {
+		t.Errorf("copy deploy/haproxy/hold.lua to routing/render/templates/compose (-shipped +ours):\n%s", diff)
 	}
 }

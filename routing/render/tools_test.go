@@ -192,7 +192,7 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 }
 
 func TestHAProxyTakesTheConfigurationOfCompose(t *testing.T) {
-	dir := write(t, "compose", DefaultParams())
+	dir := write(t, "compose", DefaultParams(), "/etc/haproxy/hold.lua", "hold.lua")
 	if said := run(t, dir, tool(t, "haproxy"), "-c", "-f", "haproxy.cfg"); strings.Contains(said, "[WARNING]") {
 		t.Errorf("haproxy -c warns: %s", said)
 	}

@@ -114,7 +114,11 @@ func (d *deployed) until(limit time.Duration, what string, try func(context.Cont
 
 // ask runs one statement as a client outside would and returns its one value.
 func (d *deployed) ask(ctx context.Context, port int, user, database, sql string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	return d.askWithin(ctx, 5*time.Second, port, user, database, sql)
+}
+
+func (d *deployed) askWithin(ctx context.Context, limit time.Duration, port int, user, database, sql string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%s sslmode=disable password=%s", port, user, database, d.password[user]))
 	if err != nil {
@@ -143,15 +147,30 @@ func (d *deployed) serves(port int, user, database, recovery string) {
 	})
 }
 
-// writes waits until a row goes through, and returns how long that took.
+// noticed is how long HAProxy may need to see that the primary is gone; a connection to a machine that is not there takes
+// a second to fail.
+const noticed = 3 * time.Second
+
+// writes waits until a row goes through, and returns how long that took. HAProxy holds new connections meanwhile: once it has
+// noticed, none fails.
 func (d *deployed) writes(user, database string) time.Duration {
 	d.t.Helper()
-	return d.until(60*time.Second, "a write", func(ctx context.Context) error {
-		if _, err := d.ask(ctx, d.rw, user, database, "create table if not exists t (i int)"); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	began := time.Now()
+	write := func(ctx context.Context, sql string) error {
+		_, err := d.askWithin(ctx, time.Minute, d.rw, user, database, sql)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			if since := time.Since(began); since > noticed {
+				d.t.Errorf("%s after the primary had gone a new connection failed, which was to be held: %v", since.Round(time.Millisecond), err)
+			}
 			return err
 		}
-		_, err := d.ask(ctx, d.rw, user, database, "insert into t values (1) returning i::text")
-		return err
+		return nil
+	}
+	return d.until(time.Minute, "a write", func(ctx context.Context) error {
+		if err := write(ctx, "create table if not exists t (i int)"); err != nil {
+			return err
+		}
+		return write(ctx, "insert into t values (1) returning i::text")
 	})
 }
 

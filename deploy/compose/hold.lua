@@ -1,0 +1,41 @@
+-- Holds new connections while there is nowhere to send them, for at most as many seconds as the line
+-- `lua-load .../hold.lua 30` says, instead of failing them. PostgreSQL's clients see a slow connect: give them a
+-- connect_timeout above that. haproxy.cfg says when it is asked, and for how many connections at once.
+local seconds = tonumber((...)) or 30
+
+-- A pause grows with what was waited already. HAProxy forgets a pause that is over before HAProxy has noted it, as one is
+-- when the machine stalls for that long just then: such a connection would wait for the whole inspect-delay. Long pauses
+-- leave no room for that, and cost little where much was waited; yielding first has HAProxy look at its clock.
+local shortest, longest, share = 20, 100, 8 -- milliseconds, and of what was waited
+
+local function since(began)
+    local now = core.now()
+    return (now.sec - began.sec) * 1000 + (now.usec - began.usec) / 1000
+end
+
+local function hold(ready)
+    return function(txn)
+        local began = core.now()
+        while not ready(txn) do
+            local waited = since(began)
+            if waited >= seconds * 1000 then
+                break -- and fail as without
+            end
+            if not txn.req:may_recv() then
+                return act.ABORT -- the client has gone
+            end
+            core.yield()
+            core.msleep(math.floor(math.max(shortest, math.min(waited / share, longest))))
+        end
+        return act.CONTINUE
+    end
+end
+
+local function primary(txn)
+    return txn.f:nbsrv("primary") == 1
+end
+
+core.register_action("pgkeeper_hold_writes", { "tcp-req" }, hold(primary), 0)
+core.register_action("pgkeeper_hold_reads", { "tcp-req" }, hold(function(txn)
+    return txn.f:nbsrv("replicas") > 0 or primary(txn)
+end), 0)
