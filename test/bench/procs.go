@@ -4,7 +4,6 @@ package bench
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,34 +12,19 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/demo/freeport"
 )
 
-func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
-
-// twoAddresses are free now. They lie below the range of outgoing connections, so that they stay free while their
-// server is down.
+// twoAddresses are free now, and stay so while their server is down.
 func twoAddresses() (one, two string, err error) {
-	var found []string
-	for port := 11000 + os.Getpid()%500; port < 12000 && len(found) < 2; port++ {
-		if taken[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", loopback(port)) //nolint:noctx // binds only
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		taken[port] = true
-		found = append(found, loopback(port))
+	ports, err := freeport.Find(2)
+	if err != nil {
+		return "", "", err
 	}
-	if len(found) < 2 {
-		clear(taken) // those of clusters that are gone may be used again
-		return "", "", errors.New("no two free ports below 12000")
-	}
-	return found[0], found[1], nil
+	loopback := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+	return loopback(ports[0]), loopback(ports[1]), nil
 }
-
-var taken = map[int]bool{}
 
 // signalAll signals every process that works in a folder or names it, and says how many there were.
 func signalAll(dir string, s syscall.Signal) int {
