@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgkeeper/pgkeeper/pgrw"
 )
@@ -84,6 +85,9 @@ func (r *Run) work(ctx context.Context, worker int) {
 			continue
 		}
 		seen, _, err := r.read(ctx, worker, pgrw.Token{})
+		if before(err) {
+			seen, err = 0, nil
+		}
 		r.count(ctx, err, func(t *Result) {
 			t.Control++
 			if seen < n {
@@ -115,6 +119,15 @@ func (r *Run) read(ctx context.Context, worker int, token pgrw.Token) (n int64, 
 	err = r.DB.Replica(pgrw.After(token)).QueryRow(ctx, "select n, pg_is_in_recovery() from "+r.Table+" where worker = $1", worker).Scan(&n, &standby)
 	return n, standby, err
 }
+
+// before: a read of a replica that has not got as far as Prepare. Without a token that is as stale as can be.
+func before(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == undefinedTable || errors.Is(err, pgx.ErrNoRows)
+}
+
+// undefinedTable is PostgreSQL's code for a table that is not there.
+const undefinedTable = "42P01"
 
 func (r *Run) wrote(ctx context.Context, err error, took time.Duration) bool {
 	if errors.Is(err, pgrw.ErrCommitUnknown) {
