@@ -86,7 +86,7 @@ func (s *suite) runAll(ctx context.Context) tally {
 func (s *suite) runBeside(ctx context.Context, p part) partResult {
 	var said bytes.Buffer
 	low := *s
-	low.out, low.lowly = &said, true
+	low.out, low.lowly = &oneAtATime{w: &said}, true // a command and who reads it may speak at once
 	r := low.runPart(ctx, p)
 	_, _ = s.out.Write(said.Bytes()) // nobody is left to tell
 	return r

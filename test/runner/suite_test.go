@@ -80,7 +80,7 @@ func TestSuiteOnARealModule(t *testing.T) {
 	s := &suite{
 		out: &out, env: append(os.Environ(), "GOWORK=off", "GOFLAGS=", "GOPROXY=off"), now: frozen,
 		opts: options{parts: []part{
-			{name: "unit", run: unit("-timeout", "2s")},
+			{name: "unit", beside: true, run: unit("-timeout", "2s")}, // the go command and the judge of its tests speak at once
 			{name: "checks", run: check("false")},
 			{name: "absent", run: check("./no-such-program")},
 		}},
@@ -109,7 +109,7 @@ func TestSuiteOnARealModule(t *testing.T) {
 	if want := "\n\n2 passed, 8 failed, 1 skipped\n"; !strings.HasSuffix(out.String(), want) {
 		t.Errorf("the run does not end with %q:\n%s", want, out.String())
 	}
-	for _, text := range []string{"undefined: missing", "one is not two", "test timed out", "panic: on purpose"} {
+	for _, text := range []string{"--- FAIL: example.com/m/fails.TestFails/sub\n", "undefined: missing", "one is not two", "test timed out", "panic: on purpose"} {
 		if !strings.Contains(out.String(), text) {
 			t.Errorf("output lacks %q:\n%s", text, out.String())
 		}
