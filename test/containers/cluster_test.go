@@ -57,6 +57,9 @@ type deployed struct {
 	password map[string]string
 }
 
+// answers is how long a command in a container may take.
+const answers = 20 * time.Second
+
 type member struct{ Member, Role, State string }
 
 // members asks one node for the list.

@@ -3,6 +3,7 @@
 package containers
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,7 +36,9 @@ func newStack(t *testing.T) *stack {
 		dir: t.TempDir(), name: "pgkeeper-test-" + strconv.Itoa(os.Getpid()), stats: freeport.Of(t), volumes: map[string]bool{}}
 	s.compose = composeProgram(t)
 	s.inNode = func(args ...string) ([]byte, error) {
-		return s.command(append([]string{"exec", "-T", "node"}, args...)...).Output()
+		ctx, cancel := context.WithTimeout(t.Context(), answers)
+		defer cancel()
+		return s.command(ctx, append([]string{"exec", "-T", "node"}, args...)...).Output()
 	}
 	needImage(t)
 	writeFiles(t, "compose", params(), s.dir)
@@ -86,17 +89,22 @@ func composeProgram(t *testing.T) []string {
 	return nil
 }
 
-func (s *stack) command(args ...string) *exec.Cmd {
+func (s *stack) command(ctx context.Context, args ...string) *exec.Cmd {
 	words := append(slices.Clone(s.compose), append([]string{"-p", s.name}, args...)...)
-	cmd := exec.Command(words[0], words[1:]...)
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), fmt.Sprintf("PGKEEPER_PORT_RW=127.0.0.1:%d", s.rw), fmt.Sprintf("PGKEEPER_PORT_RO=127.0.0.1:%d", s.ro),
 		"PGKEEPER_PORT_STATS="+strconv.Itoa(s.stats), fmt.Sprintf("PGKEEPER_PORT_POOL=127.0.0.1:%d", s.pool))
 	return cmd
 }
 
+// composeLimit bounds every other call of the program.
+const composeLimit = 3 * time.Minute
+
 func (s *stack) try(args ...string) string {
-	out, err := s.command(args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), composeLimit)
+	defer cancel()
+	out, err := s.command(ctx, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%s\n%s: %v", out, strings.Join(args, " "), err)
 	}
@@ -106,7 +114,9 @@ func (s *stack) try(args ...string) string {
 func (s *stack) up(nodes int, more ...string) {
 	s.t.Helper()
 	args := append(append([]string{"up", "-d", "--scale", "node=" + strconv.Itoa(nodes)}, more...), "node", "haproxy", "pgbouncer", "setup")
-	if out, err := s.command(args...).CombinedOutput(); err != nil {
+	ctx, cancel := context.WithTimeout(s.t.Context(), composeLimit)
+	defer cancel()
+	if out, err := s.command(ctx, args...).CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	s.noteVolumes()
