@@ -61,23 +61,35 @@ func newRouted(t *testing.T, primary int, change ...func(*HAProxyParams)) *route
 	return r
 }
 
-// sessions is how many sessions a frontend has.
-func (r *routed) sessions(t *testing.T, frontend string) int {
+// command gives HAProxy a command and returns its answer.
+func (r *routed) command(t *testing.T, command string) string {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", r.params.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "show stat "+frontend+" 1 -1\n"); err != nil {
+	if _, err := io.WriteString(conn, command+"\n"); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := io.ReadAll(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(string(answer), "\n")
-	column := slices.Index(strings.Split(lines[0], ","), "scur")
+	return string(answer)
+}
+
+// sessions is how many sessions a frontend has.
+func (r *routed) sessions(t *testing.T, frontend string) int {
+	t.Helper()
+	return r.counted(t, frontend, "scur")
+}
+
+// counted is a column of HAProxy's statistics of a frontend.
+func (r *routed) counted(t *testing.T, frontend, name string) int {
+	t.Helper()
+	lines := strings.Split(r.command(t, "show stat "+frontend+" 1 -1"), "\n")
+	column := slices.Index(strings.Split(lines[0], ","), name)
 	count, err := strconv.Atoi(strings.Split(lines[1], ",")[column])
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +321,9 @@ func TestAHoldIsBoundedInTimeAndNumber(t *testing.T) {
 	slices.Sort(took[:])
 	if took[0] > 3*time.Second || took[7] < 3900*time.Millisecond || took[7] > 15*time.Second {
 		t.Errorf("connections failed after %v; want those past the bound at once, and the held ones after four seconds", took)
+	}
+	if n := r.counted(t, "writes", "eint"); n != 0 {
+		t.Errorf("%d holds were broken off by the end of the inspect-delay, and did not end by themselves", n)
 	}
 }
 

@@ -1,7 +1,12 @@
 -- Holds new connections while there is nowhere to send them, for at most as many seconds as the line
--- `lua-load .../hold.lua 30` says, instead of failing them. PostgreSQL's clients see a slow connect: give them a
--- connect_timeout above that. haproxy.cfg says when it is asked, and for how many connections at once.
-local seconds = tonumber((...)) or 30
+-- `setenv PGKEEPER_HOLD_SECONDS 30` before the one with lua-load says, instead of failing them (HAProxy 2.6 gives a script no
+-- arguments). PostgreSQL's clients see a slow connect: give them a connect_timeout above that. haproxy.cfg says when it is
+-- asked, and for how many connections at once.
+--
+-- With `setenv PGKEEPER_HOLD_CHECKED 1` the primary must have passed a check, too: where servers are found by DNS, one that has
+-- just been found counts as UP until its first checks have failed. Not beside `pgkeeper route`, which is ahead of them.
+local seconds = tonumber(os.getenv("PGKEEPER_HOLD_SECONDS")) or 30
+local checked = os.getenv("PGKEEPER_HOLD_CHECKED") == "1"
 
 -- A pause grows with what was waited already. HAProxy forgets a pause that is over before HAProxy has noted it, as one is
 -- when the machine stalls for that long just then: such a connection would wait for the whole inspect-delay. Long pauses
@@ -31,9 +36,22 @@ local function hold(ready)
     end
 end
 
-local function primary(txn)
-    return txn.f:nbsrv("primary") == 1
+local function passed()
+    for _, server in pairs(core.backends["primary"].servers) do
+        local stats = server:get_stats()
+        if stats.status and stats.status:find("^UP") then
+            return stats.check_status ~= nil and stats.check_status:find("L7OK", 1, true) ~= nil
+        end
+    end
+    return false
 end
+
+local function primary(txn)
+    return txn.f:nbsrv("primary") == 1 and (not checked or passed())
+end
+
+-- Whether there is one, for rules that do not wait.
+core.register_fetches("pgkeeper_primary", primary)
 
 core.register_action("pgkeeper_hold_writes", { "tcp-req" }, hold(primary), 0)
 core.register_action("pgkeeper_hold_reads", { "tcp-req" }, hold(function(txn)
