@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgkeeper/pgkeeper/routing/render"
+	"github.com/pgkeeper/pgkeeper/test/testbed"
 )
 
 // image is not the one that a user's own containers have.
@@ -95,24 +96,20 @@ func (d *deployed) healthy(nodes int, limit time.Duration) []string {
 	return slices.Clone(names)
 }
 
+// until waits until try succeeds, and returns how long that took.
 func (d *deployed) until(limit time.Duration, what string, try func(context.Context) error) time.Duration {
 	d.t.Helper()
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(d.t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return time.Since(began)
+	err := testbed.Wait(d.t.Context(), limit, what, func(ctx context.Context) string {
+		if err := try(ctx); err != nil {
+			return err.Error()
 		}
-		select {
-		case <-ctx.Done():
-			d.t.Fatalf("%s after %s: %v", what, limit, err)
-		case <-tick.C:
-		}
+		return ""
+	})
+	if err != nil {
+		d.t.Fatal(err)
 	}
+	return time.Since(began)
 }
 
 // ask runs one statement as a client outside would and returns its one value.

@@ -44,10 +44,9 @@ func newStack(t *testing.T) *stack {
 	writeFiles(t, "compose", params(), s.dir)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(s.try("logs", "--tail=40"))
+			t.Log(s.run("logs", "--tail=40"))
 		}
-		out := s.try("down", "-v", "--timeout", "20")
-		t.Log("down:", out)
+		t.Log(s.run("down", "-v", "--timeout", "20"))
 		for volume := range s.volumes {
 			_ = exec.Command("docker", "volume", "rm", volume).Run() // most are gone
 		}
@@ -101,23 +100,22 @@ func (s *stack) command(ctx context.Context, args ...string) *exec.Cmd {
 // composeLimit bounds every other call of the program.
 const composeLimit = 3 * time.Minute
 
-func (s *stack) try(args ...string) string {
+// run calls the program, in a cleanup too.
+func (s *stack) run(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), composeLimit)
 	defer cancel()
 	out, err := s.command(ctx, args...).CombinedOutput()
 	if err != nil {
-		return fmt.Sprintf("%s\n%s: %v", out, strings.Join(args, " "), err)
+		err = fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
+	return string(out), err
 }
 
 func (s *stack) up(nodes int, more ...string) {
 	s.t.Helper()
 	args := append(append([]string{"up", "-d", "--scale", "node=" + strconv.Itoa(nodes)}, more...), "node", "haproxy", "pgbouncer", "setup")
-	ctx, cancel := context.WithTimeout(s.t.Context(), composeLimit)
-	defer cancel()
-	if out, err := s.command(ctx, args...).CombinedOutput(); err != nil {
-		s.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	if _, err := s.run(args...); err != nil {
+		s.t.Fatal(err)
 	}
 	s.noteVolumes()
 }
