@@ -6,18 +6,22 @@ import (
 	"time"
 )
 
-// pollEvery is how often a condition is looked at.
-const pollEvery = 10 * time.Millisecond
+// pollAfter is how long after a look the next one is due: at once first, and never so late that a moment of a
+// cluster's life is missed. A hundred looks a second slow down what is waited for, on a machine of two cores.
+func pollAfter(waited time.Duration) time.Duration {
+	return min(max(10*time.Millisecond, waited/50), 50*time.Millisecond)
+}
 
 // Wait looks at a condition until it holds or limit has passed. The condition
 // returns an empty string when it holds, else what is in its way.
 func Wait(ctx context.Context, limit time.Duration, what string, missing func(context.Context) string) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	last := "never looked"
+	began, last := time.Now(), "never looked"
+	next := time.NewTimer(0)
+	defer next.Stop()
 	for {
+		next.Reset(pollAfter(time.Since(began))) // from here on, so that a slow look is followed by the next at once
 		if now := missing(ctx); now == "" {
 			return nil
 		} else if ctx.Err() == nil {
@@ -26,7 +30,7 @@ func Wait(ctx context.Context, limit time.Duration, what string, missing func(co
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waited %v for %s: %s", limit, what, last)
-		case <-tick.C:
+		case <-next.C:
 		}
 	}
 }
