@@ -280,7 +280,7 @@ func (s *session) trial(ctx context.Context, w todo, build string) (counts bool,
 	if err != nil {
 		return false, err
 	}
-	t.Detail["machine"] = stalled
+	t.Detail["machine"], t.Detail["every"] = stalled, s.options.every.Seconds()
 	key := t.Row + " " + t.System + " " + fmt.Sprint(t.Trial)
 	if gapRow(t.Row) && stalled.much() && s.again[key] < mostAgain {
 		t.Disturbed = true

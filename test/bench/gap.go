@@ -117,7 +117,7 @@ const (
 // write starts the direct client.
 func (s *session) write() (err error) {
 	if s.direct == nil {
-		s.direct, err = s.programs.startWriter(dsn(sqlHosts(s.members())...), "-patience", s.patience.String())
+		s.direct, err = s.programs.startWriter(dsn(sqlHosts(s.members())...), "-patience", s.patience.String(), "-every", s.options.every.String())
 	}
 	return err
 }
@@ -168,7 +168,7 @@ func (s *session) steady(ctx context.Context, w *writer) error {
 		switch {
 		case err != nil:
 			return err.Error()
-		case r.Gap > 0.2 || r.Acked < 50:
+		case r.Gap > 0.2 || r.Acked < int(still/s.options.every)/6:
 			from = time.Now().Add(-still + 100*time.Millisecond)
 			return fmt.Sprintf("%d rows and a gap of %.3f s in the last %v", r.Acked, r.Gap, still)
 		}

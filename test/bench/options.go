@@ -30,6 +30,8 @@ type options struct {
 	out    string
 	// idle is how long an idle cluster's etcd requests are counted.
 	idle time.Duration
+	// every is how often a row of a client is due. Rows that count what is lost can go with fewer on a small machine.
+	every time.Duration
 	// logs, when set, is a folder for what the nodes logged around each fault.
 	logs string
 	// program is what is measured, build its name.
@@ -37,7 +39,7 @@ type options struct {
 }
 
 func readOptions() (options, error) {
-	o := options{trials: 10, out: filepath.Join(root, "bench-results", "results.jsonl"), idle: 5 * time.Minute, logs: os.Getenv("BENCH_LOGS")}
+	o := options{trials: 10, out: filepath.Join(root, "bench-results", "results.jsonl"), idle: 5 * time.Minute, every: 5 * time.Millisecond, logs: os.Getenv("BENCH_LOGS")}
 	if v := os.Getenv("BENCH_OUT"); v != "" {
 		o.out = v
 	}
@@ -54,6 +56,12 @@ func readOptions() (options, error) {
 			return o, fmt.Errorf("BENCH_IDLE=%s: want minutes", v)
 		}
 		o.idle = time.Duration(minutes * float64(time.Minute))
+	}
+	if v := os.Getenv("BENCH_EVERY"); v != "" {
+		var err error
+		if o.every, err = time.ParseDuration(v); err != nil || o.every <= 0 {
+			return o, fmt.Errorf("BENCH_EVERY=%s: want a duration, as in 20ms", v)
+		}
 	}
 	switch v := os.Getenv("BENCH_PEER"); v {
 	case "":

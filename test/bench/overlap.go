@@ -20,9 +20,12 @@ func (s *session) overlapTrial(ctx context.Context, number int) (report.Trial, e
 	return s.hitTrial(ctx, hits[(number-1)%len(hits)], leader)
 }
 
+// probeEvery is how often each server is tried at most: chaos does the same.
+const probeEvery = 10 * time.Millisecond
+
 // hitTrial hits an agent, watches every server meanwhile, and looks for what is lost.
 func (s *session) hitTrial(ctx context.Context, h hit, leader member) (report.Trial, error) {
-	probes, err := s.programs.startWriter(dsn(sqlHosts(s.members())...), "-each")
+	probes, err := s.programs.startWriter(dsn(sqlHosts(s.members())...), "-each", "-every", max(s.options.every, probeEvery).String())
 	if err != nil {
 		return report.Trial{}, err
 	}

@@ -10,9 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// retryPause is between two tries to connect: an immediate retry that leaves the other processes of the machine some
-// time. It is part of the gap.
-const retryPause = 2 * time.Millisecond
+// retryPause is between two tries to connect, after a gap of some length: an immediate retry that leaves the other
+// processes of the machine some time, and a hundredth of a long gap, which hundreds of tries a second would only make
+// longer: each that reaches a server costs it a process. It is part of the gap.
+func retryPause(gap time.Duration) time.Duration { return max(2*time.Millisecond, gap/100) }
 
 // client writes through one connection to the server that accepts writes.
 type client struct {
@@ -92,8 +93,8 @@ func (c *client) run(ctx context.Context) {
 // write tries one row until it is acknowledged.
 func (c *client) write(ctx context.Context, n int64, due time.Time) bool {
 	for ctx.Err() == nil {
-		if !c.connected(ctx) {
-			if !sleepUntil(ctx, time.Now().Add(retryPause)) {
+		if !c.connected(ctx, due) {
+			if !sleepUntil(ctx, time.Now().Add(retryPause(time.Since(due)))) {
 				return false
 			}
 			continue
@@ -124,11 +125,11 @@ func (c *client) exec(ctx context.Context, n int64) error {
 	return err
 }
 
-func (c *client) connected(ctx context.Context) bool {
+func (c *client) connected(ctx context.Context, due time.Time) bool {
 	if c.conn != nil && !c.conn.IsClosed() {
 		return true
 	}
-	conn, err := c.connect(ctx)
+	conn, err := c.connect(ctx, due)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.failed(err, false)
@@ -142,7 +143,7 @@ func (c *client) connected(ctx context.Context) bool {
 // connect goes from host to host as libpq does. A client with patience tries each of them
 // again and again beside the others, and takes the first that accepts writes: one that is
 // cut off would hold the others up.
-func (c *client) connect(ctx context.Context) (*pgx.Conn, error) {
+func (c *client) connect(ctx context.Context, due time.Time) (*pgx.Conn, error) {
 	if c.patience == 0 {
 		return pgx.ConnectConfig(ctx, c.config)
 	}
@@ -150,7 +151,7 @@ func (c *client) connect(ctx context.Context) (*pgx.Conn, error) {
 	defer cancel() // the other tries end with it
 	found := make(chan *pgx.Conn)
 	for _, host := range eachHost(c.config) {
-		go c.try(ctx, host, found)
+		go c.try(ctx, host, due, found)
 	}
 	select {
 	case conn := <-found:
@@ -161,7 +162,7 @@ func (c *client) connect(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // try connects to one host until it accepts writes, or ctx ends.
-func (c *client) try(ctx context.Context, host *pgx.ConnConfig, found chan<- *pgx.Conn) {
+func (c *client) try(ctx context.Context, host *pgx.ConnConfig, due time.Time, found chan<- *pgx.Conn) {
 	for sleepUntil(ctx, time.Now()) {
 		limited, cancel := context.WithTimeout(ctx, c.patience)
 		conn, err := pgx.ConnectConfig(limited, host)
@@ -177,7 +178,7 @@ func (c *client) try(ctx context.Context, host *pgx.ConnConfig, found chan<- *pg
 		if ctx.Err() == nil {
 			c.failed(err, false)
 		}
-		sleepUntil(ctx, time.Now().Add(retryPause))
+		sleepUntil(ctx, time.Now().Add(retryPause(time.Since(due))))
 	}
 }
 

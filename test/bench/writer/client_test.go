@@ -67,7 +67,7 @@ func TestAClientWithPatienceIsNotHeldUpByAHostThatIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	conn, err := c.connect(t.Context())
+	conn, err := c.connect(t.Context(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestAStatementThatIsNotAnsweredIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.connected(t.Context()) {
+	if !c.connected(t.Context(), time.Now()) {
 		t.Fatal("not connected")
 	}
 	if err := c.exec(t.Context(), 1); err == nil || !c.conn.IsClosed() {
