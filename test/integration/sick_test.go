@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +140,54 @@ func TestAServerWithAFullDiskIsReplacedWithoutLoss(t *testing.T) {
 	replaced(b, old, o, sickProbe+sickSlack)
 	b.Must(os.Remove(filler))
 	whole(b, o, 0)
+}
+
+// TestAServerWithAFullTablespaceIsReplaced: data and WAL have room, and clients that write elsewhere notice nothing
+// before the switch.
+func TestAServerWithAFullTablespaceIsReplaced(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	space := func(n *testbed.Node) string { return filepath.Join(n.Dir(), "space") }
+	location := func(n *testbed.Node) string { return filepath.Join(space(n), "extra") }
+	const spaceSize = 64 << 20
+	v := &testbed.Volumes{}
+	b := bedtest.New(t, testbed.Options{Nodes: 1, TTL: sickTTL, Release: v.Unmount, Dynamic: map[string]any{"probe_timeout": sickProbe.Seconds()}})
+	give := func(n *testbed.Node) { // a volume for tablespaces, below its folder
+		b.Must(os.Mkdir(space(n), 0o755))
+		b.Must(v.Mount(space(n), spaceSize, 0o755))
+		b.Must(os.Mkdir(location(n), 0o700))
+		info, err := os.Stat(n.Dir())
+		b.Must(err)
+		owner := info.Sys().(*syscall.Stat_t)
+		b.Must(os.Chown(location(n), int(owner.Uid), int(owner.Gid)))
+	}
+	first := b.Healthy(10 * time.Second)
+	give(first)
+	b.Must(first.Exec(t.Context(), fmt.Sprintf("create tablespace extra location '%s'", location(first))))
+	b.Must(first.Exec(t.Context(), "create table extra (id int) tablespace extra"))
+	second, err := b.Add("pg2")
+	b.Must(err)
+	give(second)
+	// Two servers on one machine: the standby's copy goes to its own volume.
+	b.Must(second.Reconfigure(func(c map[string]any) {
+		c["postgresql"].(map[string]any)["basebackup"] = []any{map[string]any{"tablespace-mapping": location(first) + "=" + location(second)}}
+	}))
+	b.Must(second.Start())
+	b.Healthy(20 * time.Second)
+
+	o := b.Observe()
+	filler := filepath.Join(space(first), "filler")
+	o.Fault()
+	b.Must(testbed.FillDisk(filler, spaceSize))
+	b.Primary(sickProbe+sickSlack+10*time.Second, first)
+	o.Resumed(10 * time.Second)
+	o.GapAtMost(2 * time.Second) // that of a switchover: nothing was missed before it
+	b.Must(os.Remove(filler))
+	whole(b, o, 0)
+	b.Must(second.Exec(t.Context(), "insert into extra values (1)"))
+	b.WaitText(first, "select id from extra", "1")
 }
 
 func TestASingleServerWithAFullDiskIsLeftAlone(t *testing.T) {
