@@ -77,11 +77,24 @@ func (t *processTable) ordinaryOOM(pid int) error {
 	return nil
 }
 
+// ordinaryPriority takes from a server what the service manager may have given the guard (deploy/systemd does): its keepers
+// come before it on a busy machine, or it would starve them. What the system does not allow is no reason not to serve.
+func ordinaryPriority(pid int) {
+	const ordinary = 20 // less the nice value, as the system call has it
+	if priority, err := unix.Getpriority(unix.PRIO_PROCESS, pid); err == nil && priority > ordinary {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, pid, 0)
+	}
+}
+
 // Spawn starts a server and returns when its program runs.
 func (t *processTable) Spawn(dir directory, r request) (int, error) {
 	pid, err := t.fork(func() (int, error) {
 		pid, err := spawn(r)
-		if err == nil && t.resetOOM {
+		if err != nil {
+			return pid, err
+		}
+		ordinaryPriority(pid)
+		if t.resetOOM {
 			err = t.ordinaryOOM(pid)
 		}
 		return pid, err

@@ -493,6 +493,24 @@ func TestAGuardWithoutPtraceStillSeesEveryProcess(t *testing.T) {
 	}
 }
 
+// A unit that puts the agent before others (Nice=) must not put the server beside it.
+func TestAServerHasNoneOfItsGuardsPriority(t *testing.T) {
+	if !capable(unix.CAP_SYS_NICE) {
+		t.Skip("needs the right to a higher priority")
+	}
+	n := newNode(t)
+	n.wrap = []string{"nice", "-n", "-5"}
+	n.startGuard(nil)
+	s := n.serve(n.worker(1), 1, "quit", false, 0)
+	for pid, want := range map[int]int{n.cmd.Process.Pid: -5, s.PID: 0} {
+		got, err := unix.Getpriority(unix.PRIO_PROCESS, pid)
+		noErr(t, err)
+		if 20-got != want {
+			t.Errorf("process %d (the guard is %d) has nice %d, want %d", pid, n.cmd.Process.Pid, 20-got, want)
+		}
+	}
+}
+
 const nobody = 65534
 
 // serveAsNobody starts the fake postmaster as another user and promotes it.
