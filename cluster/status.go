@@ -60,9 +60,11 @@ type Status struct {
 }
 
 // Writable reports whether this node is provably the primary at now: lease valid
-// and server out of recovery (S3). This is all /primary asks.
+// and server out of recovery (S3). A server that is being stopped takes no new
+// sessions, although the last look still found it well, and in a switchover its
+// successor may be up before it has heard that the lease is given.
 func (s *Status) Writable(now Instant) bool {
-	return s != nil && s.Holds(now) && s.Node.Good() && s.Node.Value.Mode == ModePrimary && !s.Unconfirmed
+	return s != nil && s.Holds(now) && s.Node.Good() && s.Node.Value.Mode == ModePrimary && s.State != StateStopping && !s.Unconfirmed
 }
 
 // Holds reports whether the lease is provably valid at now.

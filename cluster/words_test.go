@@ -86,6 +86,7 @@ func TestOnlyAProvablePrimaryIsWritable(t *testing.T) {
 		{"as a standby", change(func(s *Status) { s.Node.Value.Mode = ModeStandby }), 60, false},
 		{"as nobody knows what", change(func(s *Status) { s.Node.Value.Mode = ModeUnknown }), 60, false},
 		{"when the last look failed", change(func(s *Status) { s.Node = s.Node.Failed("timeout", 55) }), 60, false},
+		{"while it is stopped", change(func(s *Status) { s.State = StateStopping }), 60, false},
 		{"before the first step", nil, 60, false},
 	}
 	for _, c := range cases {

@@ -61,10 +61,9 @@ func (f facts) running() bool {
 	return f.current() && f.Node.Good() && f.Node.Value.Mode.Running()
 }
 
-// primary is the strict answer of /primary (S3). A server that is being stopped takes no
-// new sessions, although the last look still found it well.
+// primary is the strict answer of /primary (S3).
 func (f facts) primary() bool {
-	return f.Writable(f.now) && f.Role != cluster.RoleStandbyLeader && f.State != cluster.StateStopping
+	return f.Writable(f.now) && f.Role != cluster.RoleStandbyLeader
 }
 
 // standbyLeader reports whether this node leads a standby cluster.
