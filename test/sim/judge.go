@@ -294,6 +294,9 @@ func (w *World) loss(n *Node) {
 	if n.pg.Keeps(w.last) {
 		return
 	}
+	if n.blind() { // the named exception: nobody was left to stop a promotion that outlasted its lease
+		return
+	}
 	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.LSN, w.lastBy.name)
 	if w.last.Synchronous && !n.seen.forced {
 		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
