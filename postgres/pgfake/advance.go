@@ -212,10 +212,10 @@ func (s *Server) Exhaust(now cluster.Instant, on bool) {
 }
 
 // Busy has one backend busy in a query: it outlives SIGKILL of its postmaster,
-// and what it then commits is acknowledged.
+// and what it then commits is acknowledged. Without a postmaster no query begins.
 func (s *Server) Busy(now cluster.Instant, on bool) {
 	s.site.Advance(now)
-	s.machine.busy = on
+	s.machine.busy = on && s.proc.mode != cluster.ModeStopped
 	if !on && s.proc.mode == cluster.ModeStopped && !s.machine.stuck {
 		s.proc.leftover, s.proc.writable = 0, false
 	}

@@ -123,7 +123,8 @@ func (s *Server) killPostmaster(now cluster.Instant) {
 	s.exit(now)
 }
 
-// KillAll sends SIGKILL to every process Scan finds.
+// KillAll sends SIGKILL to every process Scan finds. One that the kernel holds dies of it
+// before it runs on: it is left, and acknowledges nothing any more.
 func (s *Server) KillAll(now cluster.Instant) {
 	s.site.Advance(now)
 	stuck := s.machine.stuck && !s.site.traps.NoKernelStuck
@@ -136,9 +137,9 @@ func (s *Server) KillAll(now cluster.Instant) {
 	}
 	if !stuck {
 		s.loseClients(now)
-		s.proc.leftover, s.proc.writable, s.machine.frozen = 0, false, false
+		s.proc.leftover, s.machine.frozen = 0, false
 	}
-	s.machine.busy = false
+	s.proc.writable, s.machine.busy = false, false
 }
 
 // exit is the end of the postmaster and of all that goes with it.

@@ -469,6 +469,25 @@ func TestTrap17ABackendInTheKernelSurvivesEverySignal(t *testing.T) {
 	})
 }
 
+// TestABackendThatTheKernelHoldsAcknowledgesNothingOnceItIsKilled: SIGKILL is delivered
+// before it runs on, and nobody can begin a query where no postmaster is.
+func TestABackendThatTheKernelHoldsAcknowledgesNothingOnceItIsKilled(t *testing.T) {
+	r, one, _ := busy(t)
+	one.Stick(r.now, true)
+	one.Busy(r.now, true)
+	r.must(one.Signal(r.now, one.proc.pid, syscall.SIGKILL))
+	one.Busy(r.now, false)
+	one.Busy(r.now, true)
+	if len(one.Scan()) != 1 || one.Acknowledges() {
+		t.Errorf("a query has begun without a postmaster: processes %v", one.Scan())
+	}
+	one.KillAll(r.now)
+	one.Freeze(r.now, true)
+	if _, o := one.Write(r.now, 200, false); len(one.Scan()) != 1 || o != Refused {
+		t.Errorf("it is killed and goes on: %s, processes %v", o, one.Scan())
+	}
+}
+
 func TestTrap18OnlyAnOpenConnectionIsAnsweredWhenAllAreTaken(t *testing.T) {
 	both(t, Traps{NoExhaustion: true}, func(t *testing.T, traps Traps, on bool) {
 		r, one, _ := pair(t, traps)
