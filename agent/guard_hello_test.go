@@ -186,6 +186,46 @@ func TestAnyAnswerOfTheGuardIsAHeartbeat(t *testing.T) {
 	})
 }
 
+// TestAStoppedGuardThatNeverAnsweredIsMissedWithinHalfAMargin: its worker may have come
+// half a margin before the lease ends, and cannot know it. A guard that merely takes its
+// time over the hello is given as long as ever.
+func TestAStoppedGuardThatNeverAnsweredIsMissedWithinHalfAMargin(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		ttl      time.Duration
+		stopped  bool
+		answers  time.Duration // 0 for never
+		from, to time.Duration // it is missed in between; 0 for never
+	}{
+		{"stopped, the shortest lease", 2 * time.Second, true, 0, 1, 200 * time.Millisecond},
+		{"stopped, a long lease", cluster.DefaultTTL, true, 0, 1, 200 * time.Millisecond},
+		{"not stopped", 4 * time.Second, false, 0, 1900 * time.Millisecond, 2 * time.Second},
+		{"not stopped, and it answers after a second", 4 * time.Second, false, time.Second, 0, 0},
+		{"stopped for a moment", 4 * time.Second, true, 50 * time.Millisecond, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				answered, clock, missed := make(chan struct{}), bubbleClock{began: time.Now()}, time.Duration(0)
+				if c.answers != 0 {
+					time.AfterFunc(c.answers, func() { close(answered) })
+				}
+				Heartbeat{Clock: clock, Ping: first(answered), Unheard: true, TTL: func() time.Duration { return c.ttl },
+					Stopped: func() bool { return c.stopped },
+					Post: func(e Event) {
+						if (e == GuardFrozen{}) {
+							missed = clock.Now().Sub(1)
+						}
+					}}.Run(ctx)
+				if missed < c.from || missed > c.to {
+					t.Errorf("missed after %s, want %s to %s", missed, c.from, c.to)
+				}
+			})
+		})
+	}
+}
+
 // TestAWorkerThatStoodStillTakesNoGuardForFrozen: the answer to its ping came meanwhile and
 // lies in the socket, but the time for it is up. It asks once more, and has as long for
 // that as for a guard that is merely busy. A guard that the kernel has stopped, or that

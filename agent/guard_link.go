@@ -31,6 +31,14 @@ const (
 	dyingPatience = 3 * time.Second
 )
 
+// helloPatience is how long a worker that has just come waits for the first answer of a
+// guard that the kernel shows as stopped. It knows neither what runs under that guard nor
+// its deadline. The worker before it did, and would have killed the server half a margin
+// before the lease can pass on (election, overdue). Killed right before that, it leaves its
+// successor this half, which is 0.25 s or more: to be started, to find the guard stopped,
+// and to kill. Two heartbeats take longer.
+const helloPatience = 120 * time.Millisecond
+
 // guardLink keeps the worker's one session with the guard.
 type guardLink struct {
 	socket, version string
@@ -171,7 +179,7 @@ func (g *guardLink) hello(ctx context.Context, client *guard.Client) (guard.Stat
 	answered := make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go Heartbeat{Clock: realClock{}, Ping: first(answered), TTL: g.ttl, Post: g.post,
+	go Heartbeat{Clock: realClock{}, Ping: first(answered), Unheard: true, TTL: g.ttl, Post: g.post,
 		Stopped: func() bool { return stoppedByKernel(client.PeerPID()) }}.Run(ctx)
 	status, err := client.Hello(ctx, g.session, g.version)
 	close(answered)
@@ -269,6 +277,8 @@ type Heartbeat struct {
 	// Heard is when the guard answered last, whatever it was asked: its loop has turned
 	// then, which is all that a ping tells. Nil: only pings are known.
 	Heard func() cluster.Instant
+	// Unheard: the guard has never answered this worker.
+	Unheard bool
 	// Stopped reports whether the kernel shows the guard as stopped.
 	Stopped func() bool
 	// TTL is T in force.
@@ -277,9 +287,13 @@ type Heartbeat struct {
 }
 
 // Run pings the guard until ctx ends, one ping at a time, whenever it has not answered
-// for as long as there is between two heartbeats.
+// for as long as there is between two heartbeats. An unheard one is asked at once.
 func (h Heartbeat) Run(ctx context.Context) {
-	frozen, last := false, h.Clock.Now()
+	last := h.Clock.Now()
+	frozen := h.Unheard && h.ping(ctx, helloPatience) != nil && ctx.Err() == nil && h.Stopped()
+	if frozen {
+		h.Post(GuardFrozen{})
+	}
 	for {
 		every, patience := rhythm(h.TTL())
 		if quiet := h.heard(last).Add(every).Sub(h.Clock.Now()); quiet > 0 {

@@ -244,7 +244,7 @@ func (l *link) ttl() time.Duration {
 	if s := l.k.state(); s != nil {
 		return s.Settings.TTL
 	}
-	return cluster.DefaultTTL // before the first step
+	return cluster.MinTTL // before the first step
 }
 
 // miss is what a worker does while a guard does not answer its hello; one that runs
@@ -259,6 +259,6 @@ func (l *link) miss(g *guardProcess, answered *bool) *bound {
 		return ctx.Err()
 	}
 	return l.k.start(func(ctx *bound) {
-		agent.Heartbeat{Clock: nodeClock{l.k.n}, Ping: answer, TTL: l.ttl, Stopped: func() bool { return g.frozen }, Post: l.k.post}.Run(ctx)
+		agent.Heartbeat{Clock: nodeClock{l.k.n}, Ping: answer, Unheard: true, TTL: l.ttl, Stopped: func() bool { return g.frozen }, Post: l.k.post}.Run(ctx)
 	})
 }

@@ -174,6 +174,8 @@ var stories = []story{
 			{at: 26114947567, lasts: 15668204276, kind: "agent stopped", node: 1, to: 0, n: 38}}},
 	{name: "found_165572181523580_new_worker_of_a_frozen_guard", faults: []fault{
 		lead(10*s, "freeze guard", 20*s, 0), lead(10*s+70*time.Millisecond, "kill worker", 0, 0)}, until: 60 * s},
+	{name: "found_265591737878596_new_worker_of_a_frozen_guard_at_the_deadline", faults: []fault{
+		lead(10*s, "isolated", 14*s, 0), lead(13*s+700*time.Millisecond, "freeze guard", 2*s, 0), lead(14*s, "kill worker", 0, 0)}},
 	{name: "found_44635320338865_shorter_lease_that_the_guard_never_heard_of", seed: 7741832191445904771, nodes: 5, until: 100 * s,
 		settings: `{"ttl":30,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":32768}`, faults: []fault{
 			{at: 49253464930, lasts: 4237726795, kind: "lossy wire", node: 3, to: 3, n: 20},

@@ -46,6 +46,8 @@ var mistakes = []mistake{
 		{"agent/loop.go", "if l.session.shortest != 0 {", "if false {"}}},
 	{"found_165572181523580_new_worker_of_a_frozen_guard", []change{
 		{"test/sim/link.go", "if !g.frozen {", "if g != nil {"}}},
+	{"found_265591737878596_new_worker_of_a_frozen_guard_at_the_deadline", []change{
+		{"agent/guard_link.go", "frozen := h.Unheard && ", "frozen := false && "}}},
 	{"gate_goes_on_while_its_agent_is_frozen", []change{ // the gate confirms past the deadline
 		{"guard/gate/warden.go", "\treturn now < until // guard: gate-before-deadline", "\treturn true // guard: gate-before-deadline"}}},
 	{"gate_and_a_guest_that_stands_still", []change{ // clocks that jumped are believed at once
