@@ -80,7 +80,7 @@ func (s *surface) Serve(ctx context.Context) error {
 		cancel()
 		<-following
 	}()
-	return restapi.Serve(ctx, s.listener, s.server, restapi.ServeOptions{Connections: s.connections, Log: s.log})
+	return restapi.Serve(ctx, s.listener, fewProcessors(s.server, ctx.Done()), restapi.ServeOptions{Connections: s.connections, Log: s.log})
 }
 
 // Reload takes over who may do what, and certificates. Whether there is TLS at all
