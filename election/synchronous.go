@@ -81,10 +81,11 @@ func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 }
 
 // inForce: the server goes by the rule, every walsender of it, as was proved since it
-// started.
+// started, and was told of no other since: that one may come into force at any moment,
+// and its rule must be in the record then.
 func inForce(o *Observation, r cluster.Rule) bool {
-	s := o.Sync
-	return s.Instance != "" && s.Instance == o.Guard.Instance && s.Names == namesOf(o, r)
+	s, names := o.Sync, namesOf(o, r)
+	return s.Instance != "" && s.Instance == o.Guard.Instance && s.Names == names && s.Begun == names
 }
 
 // ConfirmedByRule reports whether as many standbys as the newest rule asks for have what

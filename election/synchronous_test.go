@@ -29,7 +29,9 @@ func ruled(mode string, rules ...cluster.Rule) change {
 
 // inForceSince has a rule proved to be in force at this server, up to a position.
 func inForceSince(r cluster.Rule, any bool, from cluster.LSN) change {
-	return func(o *Observation) { o.Sync = Sync{Instance: "i1", Names: r.Names(any), From: from} }
+	return func(o *Observation) {
+		o.Sync = Sync{Instance: "i1", Names: r.Names(any), Begun: r.Names(any), From: from}
+	}
 }
 
 // told: the server was told of the rule, and nothing is proved of it.
@@ -91,6 +93,10 @@ func TestKeepRule(t *testing.T) {
 			primary(quorum, ruled("quorum", anyOfTwo, onlyB), senders(sender("c", at))), put("quorum", anyOfTwo, onlyB, onlyC)},
 		{"when changes come faster than they can be proved, the newest that was begun is finished first",
 			primary(quorum, ruled("quorum", old, anyOfTwo, old, anyOfTwo, old, onlyB), inForceSince(anyOfTwo, true, at), told(onlyB), senders(sender("c", at))), SetSync{Names: `ANY 1 ("b")`}},
+		{"the old rule, wanted again while the server is being told of the next, is no longer proved, and the server is told of it anew",
+			primary(quorum, ruled("quorum", onlyB, anyOfTwo), inForceSince(anyOfTwo, true, at), told(onlyB)), SetSync{Names: `ANY 1 ("b","c")`}},
+		{"nor is it proved that commits wait for nobody while the server is being told to wait",
+			primary(ruled("off", anyOfTwo, none), inForceSince(none, true, at), told(anyOfTwo)), SetSync{}},
 		{"who is no voter flushes nothing under the rule",
 			primary(quorum, ruled("quorum", old, onlyC), inForceSince(onlyC, true, at), senders(sender("c", at-8), cluster.Walsender{Name: "pgkeeper_clone_b", State: "streaming", Flush: at})), nil},
 		{"the strict mode lets nobody off when the last standby is lost", primary(quorum, ruled("quorum", onlyC), inForceSince(onlyC, true, at), senders()), nil},
