@@ -58,18 +58,3 @@ func (h History) SwitchOf(tl Timeline) (at LSN, found bool) {
 	}
 	return 0, false
 }
-
-// NoParentOf reports whether a standby with this pg_control refuses to start when the
-// newest history file in its pg_wal is that of timeline tl: the timeline left its own
-// before where its recovery begins, or must have come to.
-func (c *ControlData) NoParentOf(tl Timeline, lines History) bool {
-	if tl <= max(c.Timeline, c.MinRecoveryTLI) {
-		return false
-	}
-	at, found := lines.SwitchOf(c.Timeline)
-	if !found || at < c.Checkpoint {
-		return true
-	}
-	at, found = lines.SwitchOf(c.MinRecoveryTLI)
-	return c.MinRecovery != 0 && (!found || at < c.MinRecovery)
-}

@@ -89,32 +89,3 @@ func FuzzHistoryLine(f *testing.F) {
 		}
 	})
 }
-
-func TestAStandbyIsNoParentOfATimelineThatLeftItsOwnTooEarly(t *testing.T) {
-	control := ControlData{Timeline: 2, Checkpoint: 0x100}
-	replayed := ControlData{Timeline: 2, Checkpoint: 0x100, MinRecovery: 0x300, MinRecoveryTLI: 2}
-	onward := ControlData{Timeline: 2, Checkpoint: 0x100, MinRecovery: 0x300, MinRecoveryTLI: 3}
-	left := func(tl Timeline, at LSN) History {
-		return History{{Timeline: 1, Switch: 0x10}, {Timeline: tl, Switch: at}}
-	}
-	for name, c := range map[string]struct {
-		control ControlData
-		tl      Timeline
-		lines   History
-		want    bool
-	}{
-		"one that left it after its last checkpoint may be its child":  {control, 3, left(2, 0x100), false},
-		"one that left it before is not":                               {control, 3, left(2, 0xff), true},
-		"nor one that never was on it":                                 {control, 3, left(3, 0x500), true},
-		"nor one that left it before what was replayed of it":          {replayed, 3, left(2, 0x200), true},
-		"its own timeline is not asked about":                          {control, 2, nil, false},
-		"nor one that its recovery has reached":                        {onward, 3, left(2, 0x200), false},
-		"one above that which does not have what was replayed is none": {onward, 4, left(2, 0x200), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := c.control.NoParentOf(c.tl, c.lines); got != c.want {
-				t.Errorf("got %t, want %t", got, c.want)
-			}
-		})
-	}
-}

@@ -140,10 +140,12 @@ func (s *Server) HistoryFiles(current, wanted cluster.Timeline) (map[string]stri
 
 // dropOrphans removes placeholders that no real history file stands above, so
 // that a start does not take one for the newest timeline. Before the start of a standby
-// it removes real files too, of timelines that this server is no parent of: a receiver
-// fetched one from a primary that had less WAL than this standby, and that is gone since.
-// Whoever follows that timeline fetches it again. It must run with the owner's rights
-// while the server is stopped.
+// it removes real files too, of timelines that this server has nothing of: a receiver
+// fetched one from a primary that may have had less WAL than this standby, and that is
+// gone since. With it the server would not start, or would take that timeline for its
+// goal, replay its own WAL past the point where the two parted, and name it as an
+// ancestor when it is promoted. Whoever follows that timeline fetches it again. It must
+// run with the owner's rights while the server is stopped.
 func (s *Server) dropOrphans(standby bool) error {
 	names, err := filepath.Glob(s.data("pg_wal", "*.history"))
 	if err != nil || len(names) == 0 {
@@ -157,7 +159,7 @@ func (s *Server) dropOrphans(standby bool) error {
 		}
 		orphan := bytes.HasPrefix(content, []byte(placeholder))
 		if !orphan && standby {
-			if orphan, err = s.strange(filepath.Base(name), content); err != nil {
+			if orphan, err = s.strange(filepath.Base(name)); err != nil {
 				return err
 			}
 		}
@@ -175,22 +177,19 @@ func (s *Server) dropOrphans(standby bool) error {
 	return syncDir(s.data("pg_wal"))
 }
 
-// strange reports whether a history file is of a timeline that this server's data is no
-// part of. A file that cannot be read as one is left to the server, which says so.
-func (s *Server) strange(name string, content []byte) (bool, error) {
+// strange reports whether a history file is of a timeline that this server has not been
+// on, and has no WAL of. A file of another name is left to the server.
+func (s *Server) strange(name string) (bool, error) {
 	var tl uint32
 	if _, err := fmt.Sscanf(name, "%08X.history", &tl); err != nil {
 		return false, nil
 	}
-	lines, err := ParseTimelineHistory(content)
-	if err != nil {
-		return false, nil
-	}
 	control, err := s.readControl()
-	if err != nil {
+	if err != nil || cluster.Timeline(tl) <= max(control.Timeline, control.MinRecoveryTLI) {
 		return false, err
 	}
-	return control.NoParentOf(cluster.Timeline(tl), lines), nil
+	wal, err := filepath.Glob(s.data("pg_wal", fmt.Sprintf("%08X????????????????", tl)))
+	return len(wal) == 0, err
 }
 
 // ArchiveHistory hands placeholders to the archiver of a new primary, once its

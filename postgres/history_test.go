@@ -105,3 +105,38 @@ func TestOnlyPlaceholdersWithoutARealFileAboveAreRemoved(t *testing.T) {
 		t.Errorf("without pg_wal: %v", err)
 	}
 }
+
+// A standby whose checkpoint is older than the point where a timeline left its own would
+// start with that timeline for its goal, whatever it has past it.
+func TestTheHistoryOfATimelineThatAStandbyHasNothingOfIsRemoved(t *testing.T) {
+	s := bare(t)
+	s.put(t, "global/pg_control", string(controlBytes(1300, nil))) // on timeline 3
+	left := func(standby bool) (names []string) {
+		if err := s.dropOrphans(standby); err != nil {
+			t.Fatal(err)
+		}
+		paths, _ := filepath.Glob(s.data("pg_wal", "*.history"))
+		for _, path := range paths {
+			names = append(names, filepath.Base(path))
+		}
+		return names
+	}
+	for _, name := range []string{"00000003", "00000004", "00000005", "00000006"} {
+		s.put(t, "pg_wal/"+name+".history", "3\t0/4000000\treal\n")
+	}
+	s.put(t, "pg_wal/000000030000000000000004", "WAL past the end of timeline 3")
+	s.put(t, "pg_wal/000000050000000000000004", "WAL of timeline 5")
+	s.put(t, "pg_wal/0000000600000000.note", "no WAL")
+	if diff := cmp.Diff([]string{"00000003.history", "00000004.history", "00000005.history", "00000006.history"}, left(false)); diff != "" {
+		t.Errorf("of a primary (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"00000003.history", "00000004.history", "00000005.history"}, left(true)); diff != "" {
+		t.Errorf("with WAL of timeline 5 (-want +got):\n%s", diff)
+	}
+	if err := os.Remove(s.data("pg_wal", "000000050000000000000004")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"00000003.history"}, left(true)); diff != "" {
+		t.Errorf("without (-want +got):\n%s", diff)
+	}
+}

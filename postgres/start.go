@@ -32,8 +32,8 @@ type Start struct {
 }
 
 // StartSpec says how to start the server, and prepares its directory: history
-// files of numbers that nobody took are removed, and of timelines that a standby is no
-// parent of, lock files that name a process
+// files of numbers that nobody took are removed, and of timelines that a standby has
+// nothing of, lock files that name a process
 // that is certainly not a postmaster of this directory, and WAL of a timeline that
 // ends before the timeline begins. That no process
 // of the server is left is for the guard to prove, before.

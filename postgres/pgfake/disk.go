@@ -145,11 +145,11 @@ func (s *Server) PlaceHistory(history map[string]string) {
 
 // DropOrphans is what postgres.Server.StartSpec does before a start: placeholders
 // above the newest real history file go, and before the start of a standby those of
-// timelines that it is no parent of.
+// timelines that it has nothing of.
 func (s *Server) DropOrphans() {
-	f, control := s.dir.files, &s.dir.control
+	f, standby, own := s.dir.files, s.dir.control.StandbySignal, s.Log().Timeline
 	for len(f) > 0 {
-		if last := f[len(f)-1]; !last.skipped && !(control.StandbySignal && control.NoParentOf(last.timeline, last.lines)) {
+		if last := f[len(f)-1]; !last.skipped && !(standby && last.timeline > own) {
 			break
 		}
 		f = f[:len(f)-1]

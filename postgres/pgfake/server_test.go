@@ -231,6 +231,29 @@ func TestAnOrphanedPlaceholderKeepsAServerFromStarting(t *testing.T) {
 	r.start(two, true) // drops them
 }
 
+// A standby killed before its next restart point starts with whatever history file it
+// has, and replays on past where that timeline left its own. The one it is promoted onto
+// then names an ancestor that it has nothing of.
+func TestAStandbyThatHasNothingOfATimelineDoesNotNameItAsItsAncestor(t *testing.T) {
+	r, one, two, three := trio(t, Traps{})
+	r.stop(three)
+	r.write(one)
+	r.until("pg2 has it", func() bool { return two.Log().End == one.Log().End })
+	one.KillAll(r.now)
+	r.start(three, true)
+	r.promote(three, 2)
+	r.follow(two, three)
+	r.until("pg2 has the history of timeline 2", func() bool { return two.dir.files.newest(1) == 2 })
+	two.KillAll(r.now)
+	three.KillAll(r.now)
+	two.dir.control.Checkpoint, two.dir.control.MinRecovery = firstLSN, 0
+	r.start(two, true)
+	r.promote(two, 3)
+	if at, found := two.dir.branch.history.SwitchOf(2); found || len(two.dir.branch.history) != 1 {
+		t.Errorf("timeline 2 is said to have ended at %s: %+v", at, two.dir.branch.history)
+	}
+}
+
 func TestATimelineThatIsTakenIsRefused(t *testing.T) {
 	r, _, two := pair(t, Traps{})
 	r.promote(two, 3)

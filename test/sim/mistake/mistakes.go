@@ -11,7 +11,7 @@ type change struct{ file, is, was string }
 
 var mistakes = []mistake{
 	{"found_100163914656638_history_of_a_primary_that_had_less", []change{
-		{"postgres/pgfake/disk.go", "control.StandbySignal && control.NoParentOf(last.timeline, last.lines)", "control.StandbySignal && false"}}},
+		{"postgres/pgfake/disk.go", "standby && last.timeline > own", "standby && last.timeline > own && false"}}},
 	{"found_66541419551694_clone_of_a_deposed_primary", []change{
 		{"agent/node_clone.go", "if err := n.stillPrimary(ctx, up, src); err != nil {", "if err := error(nil); err != nil {"}}},
 	{"found_102224598637907_given_up_after_it_was_lost", []change{
