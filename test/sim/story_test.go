@@ -111,6 +111,18 @@ var stories = []story{
 			{at: 37208936973, lasts: 3979090278, kind: "power off", node: 2, to: 0, n: 28},
 			{at: 7914271882, lasts: 6411007969, kind: "durability changed", node: 4, to: 0, n: 35},
 			{at: 9128304607, lasts: 18653838030, kind: "etcd without leader", node: 1, to: 4, n: 10}}},
+	{name: "found_265591737872940_ancestor_that_it_had_nothing_of", seed: 265591737872940, until: 90 * s,
+		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1048576,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
+			{at: 40047151428, lasts: 4002463767, kind: "kill guard", node: 1, to: 2, n: 46},
+			{at: 9315321754, lasts: 17706960335, kind: "etcd without leader", node: 2, to: 2, n: 29},
+			{at: 8059321188, lasts: 11786209980, kind: "kill worker", node: 1, to: 2, n: 13},
+			{at: 28584346755, lasts: 1968656391, kind: "power off", node: 2, to: 0, n: 27},
+			{at: 11406760049, lasts: 24987432408, kind: "one-way cut", node: 1, to: 3, n: 8}}},
+	{name: "found_176178541827474_mode_off_while_its_names_are_set", seed: 176178541827474,
+		settings: `{"ttl":10,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":8192,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2,"fast_failover":true}`, faults: []fault{
+			{at: 29575332139, lasts: 209089063, kind: "durability changed", node: 1, to: 0, n: 30},
+			{at: 30723855787, lasts: 75219417, kind: "durability changed", node: 1, to: 3, n: 5},
+			{at: 30719629893, lasts: 68495431, kind: "durability changed", node: 0, to: 0, n: 43}}},
 	{name: "found_66541419551694_clone_of_a_deposed_primary", seed: 66541419551694, until: 60 * s,
 		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":16384}`, faults: []fault{
 			{at: 33749289533, lasts: 15783000394, kind: "disk stalls", node: 0, to: 2, n: 37},
