@@ -168,6 +168,18 @@ func TestPlaceholdersOfAnInterruptedPromotionDoNotKeepAStandbyFromStarting(t *te
 // A standby that asked a primary which had less WAL has the history file of its timeline,
 // and nothing else of it. That primary may be gone by the time the standby is started.
 func TestTheHistoryOfAPrimaryThatHadLessDoesNotKeepAStandbyFromStarting(t *testing.T) {
+	historyLeftBehind(t, syscall.SIGINT)
+}
+
+// One that was killed before its next restart point starts with it: it takes that timeline for its goal, replays past
+// where the two parted, and names it as its ancestor.
+func TestAStandbyDoesNotDescendFromAPrimaryThatHadLess(t *testing.T) {
+	historyLeftBehind(t, syscall.SIGKILL)
+}
+
+// historyLeftBehind has a standby fetch the history of a primary that has less, ends it, and promotes it.
+func historyLeftBehind(t *testing.T, end syscall.Signal) {
+	t.Helper()
 	a := primary(t, "a")
 	b, c := standby(t, "b", a), standby(t, "c", a)
 	c.stop(syscall.SIGINT)
@@ -184,7 +196,7 @@ func TestTheHistoryOfAPrimaryThatHadLessDoesNotKeepAStandbyFromStarting(t *testi
 		return b.owner.do(func() error { _, err := os.Stat(b.data("pg_wal", historyName(2))); return err }) == nil
 	}
 	wait(t, "the history of timeline 2 at b", func() (bool, string) { return there(), "" })
-	b.stop(syscall.SIGINT)
+	b.stop(end)
 	c.stop(syscall.SIGKILL)
 	// Without tidying up, this start fails: "requested timeline 2 is not a child", or
 	// "does not contain minimum recovery point".
@@ -194,6 +206,12 @@ func TestTheHistoryOfAPrimaryThatHadLessDoesNotKeepAStandbyFromStarting(t *testi
 		t.Error("the file is still there")
 	}
 	b.promoteTo(3)
+	if lines := b.look().TimelineHistory; len(lines) != 1 || lines[0].Timeline != 1 {
+		t.Errorf("timeline 3 descends from %+v, want timeline 1 alone", lines)
+	}
+	if got := b.sql("select count(*) from t"); got != "10000" {
+		t.Errorf("%s rows are left of 10000", got)
+	}
 }
 
 // What a standby leaves that was stopped while it streamed the first file of a new
