@@ -85,7 +85,7 @@ func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 // and its rule must be in the record then.
 func inForce(o *Observation, r cluster.Rule) bool {
 	s, names := o.Sync, namesOf(o, r)
-	return s.Instance != "" && s.Instance == o.Guard.Instance && s.Names == names && s.Begun == names
+	return s.Instance != "" && s.Instance == o.Guard.Instance && s.Names == names && s.Begun == names // guard: rule_proved — SAFETY 3
 }
 
 // ConfirmedByRule reports whether as many standbys as the newest rule asks for have what
