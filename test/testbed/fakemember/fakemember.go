@@ -128,9 +128,10 @@ func (s Set) Close() error {
 	return nil
 }
 
-// Dial connects to addr and waits for a member's greeting. Without one, name is empty and conn nil.
+// Dial connects to addr and waits for a member's greeting. Without one, name is empty and conn nil. Of hundreds at once some
+// take longer than a second to connect, on a busy machine.
 func Dial(ctx context.Context, addr string, patience time.Duration) (conn net.Conn, name string) {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+	conn, err := (&net.Dialer{Timeout: max(time.Second, patience)}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, ""
 	}
