@@ -12,7 +12,7 @@ import (
 
 func TestAKilledWorkerIsReplacedAndNoClientNotices(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{})
+	b := bedtest.New(t, testbed.Options{TTL: sickTTL})
 	primary := b.Healthy(10 * time.Second)
 	before := status(b, primary)
 	server := pid(t, primary, testbed.Postmaster)

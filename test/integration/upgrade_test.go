@@ -14,7 +14,7 @@ import (
 
 func TestAnAgentIsUpgradedUnderItsServerAndNoClientNotices(t *testing.T) {
 	t.Parallel()
-	b := bedtest.New(t, testbed.Options{})
+	b := bedtest.New(t, testbed.Options{TTL: sickTTL}) // a worker built with the race detector is seconds in coming, on a busy machine
 	primary := b.Healthy(10 * time.Second)
 	o := b.Observe()
 	o.Fault()

@@ -70,3 +70,13 @@ func RemoveBinary() error {
 	}
 	return os.RemoveAll(binary.dir)
 }
+
+// environment is this process's, for a program of ours. One that was built with the race detector sleeps for a second before
+// it exits, so that goroutines still running may show a race: a verb would take that long, and a worker that is replaced be
+// away for it.
+func environment() []string {
+	if _, set := os.LookupEnv("GORACE"); set {
+		return os.Environ()
+	}
+	return append(os.Environ(), "GORACE=atexit_sleep_ms=10")
+}

@@ -35,7 +35,7 @@ func (c *Cluster) Run(ctx context.Context, input string, args ...string) (Result
 	cmd := exec.CommandContext(ctx, c.binary, args...)
 	var out, errOut bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errOut
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "NO_COLOR=1")
+	cmd.Env = append(environment(), "LC_ALL=C.UTF-8", "NO_COLOR=1")
 	began := time.Now()
 	err := cmd.Run()
 	r := Result{Out: out.String(), Err: errOut.String(), Took: time.Since(began)}

@@ -181,7 +181,7 @@ func (n *Node) Start() error {
 	}
 	defer log.Close()
 	n.command = n.host.command(n.bed.binary, "agent", "--config", n.ConfigPath(), "--until-parent-exits")
-	n.command.Env = append(os.Environ(), n.bed.options.Environment...)
+	n.command.Env = append(environment(), n.bed.options.Environment...)
 	n.command.Stdout, n.command.Stderr = log, log
 	n.command.ExtraFiles = []*os.File{n.pipeRead}
 	n.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
