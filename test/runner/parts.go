@@ -32,8 +32,8 @@ func allParts() []part {
 		{name: "unit", title: "unit, lifecycle, conformance, fuzz seeds", run: unit()},
 		{name: "files", title: "what deploy/ ships, read by its readers' own libraries", run: check("make", "--no-print-directory", "files")},
 		{name: "mutants", title: "every guard of the safety argument is missed when it is gone", run: check("make", "--no-print-directory", "mutants")},
-		// Seeds that passed when this was written: about one in eighty thousand fresh ones still finds something, in the product or the
-		// model, and whoever changes something else should not meet it here. BASE=random belongs here once two million have passed.
+		// Seeds that passed when this was written: about one in fifty thousand fresh ones found something on 2026-11-29, in the product or
+		// the model, and whoever changes something else should not meet it here. BASE=random belongs here once two million have passed.
 		{name: "sim", title: "50,000 simulated schedules", beside: true, run: check("make", "--no-print-directory", "sim", "SEEDS=50000", "BASE=5000000")},
 		{name: "integration", title: "real PostgreSQL, etcd and HAProxy, with the race detector", run: integration},
 		{name: "chaos", title: "six minutes of real faults under a fresh seed, as root", run: chaos},
@@ -128,7 +128,7 @@ func integration(ctx context.Context, s *suite) tally {
 			others = append(others, p)
 		}
 	}
-	args := []string{"-vet=off", "-count=1", "-timeout", "25m", "-tags", "integration"}
+	args := []string{"-vet=off", "-count=1", "-timeout", "45m", "-tags", "integration"}
 	var t, beside tally
 	var running sync.WaitGroup
 	if len(whole) > 0 {
