@@ -67,7 +67,7 @@ func TestBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, options: o, again: map[string]int{}, dir: t.TempDir()}
-	if b.programs, err = buildPrograms(ctx, b.dir); err != nil {
+	if b.programs, err = buildPrograms(ctx, b.dir, o.every); err != nil {
 		t.Fatal(err)
 	}
 	if b.machine, err = b.programs.watchMachine(b.dir); err != nil {

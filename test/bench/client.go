@@ -18,10 +18,14 @@ import (
 )
 
 // programs are the bench's own, built once.
-type programs struct{ writer, load, client string }
+type programs struct {
+	writer, load, client string
+	// every is how often a row of a writer is due.
+	every time.Duration
+}
 
-func buildPrograms(ctx context.Context, dir string) (programs, error) {
-	p := programs{writer: filepath.Join(dir, "writer"), load: filepath.Join(dir, "load"), client: filepath.Join(dir, "client")}
+func buildPrograms(ctx context.Context, dir string, every time.Duration) (programs, error) {
+	p := programs{every: every, writer: filepath.Join(dir, "writer"), load: filepath.Join(dir, "load"), client: filepath.Join(dir, "client")}
 	for path, pkg := range map[string]string{p.writer: "./writer", p.load: "./load", p.client: "github.com/pgkeeper/pgkeeper/test/pgrw/client"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", path, pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -65,10 +69,10 @@ type writer struct {
 	answers *bufio.Scanner
 }
 
-// startWriter starts one; more are further flags.
+// startWriter starts one; more are further flags, of which the last of a name counts.
 func (p programs) startWriter(dsn string, more ...string) (*writer, error) {
 	run := strconv.FormatInt(time.Now().UnixNano(), 10)
-	return p.spawn(append([]string{"-dsn", dsn, "-run", run}, more...)...)
+	return p.spawn(append([]string{"-dsn", dsn, "-run", run, "-every", p.every.String()}, more...)...)
 }
 
 // watchMachine starts one that only looks how the machine stalls.

@@ -117,7 +117,7 @@ const (
 // write starts the direct client.
 func (s *session) write() (err error) {
 	if s.direct == nil {
-		s.direct, err = s.programs.startWriter(dsn(sqlHosts(s.members())...), "-patience", s.patience.String(), "-every", s.options.every.String())
+		s.direct, err = s.programs.startWriter(dsn(sqlHosts(s.members())...), "-patience", s.patience.String())
 	}
 	return err
 }
