@@ -16,6 +16,10 @@ const (
 	// it may show no sign of life: commits wait meanwhile.
 	gateLook     = 400 * time.Millisecond
 	gatePatience = 1200 * time.Millisecond
+	// gateBegins is that time for a gate that does not stream: the next one would begin
+	// where this one is. An attempt to connect takes 3 s at most, and on a machine with
+	// far too much to do a program needs seconds to begin: killed sooner, none ever would.
+	gateBegins = 10 * time.Second
 	// gatePause is before a gate is started again that ended at once.
 	gatePause = 100 * time.Millisecond
 )
@@ -115,11 +119,21 @@ func (k *keeper) keepGate(now time.Duration) {
 	case !g.dying && (!wanted || g.name != k.inst.gate.Name):
 		k.killGate("not wanted", now)
 	case now < g.look:
-	case g.dying || now > max(k.gates.Report().Beat, g.since)+gatePatience:
+	case g.dying || k.gateSilent(now):
 		k.killGate("no sign of life", now)
 	default:
 		g.look = now + gateLook
 	}
+}
+
+// gateSilent says whether the gate that runs has shown no sign of life for too long.
+func (k *keeper) gateSilent(now time.Duration) bool {
+	r := k.gates.Report()
+	patience := gatePatience
+	if !r.Streaming {
+		patience = gateBegins
+	}
+	return now > max(r.Beat, k.gate.since)+patience
 }
 
 func (k *keeper) startGate(now time.Duration) {

@@ -25,6 +25,7 @@ type house struct {
 	started []Gate
 	pid     int
 	quiet   bool
+	slow    bool // no gate begins
 	beat    time.Duration
 }
 
@@ -46,7 +47,7 @@ func (h *house) Spawn(g Gate) (int, error) {
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.started, h.pid, h.quiet = append(h.started, g), pid, false
+	h.started, h.pid, h.quiet = append(h.started, g), pid, h.slow
 	return pid, nil
 }
 
@@ -56,7 +57,7 @@ func (h *house) Report() GateReport {
 	if !h.quiet {
 		h.beat = h.clock.Now()
 	}
-	return GateReport{Beat: h.beat}
+	return GateReport{Beat: h.beat, Streaming: !h.slow}
 }
 
 func (h *house) Gone() {
@@ -156,6 +157,25 @@ func TestAGateThatShowsNoSignOfLifeIsReplaced(t *testing.T) {
 		w.pass(gatePatience + 2*gateLook)
 		if pid, starts, _, _ := w.gates.now(); starts != 2 || pid == first {
 			t.Errorf("gate %d of %d, want the frozen one replaced", pid, starts)
+		}
+	})
+}
+
+// On a machine with far too much to do a gate needs seconds to begin: one that is killed
+// for that would be followed by another that is.
+func TestAGateIsLeftTheTimeToBegin(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := w.worker(1)
+		w.arm(c, 5, time.Minute)
+		w.gates.slow = true
+		w.gated(c, true, 5)
+		w.pass(gateBegins - gateLook)
+		if _, starts, _, _ := w.gates.now(); starts != 1 {
+			t.Errorf("%d gates in %v, want the first one left alone", starts, gateBegins-gateLook)
+		}
+		w.pass(3 * gateLook)
+		if _, starts, _, _ := w.gates.now(); starts != 2 {
+			t.Errorf("%d gates after %v, want one that never began replaced", starts, gateBegins+2*gateLook)
 		}
 	})
 }
