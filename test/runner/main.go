@@ -36,7 +36,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stderr, "runner:", err)
 		return 2
 	}
-	s := &suite{out: stdout, env: env, opts: opts, skips: skips, now: time.Now}
+	start := startTime(ctx)
+	fmt.Fprintf(stdout, "a program starts in %.1f ms\n", start.Seconds()*1000)
+	s := &suite{out: stdout, env: env, opts: opts, skips: skips, now: time.Now, alone: start > quickStart}
 	total := s.runAll(ctx)
 	if total.failed > 0 {
 		return 1

@@ -17,7 +17,7 @@ type part struct {
 	// optional parts run only when they are asked for by name.
 	optional bool
 	// beside: it has what the parts after it leave of the processors, which mostly wait: no time in it is real, or it has
-	// plenty.
+	// plenty. On a slow machine it runs in its turn.
 	beside bool
 	run    func(context.Context, *suite) tally
 }
@@ -97,11 +97,15 @@ func check(name string, args ...string) func(context.Context, *suite) tally {
 	}
 }
 
-// unit runs every package without tags, two for each processor, since the longest wait for leases to end. vet is left to
-// lint, which runs all of it.
+// unit runs every package without tags, two for each processor of a machine that has time for it, since the longest wait
+// for leases to end. vet is left to lint, which runs all of it.
 func unit(flags ...string) func(context.Context, *suite) tally {
 	return func(ctx context.Context, s *suite) tally {
-		args := append([]string{"-vet=off", "-timeout", "5m", "-p", strconv.Itoa(2 * runtime.NumCPU())}, flags...)
+		width := 2 * runtime.NumCPU()
+		if s.alone {
+			width = runtime.NumCPU()
+		}
+		args := append([]string{"-vet=off", "-timeout", "5m", "-p", strconv.Itoa(width)}, flags...)
 		return s.goTest(ctx, nil, append(args, everything)...)
 	}
 }
@@ -111,7 +115,7 @@ const clusters = "/test/integration"
 
 // integration runs the packages that have files behind the tag, with the race detector, which needs cgo. The package of
 // clusters has it in the agents alone: in the test's own process it watches the embedded etcd, for a third of the time. The
-// others run beside it, since most of both is waiting.
+// others run beside it, since most of both is waiting; after it, one by one, on a slow machine.
 func integration(ctx context.Context, s *suite) tally {
 	packages, err := s.packagesWithTag(ctx, "integration")
 	if err != nil {
@@ -134,8 +138,15 @@ func integration(ctx context.Context, s *suite) tally {
 	if len(whole) > 0 {
 		running.Go(func() { beside = s.goTest(ctx, []string{"TESTBED_RACE=1"}, slices.Concat(args, whole)...) })
 	}
+	if s.alone {
+		running.Wait()
+	}
 	if len(others) > 0 {
-		t = s.goTest(ctx, []string{"CGO_ENABLED=1"}, slices.Concat([]string{"-race"}, args, others)...)
+		flags := append([]string{"-race"}, args...)
+		if s.alone {
+			flags = append(flags, "-p", "1")
+		}
+		t = s.goTest(ctx, []string{"CGO_ENABLED=1"}, slices.Concat(flags, others)...)
 	}
 	running.Wait()
 	t.add(beside)

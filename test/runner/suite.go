@@ -50,6 +50,8 @@ type suite struct {
 	now   func() time.Time
 	// lowly: what is started has the lowest priority.
 	lowly bool
+	// alone: one thing after the other, on a machine that has no time to spare.
+	alone bool
 }
 
 type partResult struct {
@@ -60,12 +62,15 @@ type partResult struct {
 
 // runAll runs every chosen part, also after one failed: the next part's findings are worth having in the same run.
 func (s *suite) runAll(ctx context.Context) tally {
+	if s.alone {
+		fmt.Fprintln(s.out, "this machine is slow: nothing runs beside anything else")
+	}
 	results := make([]partResult, len(s.opts.parts))
 	out := s.out
 	s.out = &oneAtATime{w: out}
 	var beside sync.WaitGroup
 	for i, p := range s.opts.parts {
-		if p.beside && slices.ContainsFunc(s.opts.parts[i+1:], func(next part) bool { return !next.beside }) {
+		if p.beside && !s.alone && slices.ContainsFunc(s.opts.parts[i+1:], func(next part) bool { return !next.beside }) {
 			fmt.Fprintf(s.out, "\n== %s: %s; it runs beside the next parts, and is heard when it ends\n", p.name, p.title)
 			beside.Go(func() { results[i] = s.runBeside(ctx, p) })
 			continue

@@ -227,3 +227,23 @@ func TestAPartBesideOthersHasWhatTheyLeaveAndIsHeardAsAWhole(t *testing.T) {
 		t.Errorf("a part with nothing to run beside is run as any other:\n%s", out.String())
 	}
 }
+
+// Where starting a program is dear, what may run beside other parts has its turn like them.
+func TestOnASlowMachineNothingRunsBeside(t *testing.T) {
+	var out strings.Builder
+	var order []string
+	turn := func(name string) part {
+		return part{name: name, beside: name == "sim", run: func(context.Context, *suite) tally {
+			order = append(order, name)
+			return tally{passed: 1}
+		}}
+	}
+	s := &suite{out: &out, now: frozen, alone: true, opts: options{parts: []part{turn("sim"), turn("integration")}}}
+	total := s.runAll(t.Context())
+	if diff := cmp.Diff([]string{"sim", "integration"}, order); diff != "" || total.passed != 2 {
+		t.Errorf("%d parts passed, their order (-want +got):\n%s", total.passed, diff)
+	}
+	if strings.Contains(out.String(), "beside the next parts") || !strings.Contains(out.String(), "this machine is slow") {
+		t.Errorf("the run does not say that it goes one by one:\n%s", out.String())
+	}
+}
