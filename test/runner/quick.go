@@ -8,9 +8,9 @@ import (
 )
 
 // quickStart is how long a machine on which parts run beside each other takes to start a program, in the median. Where it
-// takes longer (15 ms and more have been seen, 250 ms with a busy part beside) time is too dear: a cluster whose every
+// takes longer (4 to 15 ms have been seen, where one more process made all the others late) time is too dear: a cluster whose every
 // process is late by seconds does what it must, and none of what a test expects of it.
-const quickStart = 4 * time.Millisecond
+const quickStart = 2 * time.Millisecond
 
 // starts are how often a program is started to find that out.
 const starts = 21
