@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -24,7 +24,9 @@ func (s *suite) command(ctx context.Context, extraEnv []string, name string, arg
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(append([]string{}, s.env...), extraEnv...)
 	cmd.Stdout, cmd.Stderr = s.out, s.out
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// make leaves its own children to the terminal's interrupt, which they get from us, as a group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }
