@@ -16,10 +16,16 @@ import (
 // that a look on a sick server ends there too and not only here.
 const lookTimeout = 3 * time.Second
 
+// openLimit bounds one attempt to open a kept connection, for which no call waits
+// longer than it may.
+const openLimit = 15 * time.Second
+
 // session is one connection that is kept open: a privileged one is still there
 // when all others are used up.
 type session struct {
 	open func(context.Context) (*pgconn.PgConn, error)
+	// opening is the attempt under way; nil for none.
+	opening *opening
 	// token is in the channel while nobody uses the session: a mutex that can be
 	// waited for with a deadline.
 	token    chan struct{}
@@ -44,6 +50,65 @@ func (s *session) acquire(ctx context.Context) error {
 
 func (s *session) release() { s.token <- struct{}{} }
 
+// opening is one attempt to open a connection; done is closed when it has ended.
+type opening struct {
+	done   chan struct{}
+	cancel context.CancelFunc
+	conn   *pgconn.PgConn
+	err    error
+}
+
+// connect opens the connection, and tells whether it had been begun before this call:
+// it may be one of a server that was restarted since. An attempt outlasts the call that
+// began it: where one takes longer than a call may, on a machine with far too much to do,
+// every call would begin anew, and none ever get in.
+func (s *session) connect(ctx context.Context) (before bool, err error) {
+	for before = s.opening != nil; ; before = false {
+		if s.opening == nil {
+			s.begin(ctx)
+		}
+		o := s.opening
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return before, fmt.Errorf("%w: the server has not let us in yet: %w", ErrUnreachable, context.Cause(ctx))
+		}
+		s.opening = nil
+		o.cancel()
+		if o.err == nil {
+			s.conn, s.prepared = o.conn, map[string]bool{}
+			return before, nil
+		}
+		if !before { // what failed before may not fail now
+			return before, o.err
+		}
+	}
+}
+
+func (s *session) begin(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openLimit)
+	o := &opening{done: make(chan struct{}), cancel: cancel}
+	s.opening = o
+	go func() {
+		defer close(o.done)
+		o.conn, o.err = s.open(ctx)
+	}()
+}
+
+// abandon ends the attempt under way.
+func (s *session) abandon(ctx context.Context) {
+	o := s.opening
+	if o == nil {
+		return
+	}
+	s.opening = nil
+	o.cancel()
+	<-o.done
+	if o.err == nil {
+		_ = o.conn.Close(ctx) // nothing is left to be told
+	}
+}
+
 // with runs f on the connection, opening it first when needed. A connection that
 // broke is dropped; the next call opens a new one.
 func (s *session) with(ctx context.Context, f func(*pgconn.PgConn) error) error {
@@ -54,11 +119,11 @@ func (s *session) with(ctx context.Context, f func(*pgconn.PgConn) error) error 
 	kept := s.conn != nil && !s.conn.IsClosed()
 	for {
 		if s.conn == nil || s.conn.IsClosed() {
-			conn, err := s.open(ctx)
+			before, err := s.connect(ctx)
 			if err != nil {
 				return err
 			}
-			s.conn, s.prepared = conn, map[string]bool{}
+			kept = kept || before
 		}
 		err := f(s.conn)
 		if !s.conn.IsClosed() {
@@ -116,6 +181,7 @@ func (s *session) close() {
 		return
 	}
 	defer s.release()
+	s.abandon(ctx)
 	if s.conn != nil {
 		_ = s.conn.Close(ctx) // nothing is left to be told
 		s.conn = nil
