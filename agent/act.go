@@ -172,8 +172,11 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 		l.server.configuring = true
 	}
 	limit := serverLimit
-	if _, long := a.(election.Checkpoint); long {
+	switch a.(type) {
+	case election.Checkpoint:
 		limit = checkpointLimit
+	case election.Reload: // a new gate's time to stream comes first
+		limit += gateBegins + gateArrives
 	}
 	waits := l.obs.Node.Value.Gate != cluster.GateOff
 	l.config.gated = l.config.gated || l.config.settings.CommitGate || waits

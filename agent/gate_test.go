@@ -26,6 +26,10 @@ type gatehouse struct {
 	gate   *guard.Gate
 	deaf   bool // the server does not let the gate in
 	waits  bool // its commits wait for a gate
+	// begins and streams are how long after it was asked for a deaf one's gate shows its
+	// first sign of life, and streams after all; 0 for never.
+	begins, streams time.Duration
+	asked           time.Time
 }
 
 func newGatehouse(t *testing.T, status guard.Status) (*gatehouse, *Node) {
@@ -38,10 +42,19 @@ func newGatehouse(t *testing.T, status guard.Status) (*gatehouse, *Node) {
 
 func (h *gatehouse) note(what string) { h.did = append(h.did, what) }
 
-func (h *gatehouse) Status(context.Context) (guard.Status, error) { return h.status, nil }
+func (h *gatehouse) Status(context.Context) (guard.Status, error) {
+	st := h.status
+	if age := time.Since(h.asked); h.deaf && h.gate != nil {
+		st.Gate = &guard.GateStatus{Name: h.gate.Name, Report: guard.GateReport{Beat: st.Now - 1, Streaming: h.streams != 0 && age >= h.streams}}
+		if h.begins != 0 && age >= h.begins {
+			st.Gate.Report.Beat = st.Now + age
+		}
+	}
+	return st, nil
+}
 
 func (h *gatehouse) Gate(_ context.Context, g *guard.Gate) error {
-	h.gate = g
+	h.gate, h.asked = g, time.Now() //nolint:forbidigo // the bubble's clock
 	if g != nil && !h.deaf {
 		h.status.Gate = &guard.GateStatus{Name: g.Name, Report: guard.GateReport{Streaming: true}}
 	}
@@ -144,6 +157,32 @@ func TestNothingWaitsForAGateThatCannotStream(t *testing.T) {
 		}
 		h.expect(t, "gate", "names", "reload", "no gate")
 	})
+}
+
+// A gate that the server does not let in keeps everything else about the server waiting:
+// not for long. One that has not begun yet is another matter.
+func TestAGateThatIsNewToARunningPrimaryIsWaitedForAsLongAsItNeeds(t *testing.T) {
+	for name, c := range map[string]struct {
+		begins, streams, within time.Duration
+		inForce                 bool
+	}{
+		"at once":                    {begins: gateEvery, streams: gateEvery, within: 5 * gateEvery, inForce: true},
+		"a slow beginning":           {begins: gateBegins - time.Second, streams: gateBegins + time.Second, within: gateBegins + 2*time.Second, inForce: true},
+		"begun, but never let in":    {begins: time.Second, within: time.Second + gateArrives + 5*gateEvery},
+		"a gate that does not begin": {within: gateBegins + 5*gateEvery},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Now: time.Hour, Server: &guard.Server{Writable: true}})
+				h.deaf, h.begins, h.streams, n.clock = true, c.begins, c.streams, bubble{}
+				began := time.Now()
+				err := h.reload(t, n, true)
+				if took := time.Since(began); took > c.within || (h.name != "") != c.inForce {
+					t.Errorf("after %v commits wait for %q (%v), want an end within %v, in force %v", took, h.name, err, c.within, c.inForce)
+				}
+			})
+		})
+	}
 }
 
 // A guard that adopted a server knows of no gate, and its commits wait for one all the

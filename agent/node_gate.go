@@ -21,10 +21,12 @@ const gateProtocol = 2
 // that may write: that releases every commit which waits.
 const gateReserve = 500 * time.Millisecond
 
-// A gate that is new to a running primary gets gateArrives to stream before commits wait
-// for it; gateEvery is between two looks.
+// A gate that is new to a running primary has to stream before commits wait for it: within
+// gateArrives of its first sign of life, which may take gateBegins on a machine with far too
+// much to do. gateEvery is between two looks.
 const (
 	gateArrives = 3 * time.Second
+	gateBegins  = 10 * time.Second
 	gateEvery   = 10 * time.Millisecond
 )
 
@@ -114,7 +116,7 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 	if waits { // guard: lost_gate_keeps_name — SAFETY 4 "losing the gate never empties the name"
 		return name, then, nil
 	}
-	if status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g, status.Server.Instance) {
+	if status.Gate != nil || status.Server == nil || !status.Server.Writable || n.gateStreams(ctx, g, status.Server.Instance, status.Now) {
 		return name, then, nil
 	}
 	// Nothing must wait for it; what else changed is brought to the server all the same,
@@ -124,13 +126,19 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 	}, nil
 }
 
-// gateStreams waits for the gate of a primary, which may exit meanwhile.
-func (n *Node) gateStreams(ctx context.Context, g Guard, instance string) bool {
-	exited := n.link.Exited(instance)
-	for until := n.clock.Now().Add(gateArrives); n.clock.Now() < until; {
+// gateStreams waits for the gate of a primary, which may exit meanwhile; the gate was
+// asked for after since, on the guard's clock.
+func (n *Node) gateStreams(ctx context.Context, g Guard, instance string, since time.Duration) bool {
+	exited, alive := n.link.Exited(instance), false
+	for until := n.clock.Now().Add(gateBegins); n.clock.Now() < until; {
 		st, err := g.Status(ctx)
-		if err == nil && st.Gate != nil && st.Gate.Report.Streaming {
-			return true
+		if err == nil && st.Gate != nil {
+			if st.Gate.Report.Streaming {
+				return true
+			}
+			if !alive && st.Gate.Report.Beat >= since {
+				alive, until = true, n.clock.Now().Add(gateArrives)
+			}
 		}
 		if n.clock.Wait(ctx, exited, gateEvery) || ctx.Err() != nil {
 			break
