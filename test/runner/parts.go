@@ -115,7 +115,8 @@ const clusters = "/test/integration"
 
 // integration runs the packages that have files behind the tag, with the race detector, which needs cgo. The package of
 // clusters has it in the agents alone: in the test's own process it watches the embedded etcd, for a third of the time. The
-// others run beside it, since most of both is waiting; after it, one by one, on a slow machine.
+// others run beside it, since most of both is waiting. On a slow machine they run after it, one by one, and its agents are without
+// the detector, which makes the start of each process seven times as dear: load 30 on two processors, seconds for a start.
 func integration(ctx context.Context, s *suite) tally {
 	packages, err := s.packagesWithTag(ctx, "integration")
 	if err != nil {
@@ -133,20 +134,20 @@ func integration(ctx context.Context, s *suite) tally {
 		}
 	}
 	args := []string{"-vet=off", "-count=1", "-timeout", "45m", "-tags", "integration"}
+	agents, race := []string{"TESTBED_RACE=1"}, []string{"-race"}
+	if s.alone {
+		agents, race = nil, append(race, "-p", "1")
+	}
 	var t, beside tally
 	var running sync.WaitGroup
 	if len(whole) > 0 {
-		running.Go(func() { beside = s.goTest(ctx, []string{"TESTBED_RACE=1"}, slices.Concat(args, whole)...) })
+		running.Go(func() { beside = s.goTest(ctx, agents, slices.Concat(args, whole)...) })
 	}
 	if s.alone {
 		running.Wait()
 	}
 	if len(others) > 0 {
-		flags := append([]string{"-race"}, args...)
-		if s.alone {
-			flags = append(flags, "-p", "1")
-		}
-		t = s.goTest(ctx, []string{"CGO_ENABLED=1"}, slices.Concat(flags, others)...)
+		t = s.goTest(ctx, []string{"CGO_ENABLED=1"}, slices.Concat(race, args, others)...)
 	}
 	running.Wait()
 	t.add(beside)
