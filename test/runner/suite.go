@@ -63,7 +63,7 @@ type partResult struct {
 // runAll runs every chosen part, also after one failed: the next part's findings are worth having in the same run.
 func (s *suite) runAll(ctx context.Context) tally {
 	if s.alone {
-		fmt.Fprintln(s.out, "this machine is slow: nothing runs beside anything else")
+		fmt.Fprintln(s.out, "this machine is slow: nothing runs beside anything else, and the agents of whole clusters are without the race detector")
 	}
 	results := make([]partResult, len(s.opts.parts))
 	out := s.out

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// pollAfter is how long after a look the next one is due: at once first, and never so late that a moment of a
-// cluster's life is missed. A hundred looks a second slow down what is waited for, on a machine of two cores.
-func pollAfter(waited time.Duration) time.Duration {
-	return min(max(10*time.Millisecond, waited/50), 50*time.Millisecond)
+// pollAfter is how long after a look, which took so long, the next one is due: at once first, and never so late that a
+// moment of a cluster's life is missed. A hundred looks a second slow down what is waited for, on a machine of two cores,
+// as do looks without a pause on one where each takes long.
+func pollAfter(waited, took time.Duration) time.Duration {
+	return min(max(10*time.Millisecond, waited/50, took), 50*time.Millisecond)
 }
 
 // Wait looks at a condition until it holds or limit has passed. The condition
@@ -21,12 +22,13 @@ func Wait(ctx context.Context, limit time.Duration, what string, missing func(co
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
-		next.Reset(pollAfter(time.Since(began))) // from here on, so that a slow look is followed by the next at once
+		looked := time.Now()
 		if now := missing(ctx); now == "" {
 			return nil
 		} else if ctx.Err() == nil {
 			last = now
 		}
+		next.Reset(pollAfter(time.Since(began), time.Since(looked)))
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waited %v for %s: %s", limit, what, last)

@@ -113,8 +113,10 @@ func (w *Writer) run(ctx context.Context) {
 	}
 }
 
-// open tries to connect; it is called again at once, so it pauses a little.
+// open tries to connect; it is called again at once, so it pauses a little: as long as the
+// attempt took, in which every server forks a process, and less than what it may add to a gap.
 func (w *Writer) open(ctx context.Context) *pgx.Conn {
+	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, w.patience.Row)
 	defer cancel()
 	session, err := connect(limited, w.dsn, w.patience.Host, nil)
@@ -124,7 +126,7 @@ func (w *Writer) open(ctx context.Context) *pgx.Conn {
 	w.mu.Lock()
 	w.refused++
 	w.mu.Unlock()
-	pause := time.NewTimer(2 * time.Millisecond)
+	pause := time.NewTimer(min(max(2*time.Millisecond, time.Since(began)), 50*time.Millisecond))
 	defer pause.Stop()
 	select {
 	case <-ctx.Done():
