@@ -21,9 +21,10 @@ type (
 	// ViewFailed: the store could not be read, or its watch broke.
 	ViewFailed struct{ Err string }
 
-	// Looked is a look at the server that began at At.
+	// Looked is a look at the server that began at At and took Took.
 	Looked struct {
 		At   cluster.Instant
+		Took time.Duration
 		Fast bool
 		Node cluster.NodeState
 		Err  string

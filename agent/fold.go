@@ -203,7 +203,7 @@ func (l *Loop) foldLook(e Looked) {
 		node = fastOver(o.Node.Value, node)
 	}
 	l.foldHeard(&o.Node.Value, &node, e)
-	o.Node = cluster.Seen(node, e.At)
+	o.Node, o.LookTook = cluster.Seen(node, e.At), e.Took
 	l.noteWritten()
 	streaming := node.Receiver != nil && node.Receiver.Status == "streaming"
 	switch {

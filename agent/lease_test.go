@@ -25,6 +25,22 @@ func TestARenewalGoesOutOnlyAfterAFreshLook(t *testing.T) {
 	}
 }
 
+// On a machine with far too much to do every look takes longer than half of the time between
+// two renewals.
+func TestALookThatTakesLongIsFollowedByARenewalAllTheSame(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.pass(time.Second)
+	r.step(Tick{})
+	const took = 800 * time.Millisecond
+	began := r.now
+	r.pass(took)
+	node := cluster.NodeState{Mode: cluster.ModeStarting, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ServerVersion: 150018}
+	if effects := r.step(Looked{At: began, Took: took, Node: node, Instance: r.loop.instance()}); !renews(effects) {
+		t.Errorf("after a look of %v at a server that starts: %+v, want a renewal", took, effects)
+	}
+}
+
 func TestARenewalThatCommittedMovesTheLeaseToBeforeItLeft(t *testing.T) {
 	r := newRig(t)
 	r.primary()

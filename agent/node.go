@@ -160,7 +160,7 @@ func (n *Node) look(ctx context.Context, do Look) Event {
 	default:
 		e.Node, err = n.pg.Disk(ctx)
 	}
-	e.Err = errText(err)
+	e.Err, e.Took = errText(err), n.clock.Now().Sub(e.At)
 	return e
 }
 

@@ -129,7 +129,8 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 // gateStreams waits for the gate of a primary, which may exit meanwhile; the gate was
 // asked for after since, on the guard's clock.
 func (n *Node) gateStreams(ctx context.Context, g Guard, instance string, since time.Duration) bool {
-	exited, alive := n.link.Exited(instance), false
+	exited := n.link.Exited(instance)
+	alive := false
 	for until := n.clock.Now().Add(gateBegins); n.clock.Now() < until; {
 		st, err := g.Status(ctx)
 		if err == nil && st.Gate != nil {

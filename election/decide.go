@@ -159,9 +159,15 @@ func needsDeadline(o *Observation) bool {
 	return o.Lease.Term != 0 && o.Guard.Connected && o.Guard.Deadline.Never() && !DeadlineLifted(o)
 }
 
-// freshLook: the server was seen within half a renewal interval.
+// freshLook: the server answered a look within half a renewal interval. How long the look
+// took does not count against it: on a machine with far too much to do, where a server that
+// starts needs half a second to refuse a connection, no look would ever be fresh, and every
+// start would end at its deadline. No deadline rests on a look: s is read after it, before
+// the keepalive. What took longer than an attempt may is an answer to a worker that did not
+// run for a while, and old.
 func freshLook(o *Observation) bool {
-	return o.Node.Good() && o.Node.At >= o.Now.Add(-o.Settings.RenewEvery()/2)
+	answered := o.Node.At.Add(min(o.LookTook, o.Settings.Attempt()))
+	return o.Node.Good() && answered >= o.Now.Add(-o.Settings.RenewEvery()/2)
 }
 
 // touchesLeader reports whether the actions already write the leader key.

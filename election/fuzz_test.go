@@ -67,7 +67,7 @@ func (c *choices) observation() Observation {
 		Self: Self{Name: "a", Node: pick(c, "node-a", "node-z"), BootID: "boot-a", Tags: c.tags(), MemberLease: pick[int64](c, 1097, 0, 9),
 			Started: c.when(), InitRevision: pick[int64](c, 0, 100), Prepared: pick(c, "", "op"), Checkpointed: c.yes()},
 		Guard: Guard{Connected: !c.yes(), Frozen: c.n(8) == 1, Running: !c.yes(), Instance: pick(c, "i1", "i2"), Writable: c.yes(), Paused: c.yes(), Deadline: c.when()},
-		Beat:  Sighting{Revision: c.revision(), At: c.when()}, Vacancy: c.when(), NotStreaming: c.when(),
+		Beat:  Sighting{Revision: c.revision(), At: c.when()}, Vacancy: c.when(), NotStreaming: c.when(), LookTook: pick(c, 0, time.Second, time.Hour),
 		Lease: Lease{Term: c.term(), Renewed: c.when(), Tried: c.when(), Busy: pick(c, "", "renew"), Unsettled: c.n(8) == 1, FailedAt: c.when()},
 		Phase: PhaseSeen{ID: pick(c, "op", "older"), Phase: c.phase(), Since: c.when()},
 		Wish:  Wish{Stop: c.n(4) == 1, Leave: c.n(4) == 1, FailoverDue: c.yes(), FailoverStale: c.n(4) == 1, RestartDue: c.n(8) == 1},
@@ -307,7 +307,7 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 		ok = o.View.At.Never() && o.Guard.Connected && !o.Guard.Frozen && o.Guard.Running && o.Guard.Writable && o.Now < o.Guard.Deadline && o.Guard.Term == a.Term && o.Self.Tenure.Term == a.Term
 		what = "resumes a term that the guard does not keep"
 	case Renew:
-		ok = o.Guard.Connected && !o.Guard.Frozen && o.Node.Good() && o.Now.Sub(o.Node.At) <= o.Settings.RenewEvery()/2 && o.Lease.Term != 0 && !o.Lease.Unsettled && o.Lease.Condemned == ""
+		ok = o.Guard.Connected && !o.Guard.Frozen && o.Node.Good() && o.Now.Sub(o.Node.At)-min(o.LookTook, o.Settings.Attempt()) <= o.Settings.RenewEvery()/2 && o.Lease.Term != 0 && !o.Lease.Unsettled && o.Lease.Condemned == ""
 		what = "renews without guard, a fresh look or a settled term"
 	case Release:
 		gone := o.Lease.Condemned != "" && !o.Node.Good() && !o.Guard.Running && o.Guard.Connected // proved by the guard; its directory does not answer

@@ -20,8 +20,10 @@ type Observation struct {
 	// Looking: the server has changed, and no look at it has ended since, well or
 	// not: Node says what was before.
 	Looking bool
-	Guard   Guard
-	Lease   Lease
+	// LookTook is how long that last good look at the server took.
+	LookTook time.Duration
+	Guard    Guard
+	Lease    Lease
 	// Beat is the holder's beat as this process watched it change.
 	Beat Sighting
 	// Failsafe is what a holder knows of its way to go on without the store.

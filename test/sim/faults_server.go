@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -79,12 +80,37 @@ func delayReplay(w *World, n *Node, f fault) func() {
 	return func() { n.pg.DelayReplay(w.serverNow(), 0) }
 }
 
+// crowd is a machine with far too much to do: whatever is asked of the server takes up to
+// 0.8 s, which is less than any attempt may take (min(retry_timeout, T/3)), and more than
+// half of the time between two renewals where T is 5 s.
+func crowd(_ *World, n *Node, f fault) func() {
+	n.crowd = time.Duration(1+f.n%8) * 100 * time.Millisecond
+	return func() { n.crowd = 0 }
+}
+
+const crowded = "too much to do"
+
+func init() { deeds[crowded] = crowd }
+
+// crowding has some machines of a quarter of the schedules have too much to do for a while.
+func crowding(seed uint64, nodes, index int) (faults []fault) {
+	rng := rand.New(rand.NewPCG(seed, 0xc40d))
+	if rng.IntN(4) > 0 {
+		return nil
+	}
+	for i := range 1 + rng.IntN(2) {
+		faults = append(faults, fault{index: index + i, kind: crowded, node: rng.IntN(nodes), to: 3 * rng.IntN(2), n: 1 + rng.IntN(50),
+			at: time.Duration(rng.Int64N(int64(50 * time.Second))), lasts: time.Duration(rng.Int64N(int64(25 * time.Second)))})
+	}
+	return faults
+}
+
 // mend takes away whatever is wrong with the server and below it.
 func (n *Node) mend() {
 	now := n.w.serverNow()
 	n.slowDisk(0)
 	n.hangDisk(false)
-	n.refusesGate = false
+	n.refusesGate, n.crowd = false, 0
 	for _, set := range []func(cluster.Instant, bool){n.pg.Starve, n.pg.FillDisk, n.pg.Cramp, n.pg.Exhaust, n.pg.Stick, n.pg.Busy, n.pg.PauseReplay} {
 		set(now, false)
 	}

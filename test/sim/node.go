@@ -30,6 +30,8 @@ type Node struct {
 	argv    [1]string
 	// diskDelay is how much longer everything takes that waits for the disk.
 	diskDelay time.Duration
+	// crowd is how much longer whatever is asked of the server takes.
+	crowd time.Duration
 	// diskHangs: nothing reaches it; atDisk is what the guard waits for.
 	diskHangs bool
 	atDisk    []task

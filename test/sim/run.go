@@ -43,6 +43,7 @@ func newSchedule(seed uint64) schedule {
 	more = append(more, yet...)
 	fast, yet := sudden(seed, mode, nodes, len(faults)+len(more))
 	more = append(more, yet...)
+	more = append(more, crowding(seed, nodes, len(faults)+len(more))...)
 	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...)}
 }
 

@@ -19,7 +19,7 @@ var errNoServer = errors.New("could not connect to the server")
 
 // answer waits as long as a query takes; a server that hangs never answers.
 func (s server) answer(ctx context.Context, d time.Duration) error {
-	if d > 0 {
+	if d += s.n.crowd; d > 0 {
 		s.n.sleep(ctx, d)
 	}
 	if s.n.pg.Frozen() {

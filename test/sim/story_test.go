@@ -85,6 +85,7 @@ var stories = []story{
 	{name: "disk_full", faults: []fault{lead(10*s, "disk full", 15*s, 0)}, until: 50 * s},
 	{name: "disk_hangs_for_a_minute", faults: []fault{lead(10*s, "disk hangs", 60*s, 0)}, until: 90 * s},
 	{name: "disk_hangs_and_a_backend_with_it", faults: []fault{lead(10*s, "disk hangs", 60*s, 0), lead(10*s, "stuck backend", 60*s, 0)}, until: 90 * s},
+	{name: "machine_with_far_too_much_to_do", faults: []fault{lead(8*s, "too much to do", 40*s, 7), lead(20*s, "kill server", 0, 0)}, until: 40 * s},
 	{name: "data_disk_full", faults: []fault{lead(10*s, "data disk full", 30*s, 0)}, until: 70 * s},
 	{name: "data_disk_full_everywhere", faults: []fault{on(1, 10*s, "data disk full", 30*s, 0), on(2, 10*s, "data disk full", 30*s, 0), on(3, 10*s, "data disk full", 30*s, 0)}, until: 50 * s},
 	{name: "server_frozen_under_a_long_lease", faults: []fault{lead(10*s, "freeze server", 30*s, 0)}, until: 50 * s,
