@@ -36,9 +36,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stderr, "runner:", err)
 		return 2
 	}
-	start := startTime(ctx)
-	fmt.Fprintf(stdout, "a program starts in %.1f ms\n", start.Seconds()*1000)
-	s := &suite{out: stdout, env: env, opts: opts, skips: skips, now: time.Now, alone: start > quickStart}
+	machine := measurePace(ctx)
+	fmt.Fprintf(stdout, "here a program starts in %.1f ms, and a page of memory takes %.1f us\n", machine.start.Seconds()*1e3, machine.page.Seconds()*1e6)
+	s := &suite{out: stdout, env: env, opts: opts, skips: skips, now: time.Now, alone: machine.slow()}
 	total := s.runAll(ctx)
 	if total.failed > 0 {
 		return 1

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -245,5 +246,20 @@ func TestOnASlowMachineNothingRunsBeside(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "beside the next parts") || !strings.Contains(out.String(), "this machine is slow") {
 		t.Errorf("the run does not say that it goes one by one:\n%s", out.String())
+	}
+}
+
+func TestAMachineIsSlowByEitherMeasure(t *testing.T) {
+	for p, want := range map[pace]bool{
+		{900 * time.Microsecond, 500 * time.Nanosecond}:  false,
+		{2600 * time.Microsecond, 500 * time.Nanosecond}: true,
+		{900 * time.Microsecond, 14 * time.Microsecond}:  true,
+	} {
+		if p.slow() != want {
+			t.Errorf("%+v: slow is %v", p, p.slow())
+		}
+	}
+	if here := measurePace(t.Context()); here.start <= 0 || here.page <= 0 {
+		t.Errorf("this machine takes %+v", here)
 	}
 }
