@@ -199,6 +199,8 @@ var gaugeTable = []gauge{
 		}},
 	{"pgkeeper_sick", "1 while the server or its disks fail the probes, and for a minute after the lease was given up for that: the member is no candidate.",
 		func(s *cluster.Status, _ cluster.Instant) float64 { return boolean(s.Sick != "") }},
+	{"pgkeeper_look_seconds", "How long the last look at the server took that succeeded; past a third of ttl, or retry_timeout, none does, and the lease is not renewed.",
+		func(s *cluster.Status, _ cluster.Instant) float64 { return s.LookTook.Seconds() }},
 	{"pgkeeper_watchdog_armed", "1 while the kernel watchdog would reset this machine if the agent hung.",
 		func(s *cluster.Status, _ cluster.Instant) float64 {
 			return boolean(s.Watchdog.State == cluster.WatchdogArmed)

@@ -1,6 +1,9 @@
 package cluster
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Status is the agent's whole answer to anybody who asks: made fresh by the loop
 // after every step, never changed afterwards, read by REST and metrics.
@@ -10,7 +13,9 @@ type Status struct {
 	Version string
 
 	Node Observed[NodeState]
-	View Observed[View]
+	// LookTook is how long the look took that Node is of.
+	LookTook time.Duration
+	View     Observed[View]
 	// Role and State are what this member calls itself on the wire.
 	Role  Role
 	State State
