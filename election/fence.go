@@ -41,10 +41,23 @@ func loseLease(o *Observation) (Decision, bool) {
 	case replaced:
 		return Decision{Reason: ReasonLeaseLost, Actions: []Action{LoseLease{}}, Detail: leaseLostDetail(o), Wake: o.Now.Add(time.Millisecond)}, true
 	case !DeadlineLifted(o) && o.Now >= leaseDeadline(o): // guard: worker_deadline — SAFETY 2
-		return Decision{Reason: ReasonDeadlinePassed, Actions: []Action{LoseLease{}}, Wake: o.Now.Add(time.Millisecond),
-			Detail: fmt.Sprintf("no renewal counted for %s", o.Now.Sub(o.Lease.Renewed).Round(1e7))}, true
+		return Decision{Reason: ReasonDeadlinePassed, Actions: []Action{LoseLease{}}, Wake: o.Now.Add(time.Millisecond), Detail: deadlineDetail(o)}, true
 	}
 	return Decision{}, false
+}
+
+// deadlineDetail says what kept the lease from being renewed.
+func deadlineDetail(o *Observation) string {
+	text := fmt.Sprintf("no renewal counted for %s", o.Now.Sub(o.Lease.Renewed).Round(1e7))
+	switch {
+	case o.Lease.Tried > o.Lease.Renewed:
+		return text + ": etcd has confirmed none"
+	case !o.Guard.Connected || o.Guard.Frozen:
+		return text + ": the guard does not answer"
+	case !o.Node.Good():
+		return text + ": the server could not be looked at (" + orUnknown(o.Node.Err) + ")"
+	}
+	return text
 }
 
 // givingAway: a hand-over or release is under way and may have taken effect

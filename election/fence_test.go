@@ -344,3 +344,20 @@ func pauseRules() []rule {
 }
 
 func TestPause(t *testing.T) { check(t, pauseRules()) }
+
+// An operator wants to know what kept the lease from being renewed.
+func TestADeadlineThatPassedSaysWhy(t *testing.T) {
+	past := func(o *Observation) { o.Lease.Renewed, o.Lease.Tried = ago(time.Minute), ago(time.Minute) }
+	for want, given := range map[string]Observation{
+		"no renewal counted for 1m0s":                            primary(past),
+		"no renewal counted for 1m0s: etcd has confirmed none":   primary(past, func(o *Observation) { o.Lease.Tried = ago(time.Second) }),
+		"no renewal counted for 1m0s: the guard does not answer": primary(past, func(o *Observation) { o.Guard.Frozen = true }),
+		"no renewal counted for 1m0s: the server could not be looked at (connection refused)": primary(past, func(o *Observation) {
+			o.Node = o.Node.Failed("connection refused", ago(time.Second))
+		}),
+	} {
+		if d, lost := loseLease(&given); !lost || d.Detail != want {
+			t.Errorf("%v, %q, want %q", lost, d.Detail, want)
+		}
+	}
+}
