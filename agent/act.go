@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 )
 
 // Limits and pauses of effects. They bound waiting; none carries safety.
@@ -176,7 +177,7 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	case election.Checkpoint:
 		limit = checkpointLimit
 	case election.Reload: // a new gate's time to stream comes first
-		limit += gateBegins + gateArrives
+		limit += guard.GateBegins + gateArrives
 	}
 	waits := l.obs.Node.Value.Gate != cluster.GateOff
 	l.config.gated = l.config.gated || l.config.settings.CommitGate || waits

@@ -167,9 +167,9 @@ func TestAGateThatIsNewToARunningPrimaryIsWaitedForAsLongAsItNeeds(t *testing.T)
 		inForce                 bool
 	}{
 		"at once":                    {begins: gateEvery, streams: gateEvery, within: 5 * gateEvery, inForce: true},
-		"a slow beginning":           {begins: gateBegins - time.Second, streams: gateBegins + time.Second, within: gateBegins + 2*time.Second, inForce: true},
+		"a slow beginning":           {begins: guard.GateBegins - time.Second, streams: guard.GateBegins + time.Second, within: guard.GateBegins + 2*time.Second, inForce: true},
 		"begun, but never let in":    {begins: time.Second, within: time.Second + gateArrives + 5*gateEvery},
-		"a gate that does not begin": {within: gateBegins + 5*gateEvery},
+		"a gate that does not begin": {within: guard.GateBegins + 5*gateEvery},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -22,11 +22,10 @@ const gateProtocol = 2
 const gateReserve = 500 * time.Millisecond
 
 // A gate that is new to a running primary has to stream before commits wait for it: within
-// gateArrives of its first sign of life, which may take gateBegins on a machine with far too
-// much to do. gateEvery is between two looks.
+// gateArrives of its first sign of life, for which the guard leaves it guard.GateBegins.
+// gateEvery is between two looks.
 const (
 	gateArrives = 3 * time.Second
-	gateBegins  = 10 * time.Second
 	gateEvery   = 10 * time.Millisecond
 )
 
@@ -131,7 +130,7 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 func (n *Node) gateStreams(ctx context.Context, g Guard, instance string, since time.Duration) bool {
 	exited := n.link.Exited(instance)
 	alive := false
-	for until := n.clock.Now().Add(gateBegins); n.clock.Now() < until; {
+	for until := n.clock.Now().Add(guard.GateBegins); n.clock.Now() < until; {
 		st, err := g.Status(ctx)
 		if err == nil && st.Gate != nil {
 			if st.Gate.Report.Streaming {

@@ -16,10 +16,10 @@ const (
 	// it may show no sign of life: commits wait meanwhile.
 	gateLook     = 400 * time.Millisecond
 	gatePatience = 1200 * time.Millisecond
-	// gateBegins is that time for a gate that does not stream: the next one would begin
+	// GateBegins is that time for a gate that does not stream: the next one would begin
 	// where this one is. An attempt to connect takes 3 s at most, and on a machine with
 	// far too much to do a program needs seconds to begin: killed sooner, none ever would.
-	gateBegins = 10 * time.Second
+	GateBegins = 10 * time.Second
 	// gatePause is before a gate is started again that ended at once.
 	gatePause = 100 * time.Millisecond
 )
@@ -131,7 +131,7 @@ func (k *keeper) gateSilent(now time.Duration) bool {
 	r := k.gates.Report()
 	patience := gatePatience
 	if !r.Streaming {
-		patience = gateBegins
+		patience = GateBegins
 	}
 	return now > max(r.Beat, k.gate.since)+patience
 }

@@ -169,13 +169,13 @@ func TestAGateIsLeftTheTimeToBegin(t *testing.T) {
 		w.arm(c, 5, time.Minute)
 		w.gates.slow = true
 		w.gated(c, true, 5)
-		w.pass(gateBegins - gateLook)
+		w.pass(GateBegins - gateLook)
 		if _, starts, _, _ := w.gates.now(); starts != 1 {
-			t.Errorf("%d gates in %v, want the first one left alone", starts, gateBegins-gateLook)
+			t.Errorf("%d gates in %v, want the first one left alone", starts, GateBegins-gateLook)
 		}
 		w.pass(3 * gateLook)
 		if _, starts, _, _ := w.gates.now(); starts != 2 {
-			t.Errorf("%d gates after %v, want one that never began replaced", starts, gateBegins+2*gateLook)
+			t.Errorf("%d gates after %v, want one that never began replaced", starts, GateBegins+2*gateLook)
 		}
 	})
 }
