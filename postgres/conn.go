@@ -58,31 +58,26 @@ type opening struct {
 	err    error
 }
 
-// connect opens the connection, and tells whether it had been begun before this call:
-// it may be one of a server that was restarted since. An attempt outlasts the call that
-// began it: where one takes longer than a call may, on a machine with far too much to do,
-// every call would begin anew, and none ever get in.
-func (s *session) connect(ctx context.Context) (before bool, err error) {
-	for before = s.opening != nil; ; before = false {
-		if s.opening == nil {
-			s.begin(ctx)
-		}
-		o := s.opening
-		select {
-		case <-o.done:
-		case <-ctx.Done():
-			return before, fmt.Errorf("%w: the server has not let us in yet: %w", ErrUnreachable, context.Cause(ctx))
-		}
-		s.opening = nil
-		o.cancel()
-		if o.err == nil {
-			s.conn, s.prepared = o.conn, map[string]bool{}
-			return before, nil
-		}
-		if !before { // what failed before may not fail now
-			return before, o.err
-		}
+// connect opens the connection, or waits for the attempt under way. An attempt outlasts the
+// call that began it: where one takes longer than a call may, on a machine with far too much
+// to do, every call would begin anew, and none ever get in.
+func (s *session) connect(ctx context.Context) error {
+	if s.opening == nil {
+		s.begin(ctx)
 	}
+	o := s.opening
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the server has not let us in yet: %w", ErrUnreachable, context.Cause(ctx))
+	}
+	s.opening = nil
+	o.cancel()
+	if o.err != nil {
+		return o.err
+	}
+	s.conn, s.prepared = o.conn, map[string]bool{}
+	return nil
 }
 
 func (s *session) begin(ctx context.Context) {
@@ -116,27 +111,26 @@ func (s *session) with(ctx context.Context, f func(*pgconn.PgConn) error) error 
 		return err
 	}
 	defer s.release()
-	kept := s.conn != nil && !s.conn.IsClosed()
-	for {
-		if s.conn == nil || s.conn.IsClosed() {
-			before, err := s.connect(ctx)
-			if err != nil {
-				return err
-			}
-			kept = kept || before
-		}
-		err := f(s.conn)
-		if !s.conn.IsClosed() {
-			return err
-		}
-		s.conn = nil
-		// A kept connection may be one of a server that was restarted since: that
-		// says nothing about the one that runs now.
-		if !kept || err == nil || ctx.Err() != nil {
-			return err
-		}
-		kept = false
+	// A connection that was kept, or an attempt that an earlier call began, may be of a
+	// server that was restarted since: its failure says nothing about the one that runs now.
+	earlier := s.usable() || s.opening != nil
+	err := s.once(ctx, f)
+	if err != nil && earlier && !s.usable() && ctx.Err() == nil {
+		err = s.once(ctx, f)
 	}
+	return err
+}
+
+func (s *session) usable() bool { return s.conn != nil && !s.conn.IsClosed() }
+
+// once runs f on the connection, opening it first when there is none.
+func (s *session) once(ctx context.Context, f func(*pgconn.PgConn) error) error {
+	if !s.usable() {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+	}
+	return f(s.conn)
 }
 
 // query runs a prepared statement and returns its rows as text; nil is NULL.
