@@ -40,9 +40,9 @@ func (s *Server) Checkpoint(ctx context.Context) error {
 }
 
 // Follow makes the running standby stream from up, or from nobody when up has no
-// host. It returns when the server was told and a receiver that hung on another
-// host is gone; the new one connects on its own. Since PostgreSQL 13 a reload is
-// enough.
+// host. It returns when the server was told, a receiver that hung on another host is
+// gone and, if up is another than before, the new one streams or was given some time to.
+// Since PostgreSQL 13 a reload is enough.
 func (s *Server) Follow(ctx context.Context, up Upstream) error {
 	changed, err := s.writeUpstream(up)
 	if err != nil {
@@ -51,7 +51,10 @@ func (s *Server) Follow(ctx context.Context, up Upstream) error {
 	if err := s.Reload(ctx); err != nil {
 		return err
 	}
-	return s.dropStuckReceiver(ctx, up, changed)
+	if err := s.dropStuckReceiver(ctx, up, changed); err != nil || up.Host == "" || !changed {
+		return err
+	}
+	return s.hurryReceiver(ctx, up, hurryPatience)
 }
 
 // WriteUpstream writes who is followed into the generated postgresql.conf,
@@ -122,7 +125,7 @@ const receiverGrace = 300 * time.Millisecond
 // A receiver that is connecting shows no host. It is another's when the upstream
 // has just changed, and ours when it has not.
 func (s *Server) dropStuckReceiver(ctx context.Context, up Upstream, changed bool) error {
-	first, err := s.otherReceiver(ctx, up, changed)
+	first, _, err := s.receiver(ctx, up, changed)
 	if err != nil || first == 0 {
 		return err
 	}
@@ -130,16 +133,16 @@ func (s *Server) dropStuckReceiver(ctx context.Context, up Upstream, changed boo
 	defer cancel()
 	for grace.Err() == nil {
 		pause(grace, 5*time.Millisecond)
-		if now, err := s.otherReceiver(ctx, up, changed); err != nil || now != first {
+		if now, _, err := s.receiver(ctx, up, changed); err != nil || now != first {
 			return err
 		}
 	}
-	if err := s.endReceiver(first); err != nil {
+	if err := s.signal(first, "walreceiver", syscall.SIGTERM); err != nil {
 		return err
 	}
 	s.o.Log.Info("stuck wal receiver ended", "pid", first)
 	for ctx.Err() == nil {
-		if now, err := s.otherReceiver(ctx, up, changed); err != nil || now != first {
+		if now, _, err := s.receiver(ctx, up, changed); err != nil || now != first {
 			return err
 		}
 		pause(ctx, 5*time.Millisecond)
@@ -147,11 +150,12 @@ func (s *Server) dropStuckReceiver(ctx context.Context, up Upstream, changed boo
 	return fmt.Errorf("wait for the wal receiver %d to end: %w", first, context.Cause(ctx))
 }
 
-// otherReceiver is the pid of a receiver that does not stream from up; 0 if none.
-func (s *Server) otherReceiver(ctx context.Context, up Upstream, changed bool) (int, error) {
+// receiver tells whether there is a WAL receiver, and its pid if it does not stream from
+// up.
+func (s *Server) receiver(ctx context.Context, up Upstream, changed bool) (other int, found bool, err error) {
 	rows, err := s.act.query(ctx, "receiver", receiverSQL)
 	if err != nil {
-		return 0, fmt.Errorf("look for the wal receiver: %w", err)
+		return 0, false, fmt.Errorf("look for the wal receiver: %w", err)
 	}
 	for _, row := range rows {
 		r := reader{row: row}
@@ -159,25 +163,70 @@ func (s *Server) otherReceiver(ctx context.Context, up Upstream, changed bool) (
 			continue
 		}
 		if up.Host == "" || r.text(1) != up.Host || r.text(2) != up.Port || r.text(3) != up.SlotName {
-			return r.number(0), r.err
+			return r.number(0), true, r.err
 		}
 	}
-	return 0, nil
+	return 0, len(rows) > 0, nil
 }
 
-// endReceiver sends SIGTERM to pid after making sure that it still is a process
-// of our server.
-func (s *Server) endReceiver(pid int) error {
+// hurryPatience is how long Follow sees to it that a receiver connects; some 20 ms are
+// usual.
+const hurryPatience = 200 * time.Millisecond
+
+// hurryReceiver has the startup process try again at once while no receiver runs, until
+// one streams from up. It sleeps for wal_retrieve_retry_interval after each that ended,
+// also after one that ended because it was to connect to another host, or that came before
+// its slot was there. In a synchronous mode clients wait for it, with the new primary of a
+// switchover ready for them. A signal ends the sleep, and SIGHUP to that process alone is
+// the harmless one: it reads its files again.
+func (s *Server) hurryReceiver(ctx context.Context, up Upstream, patience time.Duration) error {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for bounded.Err() == nil {
+		other, found, err := s.receiver(ctx, up, true)
+		if err != nil || found && other == 0 {
+			return err
+		}
+		if !found {
+			if err := s.wakeStartup(ctx); err != nil {
+				return err
+			}
+		}
+		pause(bounded, 5*time.Millisecond)
+	}
+	return nil
+}
+
+// wakeStartup sends the startup process SIGHUP; a primary has none.
+func (s *Server) wakeStartup(ctx context.Context) error {
+	rows, err := s.act.query(ctx, "startup", "select pid from pg_stat_get_activity(null) where backend_type = 'startup'")
+	if err != nil {
+		return fmt.Errorf("look for the startup process: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	r := reader{row: rows[0]}
+	pid := r.number(0)
+	if r.err != nil {
+		return r.err
+	}
+	return s.signal(pid, "startup", syscall.SIGHUP)
+}
+
+// signal sends sig to the server's process pid after making sure that it still is one,
+// of the kind that its title names. One that is gone needs none.
+func (s *Server) signal(pid int, kind string, sig syscall.Signal) error {
 	ours, err := s.isServerProcess(pid)
 	if err != nil || !ours {
 		return err
 	}
 	title, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	if err != nil || !strings.Contains(string(title), "walreceiver") {
+	if err != nil || !strings.Contains(string(title), kind) {
 		return nil //nolint:nilerr // gone already
 	}
-	if err := unix.Kill(pid, syscall.SIGTERM); err != nil && err != unix.ESRCH {
-		return fmt.Errorf("end the wal receiver %d: %w", pid, err)
+	if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("send the %s process %d %s: %w", kind, pid, unix.SignalName(sig), err)
 	}
 	return nil
 }

@@ -56,6 +56,30 @@ func TestAStandbyIsClonedFollowsAndIsRepointed(t *testing.T) {
 	}
 }
 
+// The startup process sleeps after every receiver that ended, here for longer than the
+// test waits: one that came before its slot was there must not cost that.
+func TestAStandbyThatIsRepointedDoesNotSleep(t *testing.T) {
+	a := primary(t, "a")
+	b := standby(t, "b", a)
+	c := newNode(t, "c")
+	c.settings.PostgreSQL.Parameters = map[string]string{"wal_retrieve_retry_interval": "5min"}
+	c.must(c.Clone(c.ctx(), c.source(a), nil))
+	c.config(c.upstream(a))
+	c.start(false)
+	c.waitStreaming(a)
+	up := *c.upstream(b)
+	c.must(c.WriteUpstream(up))
+	c.must(c.Reload(c.ctx()))
+	wait(t, "a receiver that b refuses", func() (bool, string) {
+		log, err := os.ReadFile(b.o.LogPath)
+		return strings.Contains(string(log), `replication slot "c" does not exist`), fmt.Sprint(err)
+	})
+	_, err := b.EnsureSlots(b.ctx(), []string{"c"}, SlotPolicy{})
+	b.must(err)
+	c.must(c.hurryReceiver(c.ctx(), up, patience))
+	c.waitStreamingCascade(b)
+}
+
 func (n *node) waitStreamingCascade(of *node) {
 	n.t.Helper()
 	wait(n.t, "cascade", func() (bool, string) {
