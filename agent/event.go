@@ -73,7 +73,7 @@ type (
 		At     cluster.Instant
 		Term   cluster.Term
 		// Revision is the claim's, for ClaimInitialize; Timelines is the list after
-		// a Reserve.
+		// a Reserve or an Accept.
 		Revision  int64
 		Timelines *cluster.Timelines
 		Outcome   Outcome

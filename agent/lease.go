@@ -25,6 +25,11 @@ func (l *Loop) foldLease(e LeaseDone) []Effect {
 		}
 		l.log.Log(context.Background(), level, "leader key call failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
 	}
+	// The view shows a reserved number in a moment; a promotion need not wait for that,
+	// nor the number be reserved twice.
+	if shown := o.View.Value.Timelines; e.Timelines != nil && (shown == nil || shown.ModRevision < e.Timelines.ModRevision) {
+		o.View.Value.Timelines = e.Timelines
+	}
 	switch e.Action.(type) {
 	case election.Renew:
 		return l.foldRenew(e)
@@ -37,12 +42,6 @@ func (l *Loop) foldLease(e LeaseDone) []Effect {
 		return l.foldGiven(e)
 	case election.Settle:
 		return l.foldSettled(e)
-	case election.Reserve:
-		// The view shows it in a moment; a promotion need not wait for that, nor
-		// the number be reserved twice.
-		if shown := o.View.Value.Timelines; e.Timelines != nil && (shown == nil || shown.ModRevision < e.Timelines.ModRevision) {
-			o.View.Value.Timelines = e.Timelines
-		}
 	case election.ClaimInitialize:
 		if e.Outcome == Succeeded {
 			o.Self.InitRevision = e.Revision

@@ -71,18 +71,22 @@ func TestAFailedRenewalMovesNothing(t *testing.T) {
 }
 
 func TestAReservedTimelineIsPromotedOntoBeforeTheViewShowsIt(t *testing.T) {
-	r := newRig(t)
-	r.primary()
-	node := cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}
-	r.loop.busy[LaneLook] = true
-	if effects := r.step(Looked{At: r.now, Node: node, Instance: r.loop.instance()}); len(leaseActions(effects)) != 1 {
-		t.Fatalf("a standby under the term does %v, want one reservation", leaseActions(effects))
-	}
-	reserved := &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 2, Term: 61}}, ModRevision: 70}
-	effects := r.step(LeaseDone{Action: election.Reserve{Above: 1}, At: r.now, Term: 61, Outcome: Succeeded, Timelines: reserved})
-	jobs := find[OnJob](effects)
-	if len(jobs) != 1 || jobs[0].Action != (election.Promote{Timeline: 2}) || len(leaseActions(effects)) != 0 {
-		t.Errorf("after its reservation it does %+v and %v, want the promotion onto 2 and no second reservation", jobs, leaseActions(effects))
+	for _, a := range []election.Action{election.Reserve{Above: 1}, election.Accept{Term: 61, Timeline: 2}} {
+		t.Run(actionName(a), func(t *testing.T) {
+			r := newRig(t)
+			r.primary()
+			node := cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}
+			r.loop.busy[LaneLook] = true
+			if effects := r.step(Looked{At: r.now, Node: node, Instance: r.loop.instance()}); len(leaseActions(effects)) != 1 {
+				t.Fatalf("a standby under the term does %v, want one reservation", leaseActions(effects))
+			}
+			reserved := &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 2, Term: 61}}, ModRevision: 70}
+			effects := r.step(LeaseDone{Action: a, At: r.now, Term: 61, Outcome: Succeeded, Timelines: reserved})
+			jobs := find[OnJob](effects)
+			if len(jobs) != 1 || jobs[0].Action != (election.Promote{Timeline: 2}) || len(leaseActions(effects)) != 0 {
+				t.Errorf("after its reservation it does %+v and %v, want the promotion onto 2 and no second reservation", jobs, leaseActions(effects))
+			}
+		})
 	}
 }
 

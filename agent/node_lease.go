@@ -142,7 +142,7 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 	case election.Inherit:
 		taken, err = n.inherit(ctx, a, do)
 	case election.Accept:
-		taken, err = n.accept(ctx, a, do)
+		taken, err = n.accept(ctx, a, do, e)
 	case election.Renew:
 		err = n.withLease(func(l *dcs.Lease) error { return l.Renew(ctx, ttl) })
 	case election.Reserve:
@@ -261,7 +261,7 @@ func (n *Node) inherit(ctx context.Context, a election.Inherit, do OnLease) (tak
 }
 
 // accept takes a hand-over up, with a timeline reserved in the same transaction.
-func (n *Node) accept(ctx context.Context, a election.Accept, do OnLease) (taken *dcs.Lease, err error) {
+func (n *Node) accept(ctx context.Context, a election.Accept, do OnLease, e *LeaseDone) (taken *dcs.Lease, err error) {
 	next, err := dcs.NextTimelines(do.Timelines, a.Term, a.Timeline)
 	if err != nil {
 		return nil, err
@@ -270,6 +270,9 @@ func (n *Node) accept(ctx context.Context, a election.Accept, do OnLease) (taken
 		taken, err = s.Accept(ctx, a.Term, do.Holder, do.Settings.TTL, &next)
 		return err
 	})
+	if err == nil {
+		e.Timelines = &next
+	}
 	return taken, err
 }
 

@@ -102,7 +102,7 @@ func (s *Session) marks(h cluster.Holder, b cluster.Beat) ([]Op, error) {
 // Accept takes up a hand-over made to this member at term: the key already lies
 // on its lease, so the term stays. reserve, when not nil, is the new list of
 // timelines (NextTimelines) whose ModRevision is the one it was made from; it is
-// written in the same transaction.
+// written in the same transaction, whose revision it has then.
 func (s *Session) Accept(ctx context.Context, term cluster.Term, h cluster.Holder, ttl time.Duration, reserve *cluster.Timelines) (*Lease, error) {
 	store := s.store
 	if err := s.KeepAlive(ctx); err != nil {
@@ -133,6 +133,9 @@ func (s *Session) Accept(ctx context.Context, term cluster.Term, h cluster.Holde
 	rev, err := store.txn(ctx, "accept", compares, ops...)
 	if err != nil {
 		return nil, err
+	}
+	if reserve != nil {
+		reserve.ModRevision = rev
 	}
 	return newLease(s, term, rev, ttl), nil
 }

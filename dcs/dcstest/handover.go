@@ -53,8 +53,8 @@ var handoverCases = []testCase{
 		if l.Term() != h.term || v.Leader.Term != h.term || v.Beat.Term != h.term || v.Holder.Node != "n" || v.Timelines.Of(h.term) != 2 {
 			w.Errorf("term %d, view %+v %+v %+v %+v, want term %d everywhere", l.Term(), v.Leader, v.Beat, v.Holder, v.Timelines, h.term)
 		}
-		if v.Beat.ModRevision != v.Timelines.ModRevision {
-			w.Error("beat and timeline came in two transactions")
+		if v.Beat.ModRevision != v.Timelines.ModRevision || next.ModRevision != v.Timelines.ModRevision {
+			w.Errorf("beat at %d and timeline at %d, said to be at %d; want one transaction", v.Beat.ModRevision, v.Timelines.ModRevision, next.ModRevision)
 		}
 		w.must(l.Renew(w.ctx, ttl))
 	}},
