@@ -126,9 +126,15 @@ func (s *supervisor) begin() error {
 	return s.startWorker()
 }
 
-// hold is called before the first child exists, so that no end is missed.
+// hold is called before the first child exists, so that no end is missed. Children that
+// an image before this one had, a shell or the agent before an upgrade, may have ended
+// while nobody listened: the loop reaps once.
 func (s *supervisor) hold() {
 	signal.Notify(s.sigchld, unix.SIGCHLD)
+	select {
+	case s.sigchld <- unix.SIGCHLD:
+	default: // one has ended just now
+	}
 	signal.Notify(s.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2)
 	// A log that nobody reads must not end the agent: caught, and never read.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)

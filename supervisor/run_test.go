@@ -450,14 +450,22 @@ func TestAServiceManagerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 
 // As PID 1 of a container everything orphaned becomes a child of the supervisor.
 func TestOrphansAreReaped(t *testing.T) {
-	a := newAgent(t)
-	cmd := a.command()
 	// A shell that makes the supervisor its heir: exec keeps the children.
-	cmd.Args = append([]string{"/bin/sh", "-c", `sleep 0.2 & exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
-	cmd.Path = "/bin/sh"
-	a.run(cmd)
-	a.nth("worker", 1)
-	a.until("the shell's child is reaped", func() bool { return len(children(a.cmd.Process.Pid)) == 2 })
+	for name, script := range map[string]string{
+		"one that lives for a while": `sleep 1 & exec "$@"`,
+		// Without a command that the shell would wait for, and reap both.
+		"one that ended before": `true & until read -r stat </proc/$!/stat; [ "${stat#*) Z}" != "$stat" ]; do :; done; exec "$@"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAgent(t)
+			cmd := a.command()
+			cmd.Args = append([]string{"/bin/sh", "-c", script, "sh", cmd.Path}, cmd.Args[1:]...)
+			cmd.Path = "/bin/sh"
+			a.run(cmd)
+			a.nth("worker", 1)
+			a.until("the shell's child is reaped", func() bool { return len(children(a.cmd.Process.Pid)) == 2 })
+		})
+	}
 }
 
 func children(ppid int) []string {

@@ -72,9 +72,4 @@ func (s *supervisor) replace(pid int) {
 	s.replacing = true
 	s.killAt = now() + quietExit
 	s.kill(unix.SIGUSR2)
-	// Its end may have come while nobody listened: the loop reaps once.
-	select {
-	case s.sigchld <- unix.SIGCHLD:
-	default:
-	}
 }
