@@ -94,10 +94,11 @@ type (
 		From     cluster.LSN
 		Err      string
 	}
-	// JobDone: the job ended.
+	// JobDone: the job ended. Saw is the cheap look that ended a promotion.
 	JobDone struct {
 		Kind election.JobKind
 		Err  string
+		Saw  *Looked
 	}
 	// FenceDone: a fence past the guard ended.
 	FenceDone struct{ Err string }

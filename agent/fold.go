@@ -400,6 +400,9 @@ func (l *Loop) foldJob(e JobDone) []Effect {
 	l.measureRecovery(e)
 	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, LastMode: o.Job.Mode, Failures: failures}
 	l.stale("a job has just ended")
+	if e.Saw != nil && e.Saw.Instance == l.instance() { // clients need not wait for a whole look
+		o.Node = cluster.Seen(fastOver(o.Node.Value, e.Saw.Node), e.Saw.At)
+	}
 	if r := l.server.restarting; r != nil && e.Kind == election.JobRestart {
 		l.server.restarting = nil
 		l.server.restarted = &election.Answer{Request: *r, Result: restartResult(l.id.Name, r.ID, e.Err)}

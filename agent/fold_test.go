@@ -68,6 +68,29 @@ func TestALookThatBeganBeforeAJobEndedCountsForNothing(t *testing.T) {
 	}
 }
 
+func TestClientsAreSentToAPromotedServerBeforeAWholeLook(t *testing.T) {
+	for instance, want := range map[string]bool{"i1": true, "i0": false} {
+		r := newRig(t)
+		r.primary()
+		r.loop.busy[LaneLook] = true
+		r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}})
+		r.loop.busy[LaneJob], r.loop.obs.Job = true, election.Job{Kind: election.JobPromote, Since: r.now}
+		r.loop.busy[LaneMember] = false
+		r.pass(2 * time.Millisecond)
+		effects := r.step(JobDone{Kind: election.JobPromote, Saw: &Looked{At: r.now, Instance: instance, Fast: true, Node: cluster.NodeState{Mode: cluster.ModePrimary, Timeline: 2, WriteLSN: 1000}}})
+		if got := r.loop.Status(0); got.Writable(r.now) != want {
+			t.Errorf("seen by the promotion of %s: writable %t, want %t", instance, got.Writable(r.now), want)
+		}
+		puts := find[PutMember](effects)
+		if want && (len(puts) != 1 || puts[0].Member.Role != cluster.RolePrimary || puts[0].Member.Timeline != 2) {
+			t.Errorf("publishes %+v, want the primary on timeline 2", puts)
+		}
+		if looks := find[Look](effects); len(looks) != 1 || looks[0].Fast || len(find[OnServer](effects))+len(find[OnKeys](effects)) != 0 {
+			t.Errorf("does %+v, want a whole look and nothing before it", effects)
+		}
+	}
+}
+
 func TestAServerThatRanBeforeIsNotStoppedBeforeItWasLookedAt(t *testing.T) {
 	r := newRig(t)
 	r.see()

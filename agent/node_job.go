@@ -40,10 +40,13 @@ var errTimeline = errors.New("promoted onto another timeline than the reserved o
 
 // onJob runs long work.
 func (n *Node) onJob(ctx context.Context, do OnJob) Event {
-	return JobDone{Kind: election.KindOf(do.Action), Err: errText(n.runJob(ctx, do))}
+	e := JobDone{Kind: election.KindOf(do.Action)}
+	e.Err = errText(n.runJob(ctx, do, &e))
+	return e
 }
 
-func (n *Node) runJob(ctx context.Context, do OnJob) error {
+// runJob does the work; what it yields beside its end it puts into e.
+func (n *Node) runJob(ctx context.Context, do OnJob, e *JobDone) error {
 	switch a := do.Action.(type) {
 	case election.InitDB:
 		return n.initDB(ctx, do.Settings)
@@ -55,7 +58,7 @@ func (n *Node) runJob(ctx context.Context, do OnJob) error {
 		if _, err := n.pg.SetSync(ctx, a.Names); err != nil { // guard: names_before_promotion — SAFETY 3
 			return err
 		}
-		return n.promote(ctx, do, a.Timeline)
+		return n.promote(ctx, do, a.Timeline, e)
 	case election.Restart:
 		if err := n.stop(ctx, guard.Fast); err != nil {
 			return err
@@ -301,8 +304,8 @@ func (n *Node) endStuckSenders(ctx context.Context, successor string) {
 
 // promote has the guard promote the server onto the reserved timeline and returns
 // when it accepts writes there. On any other timeline it must not write (S8): the
-// term is ended, which stops it.
-func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline) error {
+// term is ended, which stops it. What it saw of the server then it puts into e.
+func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline, e *JobDone) error {
 	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
@@ -324,12 +327,14 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline)
 	}
 	exited := n.link.Exited(do.Instance)
 	for {
+		at := n.clock.Now()
 		fast, err := n.pg.LookFast(ctx)
 		if err == nil && !fast.InRecovery {
 			if fast.Timeline != timeline { // guard: promoted_timeline — SAFETY 5
 				_ = n.brief(ctx, func(ctx context.Context) error { return g.EndTerm(ctx, int64(do.Term)) })
 				return fmt.Errorf("%w: %d, reserved was %d", errTimeline, fast.Timeline, timeline)
 			}
+			e.Saw = &Looked{At: at, Fast: true, Instance: do.Instance, Node: fastState(fast)}
 			return nil
 		}
 		select {

@@ -82,6 +82,9 @@ func TestAServerPromotedOntoAnotherTimelineIsStopped(t *testing.T) {
 			if (c.want == nil) != (done.Err == "") || !slices.Equal(p.ended, c.ended) {
 				t.Errorf("%+v, terms ended %v; want %v and %v", done, p.ended, c.want, c.ended)
 			}
+			if saw := done.Saw; (saw != nil) != (c.want == nil) || saw != nil && (saw.Instance != "i1" || !saw.Fast || saw.Node.Mode != cluster.ModePrimary || saw.Node.Timeline != 7) {
+				t.Errorf("saw %+v", saw)
+			}
 		})
 	}
 }

@@ -17,6 +17,10 @@ func blind(o *Observation) (Decision, bool) {
 		}
 		d.wakeAt(unseen)
 		return d, true
+	case o.Looking: // guard: whole_look_after_promotion — SAFETY 3: its walsenders are those of a standby
+		d := wait(ReasonServerUnknown, "promoted a moment ago, and not looked at since")
+		d.lookAgain(o)
+		return d, true
 	case o.View.At.Never():
 		return withoutStore(o), true
 	}

@@ -24,6 +24,8 @@ func decideRules() []rule {
 		{name: "a holder that cannot see its server does not renew",
 			given:  primary(renewDue, func(o *Observation) { o.Node = o.Node.Failed("connection refused", ago(10*time.Millisecond)) }),
 			reason: ReasonServerUnknown},
+		{name: "a server that was promoted a moment ago is looked at before anything is decided by its walsenders",
+			given: primary(renewDue, func(o *Observation) { o.Looking, o.Self.Checkpointed = true, false }), reason: ReasonServerUnknown, do: acts(Renew{})},
 		{name: "a holder without its guard does not renew",
 			given: primary(renewDue, func(o *Observation) { o.Guard.Connected = false }), reason: ReasonWaitingForGuard},
 		{name: "nor while nobody knows what became of its hand-over",

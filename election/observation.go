@@ -18,7 +18,8 @@ type Observation struct {
 	Refused bool
 	Node    cluster.Observed[cluster.NodeState]
 	// Looking: the server has changed, and no look at it has ended since, well or
-	// not: Node says what was before.
+	// not. Node says what was before, or is good, of a server that has just been
+	// promoted: mode, timeline and position are what its job saw, the rest was before.
 	Looking bool
 	// LookTook is how long that last good look at the server took.
 	LookTook time.Duration

@@ -33,6 +33,10 @@ func TestVariants(t *testing.T) {
 	fmt.Println("no variant goes wrong")
 }
 
+// heals is how long a story goes on at least after its faults: what has no time to heal
+// is no sign of a mistake.
+const heals = 4 * s
+
 // variant is the same story, a little different.
 func (c story) variant(i uint64) story {
 	rng := rand.New(rand.NewPCG(c.seed, i))
@@ -42,6 +46,7 @@ func (c story) variant(i uint64) story {
 		f := &c.faults[j]
 		f.at += time.Duration(rng.Int64N(int64(s))) - s/2
 		f.lasts += time.Duration(rng.Int64N(int64(f.lasts/4 + 1)))
+		f.lasts = min(f.lasts, max(0, c.until-heals-f.at))
 		f.n = max(1, f.n+rng.IntN(9)-4)
 	}
 	return c
