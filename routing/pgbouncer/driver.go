@@ -35,8 +35,9 @@ type Driver struct {
 	console console
 	want    want
 	known   bool
-	// loaded is the file that PgBouncer was last seen to go by.
+	// loaded is the file that PgBouncer was last seen to go by, routed the primary in it.
 	loaded []byte
+	routed server
 	// unsure: a process before this one may have left it paused.
 	unsure bool
 	// since is when the hold began, zero while there is none; paused: PgBouncer was told.
@@ -123,13 +124,18 @@ func (d *Driver) follow(ctx context.Context) error {
 		return d.hold(ctx)
 	}
 	d.spent = false
-	if err := d.load(ctx); err != nil {
+	first, then := d.load, d.release
+	if d.routed == d.want.primary { // replicas can wait, clients cannot
+		first, then = then, first
+	}
+	if err := first(ctx); err != nil {
 		return err
 	}
-	return d.release(ctx)
+	return then(ctx)
 }
 
-// hold keeps new work waiting, for MaxHold at most.
+// hold keeps new work waiting, for MaxHold at most. Whoever has the lease is where it will
+// go: PgBouncer is told while that one is promoted.
 func (d *Driver) hold(ctx context.Context) (err error) {
 	switch {
 	case d.spent:
@@ -139,15 +145,18 @@ func (d *Driver) hold(ctx context.Context) (err error) {
 			return fmt.Errorf("start what resumes the pooler if this agent dies: %w", err) // nothing was paused
 		}
 		d.since = d.Now()
-		return d.pauseAll(ctx)
+		err = d.pauseAll(ctx)
 	case !d.paused:
-		return d.pauseAll(ctx)
+		err = d.pauseAll(ctx)
 	case d.Now() >= d.since.Add(d.MaxHold):
 		d.Log.Warn("pooler let through without a primary", "member", d.Member, "duration", d.MaxHold.String())
 		d.spent = true
 		return d.release(ctx)
 	}
-	return nil
+	if err != nil || d.routed == d.want.primary {
+		return err
+	}
+	return d.load(ctx)
 }
 
 // pauseAll pauses every database at once. What did not end in time goes on beside the
@@ -189,7 +198,7 @@ func (d *Driver) load(ctx context.Context) error {
 		return fmt.Errorf("PgBouncer sends %s to %q port %q after a reload, not to %s port %s: write %%include %s at the end of its pgbouncer.ini, and no line for %s in it",
 			d.Databases[0], host, port, d.want.primary.host, d.want.primary.port, d.File, d.Databases[0])
 	}
-	d.loaded = content
+	d.loaded, d.routed = content, d.want.primary
 	d.Log.Info("pooler follows", "member", d.Member, "primary", d.want.primary.host+":"+d.want.primary.port, "replicas", len(d.want.replicas))
 	return nil
 }

@@ -190,8 +190,18 @@ func TestAPoolerFollowsASwitchover(t *testing.T) {
 	x.show(twoMembers("a", cluster.SwitchoverStopping))
 	x.show(twoMembers("", "")) // nobody leads for a moment
 	x.says("holding")
+	given := twoMembers("b", "")
+	b2 := given.Members["b"]
+	b2.Role = cluster.RoleReplica // it is being promoted
+	given.Members["b"] = b2
+	x.show(given)
+	x.until("PgBouncer is told whom it is held for", func() bool { return x.column("app", "host") == "127.0.0.3" })
+	if got := x.column("app", "paused"); got != "1" {
+		t.Errorf("before b is the primary: paused %s", got)
+	}
 	x.show(twoMembers("b", ""))
 	x.says("serving")
+	x.until("reads at a", func() bool { return x.column("app_ro", "host") == "127.0.0.2" })
 	if x.column("app", "paused") != "0" || x.column("app", "host") != "127.0.0.3" || x.column("app_ro", "host") != "127.0.0.2" {
 		t.Errorf("paused %s, writes go to %s, reads to %s", x.column("app", "paused"), x.column("app", "host"), x.column("app_ro", "host"))
 	}
