@@ -10,8 +10,11 @@ local checked = os.getenv("PGKEEPER_HOLD_CHECKED") == "1"
 
 -- A pause grows with what was waited already. HAProxy forgets a pause that is over before HAProxy has noted it, as one is
 -- when the machine stalls for that long just then: such a connection would wait for the whole inspect-delay. Long pauses
--- leave no room for that, and cost little where much was waited; yielding first has HAProxy look at its clock.
+-- leave no room for that, and cost little where much was waited; yielding first has HAProxy look at its clock. On a machine
+-- that stalls, as the pauses of all connections tell by how late they end, they are ten times as long as it does.
 local shortest, longest, share = 20, 100, 8 -- milliseconds, and of what was waited
+local times, patience, memory = 10, 1000, 5000 -- of a stall, milliseconds at most, and for how long it counts
+local stall, stalled = 0, core.now()
 
 local function since(began)
     local now = core.now()
@@ -30,7 +33,13 @@ local function hold(ready)
                 return act.ABORT -- the client has gone
             end
             core.yield()
-            core.msleep(math.floor(math.max(shortest, math.min(waited / share, longest))))
+            local pause = math.floor(math.max(shortest, math.min(waited / share, longest), math.min(stall * times, patience)))
+            local asleep = core.now()
+            core.msleep(pause)
+            local late = since(asleep) - pause
+            if late >= stall or since(stalled) > memory then
+                stall, stalled = late, core.now()
+            end
         end
         return act.CONTINUE
     end
