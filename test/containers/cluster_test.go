@@ -58,8 +58,12 @@ type deployed struct {
 	password map[string]string
 }
 
-// answers is how long a command in a container may take.
-const answers = 20 * time.Second
+// answers is how long a command in a container may take, patience what is waited for: on a machine that does much else,
+// docker-compose needs half a minute to begin one.
+const (
+	answers  = time.Minute
+	patience = 3 * time.Minute
+)
 
 type member struct{ Member, Role, State string }
 

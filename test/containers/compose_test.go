@@ -134,7 +134,7 @@ func (s *stack) noteVolumes() {
 func TestOneNumberOfNodes(t *testing.T) {
 	s := newStack(t)
 	s.up(3)
-	names := s.healthy(3, 90*time.Second)
+	names := s.healthy(3, patience)
 	s.serves(s.rw, "app", "app", "false")
 	s.serves(s.ro, "app", "app", "true")
 	s.serves(s.pool, "app", "app", "false")
@@ -142,13 +142,13 @@ func TestOneNumberOfNodes(t *testing.T) {
 
 	began := time.Now()
 	s.up(5)
-	grown := s.healthy(5, 60*time.Second)
+	grown := s.healthy(5, patience)
 	t.Logf("two more nodes serve %s after docker-compose was called", time.Since(began).Round(100*time.Millisecond))
 
 	docker(t, "kill", grown[0])
 	t.Logf("writes went on %s after the primary's container was killed (ttl 10)", s.writes("app", "app").Round(100*time.Millisecond))
 	s.up(3)
-	shrunk := s.healthy(3, 60*time.Second)
+	shrunk := s.healthy(3, patience)
 	for _, name := range grown {
 		if !slices.Contains(shrunk, name) {
 			s.remove("demo", name)
@@ -157,7 +157,7 @@ func TestOneNumberOfNodes(t *testing.T) {
 	s.slots(2)
 
 	s.up(3, "--force-recreate")
-	again := s.healthy(3, 90*time.Second)
+	again := s.healthy(3, patience)
 	slices.Sort(shrunk)
 	slices.Sort(again)
 	if !slices.Equal(again, shrunk) {

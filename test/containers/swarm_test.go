@@ -161,18 +161,18 @@ func (s *swarm) containerOf(name string) string {
 func TestAStackOnASwarm(t *testing.T) {
 	s := newSwarm(t)
 	began := time.Now()
-	s.healthy(3, 120*time.Second)
+	s.healthy(3, patience)
 	t.Logf("three nodes serve %s after the stack was deployed", time.Since(began).Round(100*time.Millisecond))
 	s.serves(s.rw, "postgres", "postgres", "false")
 	s.serves(s.ro, "postgres", "postgres", "true")
 	s.writes("postgres", "postgres")
 
 	docker(t, "service", "scale", "-d", s.name+"_node=4")
-	grown := s.healthy(4, 60*time.Second)
+	grown := s.healthy(4, patience)
 
 	docker(t, "kill", s.containerOf(grown[0]))
 	t.Logf("writes went on %s after the primary's container was killed", s.writes("postgres", "postgres").Round(100*time.Millisecond))
-	s.healthy(4, 90*time.Second) // the task in the same slot has its name and its volume
+	s.healthy(4, patience) // the task in the same slot has its name and its volume
 
 	before := s.tasks()
 	docker(t, "service", "update", "-d", "--force", s.name+"_node")
@@ -186,7 +186,7 @@ func TestAStackOnASwarm(t *testing.T) {
 		}
 		return nil
 	})
-	s.healthy(4, 60*time.Second)
+	s.healthy(4, patience)
 
 	docker(t, "service", "scale", "-d", s.name+"_node=3")
 	s.until(60*time.Second, "one task to go", func(context.Context) error {
@@ -197,7 +197,7 @@ func TestAStackOnASwarm(t *testing.T) {
 	})
 	s.writes("postgres", "postgres")
 	s.remove(s.name, "node4")
-	s.healthy(3, 60*time.Second)
+	s.healthy(3, patience)
 	s.slots(2)
 	s.kept("postgres", "postgres", 3)
 }
