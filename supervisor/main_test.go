@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +26,8 @@ func TestMain(m *testing.M) {
 	}
 	dir := os.Args[2]
 	switch os.Args[1] {
+	case "heir":
+		os.Exit(becomeHeir(os.Args[3], os.Args[4:]))
 	case "supervisor":
 		os.Exit(runSupervisor(dir))
 	case "worker":
@@ -32,6 +36,26 @@ func TestMain(m *testing.M) {
 		os.Exit(runGuard(dir))
 	}
 	os.Exit(64)
+}
+
+// becomeHeir has a child and becomes the supervisor: exec keeps the children.
+func becomeHeir(child string, args []string) int {
+	argv := []string{"sleep", "1"}
+	if child == "ended" {
+		argv[1] = "0"
+	}
+	sleep, err := exec.LookPath(argv[0])
+	if err == nil {
+		var pid int
+		if pid, err = syscall.ForkExec(sleep, argv, &syscall.ProcAttr{}); err == nil && child == "ended" {
+			err = unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) // it is not reaped
+		}
+	}
+	if err == nil {
+		err = syscall.Exec(os.Args[0], append([]string{os.Args[0]}, args...), os.Environ())
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
 }
 
 func runSupervisor(dir string) int {
