@@ -214,10 +214,11 @@ func (l *Loop) onJob(a election.Action) []Effect {
 	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance(), CloneFrom: l.cloneFrom()}}}
 }
 
-// starts reports whether a starts a server.
+// starts reports whether a starts a server, or has it write: both go by the names that a
+// reload may be about to change.
 func starts(a election.Action) bool {
 	switch a.(type) {
-	case election.StartServer, election.Restart:
+	case election.StartServer, election.Restart, election.Promote:
 		return true
 	}
 	return false

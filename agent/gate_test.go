@@ -420,3 +420,18 @@ func TestNoServerIsStartedBesideAReload(t *testing.T) {
 		t.Errorf("after it: %+v, want the restart", jobs)
 	}
 }
+
+func TestNoServerIsPromotedBesideAReload(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLook] = true
+	r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}})
+	r.loop.busy[LaneServer], r.loop.server.configuring = true, true
+	reserved := &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 2, Term: 61}}, ModRevision: 70}
+	if jobs := find[OnJob](r.step(LeaseDone{Action: election.Reserve{Above: 1}, At: r.now, Term: 61, Outcome: Succeeded, Timelines: reserved})); len(jobs) != 0 {
+		t.Errorf("beside a reload: %+v", jobs)
+	}
+	if jobs := find[OnJob](r.step(ServerDone{Action: election.Reload{}})); len(jobs) != 1 || jobs[0].Action != (election.Promote{Timeline: 2}) {
+		t.Errorf("after it: %+v, want the promotion", jobs)
+	}
+}
