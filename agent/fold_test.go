@@ -72,8 +72,7 @@ func TestClientsAreSentToAPromotedServerBeforeAWholeLook(t *testing.T) {
 	for instance, want := range map[string]bool{"i1": true, "i0": false} {
 		r := newRig(t)
 		r.primary()
-		r.loop.busy[LaneLook] = true
-		r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}})
+		r.seesStandby()
 		r.loop.busy[LaneJob], r.loop.obs.Job = true, election.Job{Kind: election.JobPromote, Since: r.now}
 		r.loop.busy[LaneMember] = false
 		r.pass(2 * time.Millisecond)

@@ -424,8 +424,7 @@ func TestNoServerIsStartedBesideAReload(t *testing.T) {
 func TestNoServerIsPromotedBesideAReload(t *testing.T) {
 	r := newRig(t)
 	r.primary()
-	r.loop.busy[LaneLook] = true
-	r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}})
+	r.seesStandby()
 	r.loop.busy[LaneServer], r.loop.server.configuring = true, true
 	reserved := &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 2, Term: 61}}, ModRevision: 70}
 	if jobs := find[OnJob](r.step(LeaseDone{Action: election.Reserve{Above: 1}, At: r.now, Term: 61, Outcome: Succeeded, Timelines: reserved})); len(jobs) != 0 {

@@ -75,9 +75,7 @@ func TestAReservedTimelineIsPromotedOntoBeforeTheViewShowsIt(t *testing.T) {
 		t.Run(actionName(a), func(t *testing.T) {
 			r := newRig(t)
 			r.primary()
-			node := cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}
-			r.loop.busy[LaneLook] = true
-			if effects := r.step(Looked{At: r.now, Node: node, Instance: r.loop.instance()}); len(leaseActions(effects)) != 1 {
+			if effects := r.seesStandby(); len(leaseActions(effects)) != 1 {
 				t.Fatalf("a standby under the term does %v, want one reservation", leaseActions(effects))
 			}
 			reserved := &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 2, Term: 61}}, ModRevision: 70}

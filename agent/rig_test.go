@@ -93,6 +93,13 @@ func (r *rig) primary() {
 	}
 }
 
+// seesStandby has a look end that shows the server as a standby, with WAL up to 1000 on
+// timeline 1.
+func (r *rig) seesStandby() []Effect {
+	r.loop.busy[LaneLook] = true
+	return r.step(Looked{At: r.now, Instance: r.loop.instance(), Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1, ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}})
+}
+
 // settle ends every effect under way, well.
 func (r *rig) settle() {
 	ends := map[Lane]Event{LaneMember: MemberPut{Lease: 11}, LaneKeys: KeysDone{}, LaneServer: ServerDone{Action: election.Reload{}}, LanePersist: persisted{}}
