@@ -75,8 +75,9 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.seen.how = done.Action
 		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
 		n.seen.forced = n.seen.named && w.view().Failover.Force
-		// A process that slept hears late of a term that came and went meanwhile.
-		if done.Term <= w.highest && w.now <= n.seen.until {
+		// A process that slept hears late of a term that came and went meanwhile: its lease
+		// has ended, or promises took the key over after this call had begun.
+		if done.Term <= w.highest && w.now <= n.seen.until && n.seen.called >= n.seen.deposed {
 			w.fail("S4", "%s takes term %d after term %d", n.name, done.Term, w.highest)
 		}
 		w.highest = max(w.highest, done.Term)

@@ -21,6 +21,10 @@ var mistakes = []mistake{
 	{"found_90876766593291_restart_beside_a_reload", []change{
 		{"agent/node_gate.go", "exited := n.link.Exited(instance)", "exited := make(chan struct{})"},
 		{"agent/act.go", "l.server.configuring && starts(a) {", "l.server.configuring && false {"}}},
+	{"found_274965919865769_promotion_beside_a_reload", []change{
+		{"agent/act.go", "case election.StartServer, election.Restart, election.Promote:", "case election.StartServer, election.Restart:"}}},
+	{"found_203781195459662_term_heard_of_after_it_was_taken_over", []change{
+		{"test/sim/judge_notes.go", " && n.seen.called >= n.seen.deposed {", " {"}}},
 	{"found_266367764927229_lease_of_another_length_in_failsafe", []change{
 		{"agent/keep.go", "!election.FailsafeActive(&l.obs): // and compare", "true: // and compare"}}},
 	{"found_241491008615320_rules_that_came_back", []change{
