@@ -40,6 +40,7 @@ func buildPrograms(ctx context.Context, dir string, every time.Duration) (progra
 type writerReport struct {
 	Gap     float64 `json:"gap"`
 	GapAt   float64 `json:"gap_at"`
+	Between float64 `json:"between"`
 	Late    float64 `json:"late"`
 	Acked   int     `json:"acked"`
 	Failed  int     `json:"failed"`

@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,18 +111,9 @@ func pgbench(ctx context.Context, leader member, rate float64, length time.Durat
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("pgbench: %w: %s", err, said)
 	}
-	logs, err := filepath.Glob(filepath.Join(dir, "log*"))
+	all, net, err := readLatencies(dir)
 	if err != nil {
 		return nil, err
-	}
-	var all, net []float64
-	for _, path := range logs {
-		if err := readLatencies(path, &all, &net); err != nil {
-			return nil, err
-		}
-	}
-	if len(all) == 0 {
-		return nil, errors.New("pgbench logged no transaction")
 	}
 	slices.Sort(all)
 	slices.Sort(net)
@@ -134,27 +124,35 @@ func pgbench(ctx context.Context, leader member, rate float64, length time.Durat
 	}, nil
 }
 
-// readLatencies reads pgbench's log: client, number, microseconds, script, time in two parts, microseconds of lag.
-func readLatencies(path string, all, net *[]float64) error {
-	f, err := os.Open(path)
+// readLatencies reads pgbench's logs in a folder: client, number, microseconds, script, time in two parts and, with a
+// rate, microseconds of lag. What it gives is in seconds: with the lag, and without.
+func readLatencies(dir string) (all, net []float64, err error) {
+	logs, err := filepath.Glob(filepath.Join(dir, "log*"))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 7 {
-			return fmt.Errorf("pgbench's log has the line %q", lines.Text())
+	for _, path := range logs {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, err
 		}
-		took, errTook := strconv.ParseFloat(fields[2], 64)
-		lag, errLag := strconv.ParseFloat(fields[6], 64)
-		if err := errors.Join(errTook, errLag); err != nil {
-			return fmt.Errorf("pgbench's log has the line %q: %w", lines.Text(), err)
+		for line := range strings.Lines(string(content)) {
+			fields := append(strings.Fields(line), "0")
+			if len(fields) < 7 {
+				return nil, nil, fmt.Errorf("pgbench's log has the line %q", line)
+			}
+			took, errTook := strconv.ParseFloat(fields[2], 64)
+			lag, errLag := strconv.ParseFloat(fields[6], 64)
+			if err := errors.Join(errTook, errLag); err != nil {
+				return nil, nil, fmt.Errorf("pgbench's log has the line %q: %w", line, err)
+			}
+			all, net = append(all, took/1e6), append(net, (took-lag)/1e6)
 		}
-		*all, *net = append(*all, took/1e6), append(*net, (took-lag)/1e6)
 	}
-	return lines.Err()
+	if len(all) == 0 {
+		return nil, nil, errors.New("pgbench logged no transaction")
+	}
+	return all, net, nil
 }
 
 // setGate turns the commit gate on or off, and waits until the primary says so.

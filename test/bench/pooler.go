@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +78,8 @@ var (
 )
 
 // pooledSwitchoversTrial switches over as often as it goes while pgbench writes through the pooler, and gives the
-// longest stall. A transaction that fails is an error of the trial.
+// longest stall: of any transaction of pgbench's, or between two answers to the writer beside it. A transaction that fails
+// is an error of the trial.
 func (s *session) pooledSwitchoversTrial(ctx context.Context) (report.Trial, error) {
 	pooler, err := s.throughPooler(ctx)
 	if err != nil {
@@ -88,8 +92,14 @@ func (s *session) pooledSwitchoversTrial(ctx context.Context) (report.Trial, err
 	if err := s.fillOnce(ctx, leader); err != nil {
 		return report.Trial{}, err
 	}
+	dir, err := os.MkdirTemp("", "pgbench") //nolint:usetesting // no test has it
+	if err != nil {
+		return report.Trial{}, err
+	}
+	defer os.RemoveAll(dir)
 	var said strings.Builder
-	load := exec.CommandContext(ctx, binDir()+"/pgbench", "-n", "-c", "16", "-j", "2", "-M", "simple", "-T", seconds(pooledMinute), pooler.DSN(clientName, clientName))
+	load := exec.CommandContext(ctx, binDir()+"/pgbench", "-n", "-c", "16", "-j", "2", "-M", "simple", "-T", seconds(pooledMinute),
+		"-l", "--log-prefix", filepath.Join(dir, "log"), pooler.DSN(clientName, clientName))
 	load.Stdout, load.Stderr = &said, &said
 	if err := load.Start(); err != nil {
 		return report.Trial{}, err
@@ -97,19 +107,23 @@ func (s *session) pooledSwitchoversTrial(ctx context.Context) (report.Trial, err
 	ended := make(chan error, 1)
 	go func() { ended <- load.Wait() }()
 	t, f := report.Trial{Detail: map[string]any{}}, faults()["switchover"]
-	var gaps []float64
+	var gaps, late []float64
 	for began := time.Now(); time.Since(began) < pooledMinute-5*time.Second; {
 		var all []writerReport
 		if all, _, err = s.gap(ctx, f, s.pooled); err != nil {
 			break
 		}
-		gaps = append(gaps, all[0].Gap)
-		t.Value = max(t.Value, all[0].Gap)
+		gaps, late = append(gaps, all[0].Between), append(late, all[0].Late)
 	}
 	err = errors.Join(err, <-ended)
-	t.Detail["gaps"], t.Detail["pgbench"] = gaps, processedTx.FindString(said.String())
+	t.Detail["gaps"], t.Detail["late"], t.Detail["pgbench"] = gaps, late, processedTx.FindString(said.String())
 	if err == nil && !strings.Contains(said.String(), noneFailed) {
 		err = errors.New("transactions failed")
+	}
+	if err == nil {
+		var took []float64
+		took, _, err = readLatencies(dir)
+		t.Value = slices.Max(append(took, gaps...))
 	}
 	if err != nil {
 		return t, fmt.Errorf("%w after %d switchovers: %s", err, len(gaps), said.String())

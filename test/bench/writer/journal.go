@@ -13,6 +13,9 @@ type Report struct {
 	Gap float64 `json:"gap"`
 	// GapAt is when the gap began.
 	GapAt float64 `json:"gap_at"`
+	// Between is the longest time between two acknowledgements alone: of a client that can do no better than one row
+	// after another, and comes late for as long as it takes it to make up for a gap.
+	Between float64 `json:"between"`
 	// Late is the longest time from when a row was due to when it was acknowledged.
 	Late float64 `json:"late"`
 	// Acked rows, and statements that failed on a connection that was there.
@@ -84,12 +87,14 @@ func (j *journal) report(since, now time.Time) Report {
 			last = j.acks[i-1].at
 		}
 		r.Acked++
+		r.Between = max(r.Between, a.at.Sub(last).Seconds())
 		widen(last, a.at)
 		widen(a.due, a.at)
 		r.Late = max(r.Late, a.at.Sub(a.due).Seconds())
 		last = a.at
 	}
 	r.Quiet = now.Sub(last).Seconds()
+	r.Between = max(r.Between, r.Quiet)
 	widen(last, now)
 	j.troubles(&r, since)
 	return r
