@@ -136,7 +136,7 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 	case election.Acquire:
 		err = n.withSession(func(s *dcs.Session) (err error) {
 			taken, err = s.Acquire(ctx, dcs.Candidacy{LeaderTerm: a.LeaderTerm, BeatRevision: a.BeatRevision,
-				PausedRevision: a.PausedRevision, FailsafeRevision: a.FailsafeRevision, DurabilityRevision: a.DurabilityRevision, Holder: do.Holder, TTL: ttl})
+				PausedRevision: a.PausedRevision, FailsafeRevision: a.FailsafeRevision, DurabilityRevision: a.DurabilityRevision, SyncRevision: a.SyncRevision, Holder: do.Holder, TTL: ttl})
 			return err
 		})
 	case election.Inherit:

@@ -51,6 +51,9 @@ func (r Rule) Copies() []string {
 	return append(slices.Clone(r.Voters), r.Primary)
 }
 
+// IsCopy reports whether name is one of Copies.
+func (r Rule) IsCopy(name string) bool { return strings.EqualFold(r.Primary, name) || r.Lists(name) }
+
 // Reports is how many copies must be known, and unable to confirm anything more, so
 // that one of them has every commit that was acknowledged: with N voters of which k
 // confirm, any N-k+1 of the N+1 copies (SAFETY 3). Less than one where nothing can

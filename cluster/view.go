@@ -1,6 +1,9 @@
 package cluster
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // View is everything the store says about one cluster at one revision.
 // Unparsable values degrade to their zero value and are named in Problems.
@@ -89,6 +92,19 @@ type Sync struct {
 	Quorum      int    `json:"quorum"`
 	SyncStandby string `json:"sync_standby"`
 	ModRevision int64  `json:"-"`
+}
+
+// Rule is what the key says of commits: with a quorum of q of its n names, n-q of them
+// have each; without, all of them have. The leader has it anyway.
+func (s *Sync) Rule() Rule {
+	r := Rule{Primary: s.Leader}
+	for name := range strings.SplitSeq(s.SyncStandby, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			r.Voters = append(r.Voters, name)
+		}
+	}
+	r.Need = max(0, len(r.Voters)-s.Quorum)
+	return r
 }
 
 // Positions is the key `status`: how far the primary has written.

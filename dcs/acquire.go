@@ -26,8 +26,11 @@ type Candidacy struct {
 	// DurabilityRevision is the mod_revision of the record of rules that the candidate
 	// satisfies, 0 when there was none.
 	DurabilityRevision int64
-	Holder             cluster.Holder
-	TTL                time.Duration
+	// SyncRevision is the mod_revision of the key `sync`, which says who may lead where
+	// Patroni has a say, 0 when there was none.
+	SyncRevision int64
+	Holder       cluster.Holder
+	TTL          time.Duration
 }
 
 // Acquire takes the free or stale leader key. ErrCompared: somebody was faster,
@@ -50,6 +53,9 @@ func (s *Session) Acquire(ctx context.Context, c Candidacy) (*Lease, error) {
 		// guard: acquire_durability — SAFETY 3: the rules are those that enough copies
 		// have promised for; a holder that lives may have added one.
 		modIs(store.key(keyDurability), c.DurabilityRevision),
+		// guard: acquire_sync — SAFETY 3: likewise what a Patroni leader shows instead of
+		// rules; it writes that without comparing its term.
+		modIs(store.key(keySync), c.SyncRevision),
 	}
 	return s.take(ctx, "acquire", compares, nil, c.Holder, c.TTL)
 }

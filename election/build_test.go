@@ -251,7 +251,7 @@ type rule struct {
 // allRules is every table, for the tests about all of them.
 func allRules() []rule {
 	return slices.Concat(decideRules(), fenceRules(), pauseRules(), bootstrapRules(), holderRules(),
-		raceRules(), followRules(), switchoverRules(), requestRules(), synchronousRules(), sickRules(), failsafeRules(), goneRules())
+		raceRules(), followRules(), switchoverRules(), requestRules(), synchronousRules(), sickRules(), failsafeRules(), goneRules(), patroniRules())
 }
 
 func check(t *testing.T, rules []rule) {

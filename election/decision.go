@@ -85,6 +85,8 @@ type (
 		FailsafeRevision int64
 		// DurabilityRevision is the record of rules that the race was decided by.
 		DurabilityRevision int64
+		// SyncRevision is the key `sync` likewise.
+		SyncRevision int64
 	}
 	// Inherit continues on the leader key a dead worker of this node held.
 	Inherit struct {

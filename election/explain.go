@@ -89,7 +89,8 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonAcquiring:       {"Nobody leads and it is this member's turn, so it takes the lease.", "It ends when etcd answers."},
 	ReasonStartToRace:     {"Nobody leads and this member's server is down, so it is started as a standby, whatever it was before.", nothing},
 
-	// synchronous.go, revoke.go
+	// synchronous.go, revoke.go, patroni.go
+	ReasonNotListedSync: {"Nobody leads, Patroni members have a say, and by the key sync commits may rest on copies that this member is none of.", "Bring up a member that the detail names; only if what they have may be lost, pgkeeper failover --candidate MEMBER --force."},
 	ReasonRevoking:      {"Nobody leads and commits may rest on this standby, so it stops taking WAL and promises never to take any of the last primary's term again; only then does its position count.", nothing},
 	ReasonTooFewReports: {"Nobody leads, and too few of the copies that acknowledged commits may rest on have promised and reported, so one of the absent may have what nobody else has.", "Bring up the members the detail names; only if what they have may be lost, pgkeeper failover --candidate MEMBER --force."},
 	ReasonPromisedAway:  {"The leader goes on under a term that this member has promised to take no WAL of.", "It ends within a second: the leader puts its key again, which is a new term."},

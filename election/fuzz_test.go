@@ -113,6 +113,9 @@ func (c *choices) watch(o *Observation) {
 	v.Durability = maybe(c, func() cluster.Durability {
 		return cluster.Durability{Mode: cluster.SyncQuorum, Rules: []cluster.Rule{{Primary: "b", Voters: []string{"a", "c"}, Need: 1 + c.n(2)}}, ModRevision: 450}
 	})
+	v.Sync = maybe(c, func() cluster.Sync {
+		return cluster.Sync{Leader: c.name(), SyncStandby: pick(c, "", "a,c"), Quorum: c.n(2), ModRevision: 460}
+	})
 	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
 		if k := v.Members[name].Keeper; k != nil {
 			k.Gone, k.Promised, k.SyncCommit = c.revision(), cluster.Term(c.revision()), maybe(c, func() cluster.SyncCommit { return cluster.SyncCommit{Weakened: []cluster.Weakening{}} })
@@ -316,7 +319,8 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 		ok, what = stopped && o.Lease.Term != 0 && a.Position.LSN.Known() && a.LeaseID != 0, "hands over before the server is proved stopped"
 	case Acquire:
 		mark := v.PausedAt
-		ok = o.View.Good() && o.Guard.Connected && o.Self.MemberLease != 0 && (o.Now >= waitUntil(o) && (v.Leader == nil || staleLeader(o)) || goneForMost(o) && promisedEnough(o)) && (mark == nil || mark.Name == o.Self.Name || forced(o)) && !o.Lease.Unsettled
+		ok = o.View.Good() && o.Guard.Connected && o.Self.MemberLease != 0 && (o.Now >= waitUntil(o) && (v.Leader == nil || staleLeader(o)) || goneForMost(o) && promisedEnough(o)) && (mark == nil || mark.Name == o.Self.Name || forced(o)) && !o.Lease.Unsettled &&
+			(!byPatroni(o) || v.Sync.Rule().IsCopy(o.Self.Name) || forced(o))
 		what = "acquires a lease that may be held"
 	case PutInitialize:
 		ok, what = a.SystemID != "" && v.Initialize == nil, "records no identifier, or over one"

@@ -70,7 +70,7 @@ func race(o *Observation) Decision {
 		return wait(ReasonWaitingForData, "no leader to clone from")
 	case node.Mode != cluster.ModeStandby:
 		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
-	case o.Self.Tags.NoFailover() && !v.Durability.Asks(): // nobody wants to know its position: compete has the guard
+	case o.Self.Tags.NoFailover() && !votes(o): // nobody wants to know its position: compete has the guard
 		return wait(ReasonNoFailover, "tagged nofailover")
 	case pledged(o): // guard: pledge_votes_for_nobody — SAFETY 3, Failsafe
 		return byPledge(o)
@@ -123,7 +123,7 @@ func standing(o *Observation, mine report) Decision {
 		return d
 	}
 	record := o.View.Value.Durability
-	if d, unfit := unfit(o, mine); unfit && record.Lax() { // otherwise positions are proved, and nothing is estimated
+	if d, unfit := unfit(o, mine); unfit && record.Lax() && !byPatroni(o) { // otherwise positions are proved, and nothing is estimated
 		return d
 	}
 	until := waitUntil(o)
@@ -132,7 +132,7 @@ func standing(o *Observation, mine report) Decision {
 		d.wakeAt(until)
 		return d
 	}
-	if record.Asks() {
+	if votes(o) {
 		return elect(o, mine)
 	}
 	began := raceBegan(o)
@@ -183,6 +183,9 @@ func acquire(o *Observation, reason cluster.Reason) Decision {
 	if v.Durability != nil {
 		a.DurabilityRevision = v.Durability.ModRevision
 	}
+	if v.Sync != nil {
+		a.SyncRevision = v.Sync.ModRevision
+	}
 	d := wait(reason, "")
 	next := o.Lease.Tried.Add(retryPause)
 	if o.Lease.Busy == "" && o.Now >= next && o.Self.MemberLease != 0 && o.Guard.Connected {
@@ -211,7 +214,7 @@ func named(o *Observation, mine report) (Decision, bool) {
 			d.wakeAt(until)
 			return d, true
 		}
-		if o.View.Value.Durability.Asks() && !f.Force { // guard: named_keeps_commits — SAFETY 3
+		if votes(o) && !f.Force { // guard: named_keeps_commits — SAFETY 3
 			return elect(o, mine), true
 		}
 		return acquire(o, ReasonAcquiring), true

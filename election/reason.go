@@ -79,7 +79,8 @@ const (
 	ReasonAcquiring       cluster.Reason = "acquiring_lease"
 	ReasonStartToRace     cluster.Reason = "starting_standby_to_race"
 
-	// synchronous.go, revoke.go
+	// synchronous.go, revoke.go, patroni.go
+	ReasonNotListedSync cluster.Reason = "not_a_candidate_sync"
 	ReasonRevoking      cluster.Reason = "promising_to_follow_no_more"
 	ReasonTooFewReports cluster.Reason = "too_few_promises"
 	ReasonPromisedAway  cluster.Reason = "leader_was_revoked"

@@ -31,7 +31,7 @@ func revoked(o *Observation) cluster.Term {
 // revoke has this standby promise, before it reports in a race that synchronous
 // commits hang on.
 func revoke(o *Observation) (Decision, bool) {
-	if !o.View.Value.Durability.Asks() || promised(o) {
+	if !o.View.Value.Durability.Asks() || byPatroni(o) || promised(o) {
 		return Decision{}, false
 	}
 	d := do(ReasonRevoking, Promise{Term: revoked(o)})
@@ -98,6 +98,13 @@ func promisedReports(o *Observation, mine report) []report {
 		}
 		all = append(all, r)
 	}
+	return withReleased(o, all)
+}
+
+// withReleased adds the copy of a primary that was proved stopped before it gave the lease
+// up.
+func withReleased(o *Observation, all []report) []report {
+	v := &o.View.Value
 	if r := v.Release; r != nil && r.Clean && v.Leader == nil && v.Beat != nil && r.BeatRevision == v.Beat.ModRevision && // guard: released_copy_is_fenced — SAFETY 3
 		!slices.ContainsFunc(all, func(other report) bool { return strings.EqualFold(other.name, r.By) }) {
 		all = append(all, report{name: r.By, position: r.Position})
@@ -108,12 +115,22 @@ func promisedReports(o *Observation, mine report) []report {
 // elect is a race under rules that must not lose a commit: this member may take the
 // lease once enough copies of every rule have reported and none of them has more.
 func elect(o *Observation, mine report) Decision {
-	all := promisedReports(o, mine)
-	for _, rule := range o.View.Value.Durability.Asking() {
+	rules, all := o.View.Value.Durability.Asking(), []report(nil)
+	if byPatroni(o) {
+		rule := o.View.Value.Sync.Rule()
+		if !rule.IsCopy(o.Self.Name) { // guard: patroni_lists — SAFETY 3: as Patroni's own candidates
+			return wait(ReasonNotListedSync, fmt.Sprintf("the key sync names %s, and not this member", strings.Join(rule.Copies(), ", ")))
+		}
+		rules, all = []cluster.Rule{rule}, patroniReports(o, mine, rule)
+	} else {
+		all = promisedReports(o, mine)
+	}
+	for _, rule := range rules {
 		have, absent := counted(rule, all)
 		if have < rule.Reports() { // guard: enough_reports — SAFETY 3
 			d := wait(ReasonTooFewReports, fmt.Sprintf("%d of %d copies that commits of %s may rest on have promised, %d are needed; absent: %s",
 				have, len(rule.Copies()), rule.Primary, rule.Reports(), strings.Join(absent, ", ")))
+			d.wakeAt(patroniSettles(o))
 			return d
 		}
 	}

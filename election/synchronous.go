@@ -28,6 +28,9 @@ import (
 func keepRule(o *Observation) (Action, bool) {
 	record := o.View.Value.Durability
 	if !o.Settings.Synchronous() && record == nil {
+		if patroniLeft(o) { // everything that commits of before rest on is here
+			return PutDurability{}, true
+		}
 		return nil, false
 	}
 	want := wantedRule(o)
@@ -75,6 +78,9 @@ func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 			next.Rules = next.Rules[:n-1]
 		}
 		next.Rules = slices.DeleteFunc(next.Rules, r.Equal)
+	}
+	if patroniLeft(o) { // guard: patroni_rule_recorded — SAFETY 3: until this member has proved its own, an election must satisfy what commits of before rest on
+		next.Rules = slices.DeleteFunc([]cluster.Rule{o.View.Value.Sync.Rule(), {Primary: o.Self.Name}}, r.Equal)
 	}
 	next.Rules = append(next.Rules, r)
 	return next
@@ -225,6 +231,9 @@ func yes(b bool) int {
 // streams.
 func firstRule(o *Observation) cluster.Rule {
 	last := o.View.Value.Durability.Last()
+	if patroniLeft(o) {
+		last = o.View.Value.Sync.Rule()
+	}
 	rule := cluster.Rule{Primary: o.Self.Name}
 	if !o.Settings.Synchronous() || !o.Settings.SynchronousStrict {
 		return rule

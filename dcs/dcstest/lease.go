@@ -116,10 +116,24 @@ var leaseCases = []testCase{
 		seen := w.candidacy("b")
 		seen.LeaderTerm, seen.DurabilityRevision = a.Term(), w.view().Durability.ModRevision
 		put("d")
+		seen.SyncRevision = w.view().Sync.ModRevision // it is the record alone that has changed
 		b := w.session("b")
 		_, err := b.Acquire(w.ctx, seen)
 		w.want(dcs.ErrCompared, err)
 		seen.DurabilityRevision = w.view().Durability.ModRevision
+		_, err = b.Acquire(w.ctx, seen)
+		w.must(err)
+	}},
+	{"acquire_sync: what a Patroni leader says of its standbys still stands", func(w *world) {
+		b, seen := w.session("b"), w.candidacy("b")
+		put := func(standbys string) int64 {
+			return w.txn(nil, dcs.Put(w.key("sync"), []byte(`{"leader":"a","sync_standby":"`+standbys+`"}`), 0))
+		}
+		seen.SyncRevision = put("b")
+		left := put("c")
+		_, err := b.Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+		seen.SyncRevision = left
 		_, err = b.Acquire(w.ctx, seen)
 		w.must(err)
 	}},

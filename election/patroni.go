@@ -1,0 +1,74 @@
+package election
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+)
+
+// Patroni's rules (SAFETY 3: promises need all voters to be pgkeeper's). A Patroni leader
+// keeps no record of rules, and a Patroni voter promises nothing. What commits rest on is
+// the key `sync` then, by which Patroni's own candidates go: without a quorum each name in
+// it has every commit that was acknowledged; with a quorum of q, whoever is as far as q
+// other copies has. Nobody else may lead, also where the key names nobody but the leader.
+// As in Patroni, positions are compared while receivers may run: what a frozen primary
+// had confirmed in those moments can be missed. Between pgkeeper's members promises see
+// to that.
+
+// byPatroni reports whether the key `sync` decides an election, not the record.
+func byPatroni(o *Observation) bool {
+	v := &o.View.Value
+	switch {
+	case v.Sync == nil || v.Sync.Leader == "" || v.Durability != nil && v.Durability.Unreadable:
+		return false
+	case patroniLeft(o):
+		return true
+	}
+	return slices.ContainsFunc(v.Durability.Asking(), func(r cluster.Rule) bool {
+		return slices.ContainsFunc(r.Voters, func(name string) bool {
+			m, known := memberNamed(v, name)
+			return known && !m.IsKeeper()
+		})
+	})
+}
+
+// patroniLeft: the key `sync` is not the shadow of the record: a Patroni leader wrote it.
+func patroniLeft(o *Observation) bool {
+	v := &o.View.Value
+	return v.Sync != nil && v.Sync.Leader != "" && (v.Durability == nil || !v.Durability.Unreadable) &&
+		!strings.EqualFold(v.Durability.Last().Primary, v.Sync.Leader)
+}
+
+// votes: an election must satisfy a rule.
+func votes(o *Observation) bool { return o.View.Value.Durability.Asks() || byPatroni(o) }
+
+// patroniSettles is when what Patroni members publish is no older than the end of the
+// lease.
+func patroniSettles(o *Observation) cluster.Instant { return o.Vacancy.Add(o.Settings.TTL) }
+
+// patroniReports are the positions of a rule's copies that count by Patroni's rules: those
+// that were read after the lease had ended. A Patroni member publishes its own once a
+// loop, while its key lives: what stands there a ttl after the end is no older than that.
+func patroniReports(o *Observation, mine report, rule cluster.Rule) []report {
+	all := []report{mine}
+	for name, m := range o.View.Value.Members {
+		if name == o.Self.Name || !rule.IsCopy(name) {
+			continue
+		}
+		r := report{name: name, priority: m.Tags.FailoverPriority()}
+		switch {
+		case m.IsKeeper() && reported(o, &m):
+			r.position = *m.Keeper.Position
+		case !m.IsKeeper() && m.State == cluster.StateRunning && o.Now >= patroniSettles(o): // guard: patroni_position_settled — SAFETY 3
+			r.position = m.Position()
+		default:
+			continue
+		}
+		if m.Tags.NoFailover() || m.NoWatchdog() || yields(o, &m) {
+			r.priority = 0
+		}
+		all = append(all, r)
+	}
+	return withReleased(o, all)
+}
