@@ -134,6 +134,8 @@ type (
 		Term      cluster.Term
 		Promised  cluster.Term
 		Paused    bool
+		// Unconfirmed is the instance of a primary that recovered from a crash.
+		Unconfirmed string
 		// ReplayRate is what a recovery here replays in a second.
 		ReplayRate int64
 		Pledge     cluster.Pledge

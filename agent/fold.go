@@ -202,6 +202,13 @@ func (l *Loop) foldLook(e Looked) {
 	if e.Fast {
 		node = fastOver(o.Node.Value, node)
 	}
+	if born := node.CheckpointerPID; born != 0 && !e.Fast {
+		if l.server.born.instance == e.Instance && l.server.born.checkpointer != born { // guard: backend_crash_is_noticed — SAFETY 3, trap 8
+			l.log.Info("server recovered from the crash of a process", "member", l.id.Name)
+			l.recovered(e.Instance)
+		}
+		l.server.born.instance, l.server.born.checkpointer = e.Instance, born
+	}
 	l.foldHeard(&o.Node.Value, &node, e)
 	o.Node, o.LookTook = cluster.Seen(node, e.At), e.Took
 	l.noteWritten()
@@ -248,6 +255,9 @@ func (l *Loop) foldGuardUp(st guard.Status) []Effect {
 	}
 	if st.Server != nil {
 		g.Running, g.Instance, g.Writable = true, st.Server.Instance, st.Server.Writable
+		if g.Instance == l.seen.Unconfirmed { // guard: recovered_is_remembered — SAFETY 3, trap 8
+			l.obs.Sync.Recovered = true
+		}
 		l.config.gated = st.Gate != nil
 		if st.Gate == nil && l.config.settings.CommitGate {
 			l.config.applied = -1 // a guard that adopted the server knows of no gate: tell it
@@ -378,7 +388,10 @@ func (l *Loop) foldStarted(s guard.Server) {
 	g := &l.obs.Guard
 	g.Running, g.Instance, g.Writable = true, s.Instance, s.Writable
 	g.Ended = cluster.Position{}
-	l.obs.Sync = election.Sync{Recovered: s.Writable}
+	l.obs.Sync = election.Sync{}
+	if s.Writable {
+		l.recovered(s.Instance)
+	}
 	l.stale("the server was just started")
 }
 

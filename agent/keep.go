@@ -22,6 +22,7 @@ func (l *Loop) keep() []Effect {
 	var effects []Effect
 	effects = append(effects, l.keepPause()...)
 	effects = append(effects, l.keepTenure()...)
+	effects = append(effects, l.keepRecovered()...)
 	effects = append(effects, l.keepSession()...)
 	effects = append(effects, l.keepMember()...)
 	effects = append(effects, l.keepAnswers()...)

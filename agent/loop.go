@@ -138,6 +138,13 @@ type serverState struct {
 	// before that shows somebody else.
 	followed   election.Follow
 	followedAt cluster.Instant
+	// born is the checkpointer that was last seen of an instance.
+	born struct {
+		instance     string
+		checkpointer int
+	}
+	// unconfirmed is Memory.Unconfirmed as it was last written, or tried to be.
+	unconfirmed string
 	// configuring: a reload is under way. It may be about to take a gate's name off that
 	// could not stream, which must not be the name that a server starts with meanwhile.
 	configuring bool
@@ -165,6 +172,9 @@ type Memory struct {
 	Promised cluster.Term `json:"promised,omitempty"`
 	// Paused: the guard was told of a pause, and not of its end.
 	Paused bool `json:"paused,omitempty"`
+	// Unconfirmed is the instance of a primary that has recovered from a crash, until what
+	// that made visible is on its standbys.
+	Unconfirmed string `json:"unconfirmed,omitempty"`
 	// ReplayRate is how many bytes of WAL the last long recovery replayed in a second.
 	ReplayRate int64 `json:"replay_rate,omitempty"`
 	// Pledge is the last promise to a holder without store.
@@ -187,6 +197,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused,
 		Pledged: memory.Pledge.UntilAfter(id.BootID, now)}
 	l.obs.Recovery.Rate = memory.ReplayRate
+	l.server.unconfirmed = memory.Unconfirmed
 	l.obs.Self.Tenure, l.tenure = tenureOf(&memory), memory.Tenure
 	l.looks.wanted = true
 	return l

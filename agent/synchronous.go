@@ -36,6 +36,7 @@ func (l *Loop) persist() []Effect {
 // is told: the position that is reported with it must have been read after.
 func (l *Loop) foldPersisted(e persisted) []Effect {
 	l.busy[LanePersist] = false
+	l.server.unconfirmed = e.Memory.Unconfirmed
 	if e.Err == "" && e.Memory.Promised > l.obs.Self.Promised {
 		l.obs.Self.Promised = e.Memory.Promised // guard: promise_is_durable — SAFETY 3
 		l.log.Info("promise kept", "member", l.id.Name, "term", int64(e.Memory.Promised))
@@ -50,10 +51,29 @@ func (l *Loop) foldPersisted(e persisted) []Effect {
 	return nil
 }
 
+// recovered: a primary has recovered from a crash, which made commits visible that no
+// standby may have. Its rule has to be proved anew. The next worker must know of it too.
+func (l *Loop) recovered(instance string) {
+	l.obs.Sync = election.Sync{Recovered: true}
+	l.seen.Unconfirmed = instance
+}
+
+// keepRecovered writes down which server the next worker must take for unconfirmed.
+func (l *Loop) keepRecovered() []Effect {
+	if l.seen.Unconfirmed == l.server.unconfirmed {
+		return nil
+	}
+	return l.persist()
+}
+
 // deriveSync latches that what a recovered primary shows is on its standbys.
 func (l *Loop) deriveSync() {
 	o := &l.obs
-	if o.Sync.Recovered && !o.Sync.Confirmed && election.ConfirmedByRule(o) {
-		o.Sync.Confirmed = true
+	switch {
+	case !o.Sync.Recovered || o.Sync.Confirmed:
+	case o.View.Good() && !o.View.Value.Durability.Asks(): // nobody was to have them
+		o.Sync.Recovered, l.seen.Unconfirmed = false, ""
+	case election.ConfirmedByRule(o):
+		o.Sync.Confirmed, l.seen.Unconfirmed = true, ""
 	}
 }

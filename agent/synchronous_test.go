@@ -42,6 +42,7 @@ func TestAPromiseIsToldOnceItIsOnDisk(t *testing.T) {
 // it.
 func TestARuleIsProvedOfOneServer(t *testing.T) {
 	r := newRig(t)
+	r.view.Durability = waitsForPG2()
 	r.primary()
 	done := ServerDone{Action: election.SetSync{Names: `ANY 1 ("pg2")`}, Instance: "i1", From: 900}
 	r.step(done)
@@ -55,6 +56,63 @@ func TestARuleIsProvedOfOneServer(t *testing.T) {
 	r.step(done)
 	if got := r.loop.obs.Sync; got.Instance != "" {
 		t.Errorf("an answer about the last server is believed of this one: %+v", got)
+	}
+}
+
+func waitsForPG2() *cluster.Durability {
+	return &cluster.Durability{Mode: cluster.SyncQuorum, Rules: []cluster.Rule{{Primary: "pg1", Voters: []string{"pg2"}, Need: 1}}}
+}
+
+// TestARecoveredPrimaryIsUnconfirmed: until its standbys have what the recovery from a crash
+// made visible, whether the server was started anew, or recovered from the crash of a
+// process by itself, and whichever worker looks.
+func TestARecoveredPrimaryIsUnconfirmed(t *testing.T) {
+	const names = `ANY 1 ("pg2")`
+	quorum := func(t *testing.T, memory Memory) *rig {
+		r := newRig(t)
+		r.loop.seen, r.loop.server.unconfirmed = memory, memory.Unconfirmed
+		r.view.Durability = waitsForPG2()
+		r.primary()
+		r.loop.config.settings.SynchronousMode = cluster.SyncQuorum
+		return r
+	}
+	look := func(r *rig, checkpointer int, flushed cluster.LSN) []Effect {
+		return r.step(Looked{At: r.now, Instance: r.loop.instance(), Node: cluster.NodeState{Mode: cluster.ModePrimary, Data: cluster.DataValid, CheckpointerPID: checkpointer,
+			Walsenders: []cluster.Walsender{{Name: "pg2", State: "streaming", Flush: flushed}}}})
+	}
+	unconfirmed := func(r *rig) bool { return election.Unconfirmed(&r.loop.obs) }
+
+	r := quorum(t, Memory{ClusterID: 7, Revision: 50, Term: 60})
+	look(r, 11, 0)
+	if look(r, 11, 0); unconfirmed(r) {
+		t.Fatal("nothing has happened")
+	}
+	effects := look(r, 12, 0)
+	if !unconfirmed(r) {
+		t.Fatal("another checkpointer under the same postmaster: it has recovered")
+	}
+	p := find[Persist](effects)
+	if len(p) != 1 || p[0].Unconfirmed != r.loop.instance() {
+		t.Fatalf("%+v: the next worker is not told", p)
+	}
+
+	next := quorum(t, Memory(p[0]))
+	if look(next, 12, 0); !unconfirmed(next) {
+		t.Error("the next worker does not know")
+	}
+	next.step(ServerDone{Action: election.SetSync{Names: names}, Instance: next.loop.instance(), From: 900})
+	next.loop.obs.Sync.Begun = names
+	if look(next, 12, 899); !unconfirmed(next) {
+		t.Error("the standby does not have it yet")
+	}
+	effects = look(next, 12, 900)
+	if p := find[Persist](effects); unconfirmed(next) || len(p) != 1 || p[0].Unconfirmed != "" {
+		t.Errorf("unconfirmed: %t, persists %+v: it is confirmed, and the worker after next is not told", unconfirmed(next), p)
+	}
+
+	r.view.Durability = nil
+	if r.see(); r.loop.obs.Sync.Recovered {
+		t.Error("commits wait for nobody: nothing is to be confirmed")
 	}
 }
 

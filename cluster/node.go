@@ -18,10 +18,13 @@ type NodeState struct {
 	ReplayLSN  LSN
 	// ReplayedAt is the commit time of the last replayed transaction, as
 	// PostgreSQL prints it; for people only.
-	ReplayedAt     string
-	ReplayPaused   bool
-	PostmasterPID  int
-	PostmasterTime string
+	ReplayedAt    string
+	ReplayPaused  bool
+	PostmasterPID int
+	// CheckpointerPID is of a primary's checkpointer; 0 is not known. Another one under the
+	// same postmaster has recovered from the crash of a process.
+	CheckpointerPID int
+	PostmasterTime  string
 
 	// Receiver is the standby's WAL receiver; nil when there is none.
 	Receiver *Receiver

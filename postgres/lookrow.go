@@ -31,6 +31,7 @@ const (
 	colSenders
 	colSlots
 	colSyncNames
+	colCheckpointer
 )
 
 // lookSQL is everything Look wants to know, in one statement. CASE keeps
@@ -57,7 +58,9 @@ select pg_is_in_recovery(), current_setting('server_version_num'),
      'restart', restart_lsn::text, 'status', wal_status, 'plugin', plugin, 'database', database,
      'temporary', temporary) order by slot_name)
    from pg_replication_slots),
-  current_setting('synchronous_standby_names')`
+  current_setting('synchronous_standby_names'),
+  case when not pg_is_in_recovery() then
+    (select pid::text from pg_stat_get_activity(null) where backend_type = 'checkpointer') end`
 
 // fastSQL is LookFast's share of it. The fifth column is a WAL file's timeline in
 // hexadecimal on a primary, a decimal timeline on a standby.
@@ -141,6 +144,9 @@ func (s *Server) fillRunning(ctx context.Context, n *cluster.NodeState, row look
 		n.WriteLSN = r.lsn(colFlush)
 		n.Gate = gateIn(n.Walsenders, r.text(colSyncNames))
 		n.SyncCommit = s.syncCommit.Load()
+		if r.text(colCheckpointer) != "" {
+			n.CheckpointerPID = r.number(colCheckpointer)
+		}
 	}
 	n.Walsenders = slices.DeleteFunc(n.Walsenders, func(w cluster.Walsender) bool { return cluster.IsGate(w.Name) })
 	if r.err != nil {

@@ -259,6 +259,7 @@ func (s *Server) CrashBackend(now cluster.Instant) {
 		p.checkpoint.end(ErrNoServer)
 		p.checkpoint = nil
 	}
+	p.crashes++
 	p.mode, p.promoting, p.writable = cluster.ModeStarting, 0, false
 	p.due = now.Add(s.draw(s.site.Costs.Recovery))
 	p.receive = 0

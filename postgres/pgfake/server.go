@@ -65,6 +65,8 @@ type process struct {
 	promote bool
 	// quitting: SIGQUIT came.
 	quitting bool
+	// crashes of backends under this postmaster.
+	crashes int
 	recovery
 	senders []*stream
 }
@@ -140,7 +142,7 @@ func (s *Server) Look(now cluster.Instant) (cluster.NodeState, error) {
 	n.PostmasterTime = p.born
 	n.Timeline = s.dir.branch.timeline
 	if p.mode == cluster.ModePrimary {
-		n.WriteLSN, n.Gate = s.dir.end, s.gateState()
+		n.WriteLSN, n.Gate, n.CheckpointerPID = s.dir.end, s.gateState(), p.pid+1+p.crashes
 	} else {
 		n.Timeline = max(n.Timeline, s.dir.control.Timeline, s.dir.control.MinRecoveryTLI)
 		n.ReceiveLSN, n.ReplayLSN, n.ReplayPaused = p.receive, p.replay, s.replayPaused()

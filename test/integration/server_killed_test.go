@@ -56,6 +56,9 @@ func TestAKilledBackendIsTheServersOwnBusiness(t *testing.T) {
 	if after := status(b, primary); after.Timeline != before.Timeline {
 		t.Errorf("timeline %d, want %d", after.Timeline, before.Timeline)
 	}
+	if n := count(primary.Log(), "server recovered from the crash of a process"); n != 1 {
+		t.Errorf("the agent noticed %d recoveries, want 1", n)
+	}
 	o.GapAtMost(planned)
 	o.End(primary, 0)
 }
