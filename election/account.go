@@ -45,11 +45,11 @@ func verdict(o *Observation, d Decision, e cluster.Explanation) string {
 		return silent
 	}
 	switch d.Reason {
-	case ReasonTooFarBehind, ReasonOldTimeline, ReasonNoFailover, ReasonNotHealthy:
+	case ReasonTooFarBehind, ReasonOldTimeline, ReasonNoFailover, ReasonNotHealthy, ReasonNotListed, ReasonNotListedSync:
 		if len(e.ToPromote) > 0 {
 			return "not a candidate: " + e.ToPromote[0]
 		}
-	case ReasonWaitingForLease, ReasonCollecting, ReasonBetterCandidate, ReasonNamedCandidate, ReasonPausedElsewhere:
+	case ReasonWaitingForLease, ReasonCollecting, ReasonBetterCandidate, ReasonNamedCandidate, ReasonPausedElsewhere, ReasonTooFewReports, ReasonPledged:
 		if len(e.ToPromote) > 0 {
 			return "waiting: " + e.ToPromote[0]
 		}
@@ -64,6 +64,8 @@ func verdict(o *Observation, d Decision, e cluster.Explanation) string {
 // unlessStore warns of a store that cannot be relied on.
 func unlessStore(o *Observation) string {
 	switch late := o.Now.Sub(o.Lease.Renewed); {
+	case FailsafeActive(o):
+		return "; etcd does not answer, and it goes on by the promises of the members, for " + lasting(o.Lease.AgreedUntil.Sub(o.Now)) + " and longer while they renew them"
 	case o.View.Good() && o.Lease.Term != 0 && !o.Guard.Paused && late > 2*o.Settings.RenewEvery() && o.Guard.Deadline > o.Now:
 		return "; but it could not renew the lease for " + lasting(late) + ", and without that the server is stopped in " + lasting(o.Guard.Deadline.Sub(o.Now))
 	case o.View.Good():
@@ -172,6 +174,9 @@ func storeInWords(o *Observation) string {
 func leaseInWords(o *Observation) string {
 	v := &o.View.Value
 	switch {
+	case FailsafeActive(o):
+		return fmt.Sprintf("held by this member under term %d, by the promises of the members since etcd was last written %s ago, good for %s more",
+			o.Lease.Term, lasting(o.Now.Sub(o.Lease.Renewed)), lasting(o.Lease.AgreedUntil.Sub(o.Now)))
 	case o.Lease.Term != 0:
 		until := o.Lease.Renewed.Add(o.Settings.TTL)
 		return fmt.Sprintf("held by this member under term %d, renewed %s ago, good for %s more", o.Lease.Term, lasting(o.Now.Sub(o.Lease.Renewed)), lasting(until.Sub(o.Now)))

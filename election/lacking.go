@@ -72,16 +72,25 @@ func lacksForTheLease(o *Observation) (lacks []string) {
 		lacks = append(lacks, fmt.Sprintf("%s was primary during the pause and must say that it is not any more: start its agent; only if it is dead for certain, pgkeeper failover --candidate %s --force",
 			v.PausedAt.Name, o.Self.Name))
 	}
+	if pledged(o) {
+		lacks = append(lacks, fmt.Sprintf("it has promised the primary, which cannot reach etcd, not to replace it, for %s more", lasting(o.Self.Pledged.Sub(o.Now))))
+	}
+	if unlisted(o) {
+		lacks = append(lacks, "it is not in the list of failsafe members, so the last primary may go on without its promise: bring a member back that is")
+	}
 	if !o.Node.Good() || !o.Node.Value.Mode.Running() {
 		return append(lacks, lacksSilence(o)...)
 	}
 	mine := ownReport(o)
-	if why := unfitInWords(o, mine); why != "" {
+	if why := unfitInWords(o, mine); why != "" && v.Durability.Lax() && !byPatroni(o) {
 		lacks = append(lacks, why)
 	}
 	lacks = append(lacks, lacksSilence(o)...)
-	if !Vacant(o) {
+	switch {
+	case !Vacant(o):
 		return lacks
+	case votes(o):
+		return append(lacks, lacksVotes(o, mine)...)
 	}
 	best, missing, coming := field(o, mine)
 	switch {
@@ -92,6 +101,33 @@ func lacksForTheLease(o *Observation) (lacks []string) {
 	case len(coming) > 0:
 		lacks = append(lacks, strings.Join(coming, ", ")+" is starting and may have more")
 	case best.name != mine.name:
+		lacks = append(lacks, fmt.Sprintf("%s goes first: it is at %s, this member at %s", best.name, best.position, mine.position))
+	}
+	return lacks
+}
+
+// lacksVotes is what an election that must not lose a commit lacks for this member.
+func lacksVotes(o *Observation, mine report) (lacks []string) {
+	rules, all := electorate(o, mine)
+	if byPatroni(o) && !rules[0].IsCopy(o.Self.Name) {
+		return []string{"commits may rest on copies that the key sync names, and this member is none of them: bring one of " + strings.Join(rules[0].Copies(), ", ") + " up"}
+	}
+	if !byPatroni(o) && !promised(o) {
+		lacks = append(lacks, "it must promise to take no WAL of the last primary any more")
+	}
+	for _, rule := range rules {
+		if have, absent := counted(rule, all); have < rule.Reports() {
+			lacks = append(lacks, fmt.Sprintf("%d of the %d copies that commits of %s may rest on must have promised and said how far they are, and %d have: bring up %s",
+				rule.Reports(), len(rule.Copies()), rule.Primary, have, strings.Join(absent, ", ")))
+		}
+	}
+	best := mine
+	for _, r := range all {
+		if r.better(best) {
+			best = r
+		}
+	}
+	if best.name != mine.name {
 		lacks = append(lacks, fmt.Sprintf("%s goes first: it is at %s, this member at %s", best.name, best.position, mine.position))
 	}
 	return lacks
@@ -168,6 +204,8 @@ func lacksOfServer(o *Observation, leader string) []string {
 		leader = "a leader"
 	}
 	switch {
+	case promisedAway(o):
+		return []string{fmt.Sprintf("%s must put its key again, under a new term, which takes a second: this member has promised to take no WAL of term %d", leader, o.View.Value.Leader.Term)}
 	case !o.Node.Good():
 		return []string{"its server must be seen: " + orUnknown(o.Node.Err)}
 	case o.Job.Kind != JobNone:

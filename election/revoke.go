@@ -115,15 +115,9 @@ func withReleased(o *Observation, all []report) []report {
 // elect is a race under rules that must not lose a commit: this member may take the
 // lease once enough copies of every rule have reported and none of them has more.
 func elect(o *Observation, mine report) Decision {
-	rules, all := o.View.Value.Durability.Asking(), []report(nil)
-	if byPatroni(o) {
-		rule := o.View.Value.Sync.Rule()
-		if !rule.IsCopy(o.Self.Name) { // guard: patroni_lists — SAFETY 3: as Patroni's own candidates
-			return wait(ReasonNotListedSync, fmt.Sprintf("the key sync names %s, and not this member", strings.Join(rule.Copies(), ", ")))
-		}
-		rules, all = []cluster.Rule{rule}, patroniReports(o, mine, rule)
-	} else {
-		all = promisedReports(o, mine)
+	rules, all := electorate(o, mine)
+	if byPatroni(o) && !rules[0].IsCopy(o.Self.Name) { // guard: patroni_lists — SAFETY 3: as Patroni's own candidates
+		return wait(ReasonNotListedSync, fmt.Sprintf("the key sync names %s, and not this member", strings.Join(rules[0].Copies(), ", ")))
 	}
 	for _, rule := range rules {
 		have, absent := counted(rule, all)
@@ -151,6 +145,15 @@ func elect(o *Observation, mine report) Decision {
 		return d
 	}
 	return acquire(o, ReasonAcquiring)
+}
+
+// electorate is what an election must satisfy, and the reports that count for it.
+func electorate(o *Observation, mine report) ([]cluster.Rule, []report) {
+	if byPatroni(o) {
+		rule := o.View.Value.Sync.Rule()
+		return []cluster.Rule{rule}, patroniReports(o, mine, rule)
+	}
+	return o.View.Value.Durability.Asking(), promisedReports(o, mine)
 }
 
 // counted is how many copies of a rule are among the reports, and who is not.
