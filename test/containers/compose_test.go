@@ -32,7 +32,7 @@ func newStack(t *testing.T) *stack {
 	t.Helper()
 	s := &stack{
 		deployed: deployed{t: t, rw: freeport.Of(t), ro: freeport.Of(t), pool: freeport.Of(t),
-			password: map[string]string{"app": "change-me-app", "postgres": "change-me-superuser"}},
+			password: map[string]string{"app": "changed-app", "postgres": "changed-superuser"}},
 		dir: t.TempDir(), name: "pgkeeper-test-" + strconv.Itoa(os.Getpid()), stats: freeport.Of(t), volumes: map[string]bool{}}
 	s.compose = composeProgram(t)
 	s.inNode = func(args ...string) ([]byte, error) {
@@ -42,6 +42,7 @@ func newStack(t *testing.T) *stack {
 	}
 	needImage(t)
 	writeFiles(t, "compose", params(), s.dir)
+	s.changeSecrets()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(s.run("logs", "--tail=40"))
@@ -52,6 +53,22 @@ func newStack(t *testing.T) *stack {
 		}
 	})
 	return s
+}
+
+// changeSecrets puts other passwords into secrets/, as a user is told to.
+func (s *stack) changeSecrets() {
+	s.t.Helper()
+	for name, password := range map[string]string{
+		"app": s.password["app"], "pooler": `changed "pooler"`, "replication": "changed-replication", "rewind": "changed-rewind", "superuser": s.password["postgres"],
+	} {
+		if err := os.WriteFile(filepath.Join(s.dir, "secrets", name), []byte(password+"\n"), 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	files, err := os.ReadDir(filepath.Join(s.dir, "secrets"))
+	if err != nil || len(files) != 5 {
+		s.t.Fatalf("secrets/ has %d files, want the five that were changed: %v", len(files), err)
+	}
 }
 
 // writeFiles renders what belongs to one kind into a folder.
