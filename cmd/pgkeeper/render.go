@@ -59,7 +59,7 @@ func (r *rendering) flags(f flagSet) {
 	f.StringArrayVarP(&r.members, "member", "m", nil, "a member as `NAME=HOST[:PORT[:RESTPORT]]`, again for each; instead of --replicas")
 	f.BoolVar(&r.live, "live", false, "take the members from the running cluster; instead of --replicas")
 	f.StringArrayVarP(&r.etcd, "etcd", "e", nil, "a member of etcd as `HOST:PORT`, again for each")
-	f.StringVar(&r.proxy, "proxy", "", "`HOST[:RW[:RO]]` of HAProxy, where poolers go (default 127.0.0.1:5000:5001)")
+	f.StringVar(&r.proxy, "proxy", "", "`HOST[:RW[:RO]]` of HAProxy, where poolers go, and the ports it listens on (default 127.0.0.1:5000:5001)")
 	f.StringVar(&p.Database, "database", p.Database, "the application's `DATABASE`")
 	f.StringVar(&p.User, "user", p.User, "the `ROLE` it logs in as")
 	f.IntVar(&p.MaxConnections, "max-connections", p.MaxConnections, "PostgreSQL's max_connections")
@@ -102,11 +102,12 @@ func renderFiles(kind string, p render.Params) ([]render.File, error) {
 	}
 	params := deploy.DefaultHAProxyParams()
 	params.Servers, params.ServerMaxConn = nil, 2*p.PoolSize()
+	params.Primary, params.Replica = fmt.Sprintf("*:%d", p.ProxyRW), fmt.Sprintf("*:%d", p.ProxyRO)
 	for _, m := range p.Members {
 		params.Servers = append(params.Servers, deploy.Server{Name: m.Name, Addr: m.Host, Port: m.Port, CheckPort: m.RESTPort})
 	}
 	config, state, err := deploy.HAProxyConfig(params)
-	return []render.File{{Name: "haproxy.cfg", Text: config}, {Name: "haproxy.state", Text: state}}, err
+	return []render.File{{Name: "haproxy.cfg", Text: config}, {Name: "haproxy.state", Text: state}, {Name: "hold.lua", Text: deploy.HAProxyHold}}, err
 }
 
 // fillParams takes members, etcd and HAProxy from the flags or from the running cluster.
@@ -206,8 +207,8 @@ func splitPorts(text string, first, second int) (host string, ports [2]int, err 
 		return "", ports, fmt.Errorf("%q is no list of ports (an IPv6 address stands in brackets)", rest)
 	}
 	for i, port := range given {
-		if ports[i], err = strconv.Atoi(port); err != nil {
-			return "", ports, fmt.Errorf("port %q is no number (an IPv6 address stands in brackets)", port)
+		if ports[i], err = strconv.Atoi(port); err != nil || ports[i] < 1 || ports[i] > 65535 {
+			return "", ports, fmt.Errorf("port %q is no number from 1 to 65535 (an IPv6 address stands in brackets)", port)
 		}
 	}
 	return host, ports, nil

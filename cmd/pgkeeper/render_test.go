@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,6 +42,33 @@ func TestRenderWritesAllFilesIntoAFolder(t *testing.T) {
 	}
 }
 
+func TestHAProxyTakesWhatRenderWrites(t *testing.T) {
+	haproxy, err := exec.LookPath("haproxy")
+	if err != nil {
+		t.Skip("haproxy is not installed: script/install-deps test installs it")
+	}
+	dir := t.TempDir()
+	if got := (try{args: []string{"render", "haproxy", "--proxy", "lb:15000:15001", "--dir", dir}}).run(t); got.code != 0 {
+		t.Fatal(got.errOut)
+	}
+	name := filepath.Join(dir, "haproxy.cfg")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bind := range []string{"bind *:15000\n", "bind *:15001\n"} {
+		if !strings.Contains(string(text), bind) {
+			t.Errorf("haproxy.cfg lacks %q", bind)
+		}
+	}
+	if err := os.WriteFile(name, []byte(strings.ReplaceAll(string(text), "/etc/haproxy/", dir+"/")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", name).CombinedOutput(); err != nil {
+		t.Errorf("haproxy -c: %v\n%s", err, out)
+	}
+}
+
 func TestRenderTakesTheMembersOfTheRunningCluster(t *testing.T) {
 	got := try{args: []string{"-d", "etcd3://127.0.0.1:2379", "render", "haproxy", "--live"}, keys: batman()}.run(t)
 	if got.code != 0 || !strings.Contains(got.out, "server pg2 10.0.0.1:5432 check port 1") {
@@ -58,6 +86,7 @@ func TestRenderRefuses(t *testing.T) {
 		"two ways to name members":  {[]string{"render", "pgdog", "--live", "--member", "a=b"}, 2, "give one of them"},
 		"a member without a host":   {[]string{"render", "pgdog", "--member", "pg1"}, 2, "NAME=HOST"},
 		"a port that is none":       {[]string{"render", "pgdog", "--member", "pg1=h:x"}, 2, "is no number"},
+		"a port out of range":       {[]string{"render", "haproxy", "--proxy", "h:0"}, 2, "from 1 to 65535"},
 		"a bare IPv6 address":       {[]string{"render", "pgdog", "--member", "pg1=2001:db8::1"}, 2, "brackets"},
 		"an unknown file":           {[]string{"render", "pgdog", "--file", "x"}, 2, "there is pgdog.toml, users.toml"},
 		"one file and all of them":  {[]string{"render", "pgdog", "--file", "x", "--dir", "y"}, 2, "give one of them"},
