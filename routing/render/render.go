@@ -2,7 +2,9 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -49,6 +51,9 @@ func Kinds() []Kind {
 	}
 }
 
+// borrowed are templates of another kind that a kind has, too.
+var borrowed = map[string][]string{"swarm": {"compose/haproxy.cfg.tmpl", "compose/hold.lua"}}
+
 // Render writes the files of one kind, sorted by name with the main one first.
 func Render(kind string, p Params) ([]File, error) {
 	i := slices.IndexFunc(Kinds(), func(k Kind) bool { return k.Name == kind })
@@ -60,28 +65,34 @@ func Render(kind string, p Params) ([]File, error) {
 	}
 	root := path.Join("templates", kind)
 	var files []File
-	err := fs.WalkDir(templates, root, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
+	add := func(name, out string) error {
 		text, err := fs.ReadFile(templates, name)
 		if err != nil {
 			return err
 		}
-		out, isTemplate := strings.CutSuffix(strings.TrimPrefix(name, root+"/"), ".tmpl")
+		out, isTemplate := strings.CutSuffix(out, ".tmpl")
 		if isTemplate {
-			if text, err = execute(name, string(text), p); err != nil {
-				return err
-			}
+			text, err = execute(name, string(text), p)
 		}
 		files = append(files, File{Name: out, Text: text})
-		return nil
+		return err
+	}
+	err := fs.WalkDir(templates, root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		return add(name, strings.TrimPrefix(name, root+"/"))
 	})
+	for _, name := range borrowed[kind] {
+		err = errors.Join(err, add(path.Join("templates", name), path.Base(name)))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", kind, err)
 	}
 	main := Kinds()[i].Main
-	slices.SortStableFunc(files, func(a, b File) int { return btoi(b.Name == main) - btoi(a.Name == main) })
+	slices.SortFunc(files, func(a, b File) int {
+		return cmp.Or(btoi(b.Name == main)-btoi(a.Name == main), strings.Compare(a.Name, b.Name))
+	})
 	return files, nil
 }
 

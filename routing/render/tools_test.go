@@ -191,10 +191,12 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	}
 }
 
-func TestHAProxyTakesTheConfigurationOfCompose(t *testing.T) {
-	dir := write(t, "compose", DefaultParams(), "/etc/haproxy/hold.lua", "hold.lua")
-	if said := run(t, dir, tool(t, "haproxy"), "-c", "-f", "haproxy.cfg"); strings.Contains(said, "[WARNING]") {
-		t.Errorf("haproxy -c warns: %s", said)
+func TestHAProxyTakesTheConfigurationOfComposeAndSwarm(t *testing.T) {
+	for _, kind := range []string{"compose", "swarm"} {
+		dir := write(t, kind, DefaultParams(), "/etc/haproxy/hold.lua", "hold.lua")
+		if said := run(t, dir, tool(t, "haproxy"), "-c", "-f", "haproxy.cfg"); strings.Contains(said, "[WARNING]") {
+			t.Errorf("%s: haproxy -c warns: %s", kind, said)
+		}
 	}
 }
 

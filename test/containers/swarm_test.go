@@ -68,9 +68,8 @@ func (s *swarm) deploy() {
 	dir := t.TempDir()
 	p := params()
 	p.Scope, p.Etcd = s.name, []string{"etcd:2379"}
-	writeFiles(t, "compose", p, filepath.Join(dir, "compose")) // the stack takes HAProxy's file from there
-	writeFiles(t, "swarm", p, filepath.Join(dir, "swarm"))
-	file := filepath.Join(dir, "swarm", "stack.yml")
+	writeFiles(t, "swarm", p, dir)
+	file := filepath.Join(dir, "stack.yml")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +89,7 @@ func (s *swarm) deploy() {
 	if err := os.WriteFile(file, []byte(changed), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	etcd := filepath.Join(dir, "swarm", "etcd.yml")
+	etcd := filepath.Join(dir, "etcd.yml")
 	if err := os.WriteFile(etcd, []byte(etcdFile), 0o644); err != nil {
 		t.Fatal(err)
 	}
