@@ -60,8 +60,12 @@ type Options struct {
 // Drivers are the known ones, in the order of help.
 func Drivers() []Driver { return []Driver{Libpq, Pgx, JDBC, Npgsql, Asyncpg, SQLAlchemy} }
 
-// ConnectTimeout bounds the wait for one host, in seconds: a machine that is gone answers nothing at all.
-const ConnectTimeout = 3
+// ConnectTimeout bounds the wait for one host, in seconds: a machine that is gone answers nothing at all. HoldTimeout is
+// for what stands in front: it answers nothing for up to 30 s while it holds a connection until there is a primary.
+const (
+	ConnectTimeout = 3
+	HoldTimeout    = 35
+)
 
 // writers make the string of one driver. direct tells whether the driver chooses between several hosts itself.
 var writers = map[Driver]func(o Options, direct bool) string{
@@ -90,8 +94,22 @@ func String(o Options) (text string, notes []string, err error) {
 	return write(o, o.Via == Direct), o.notes(), nil
 }
 
+func (o Options) timeout() int {
+	if o.Via == Direct {
+		return ConnectTimeout
+	}
+	return HoldTimeout
+}
+
 func (o Options) notes() []string {
 	notes := []string{"no password is in it: use " + passwords[o.Driver]}
+	if why := held[o.Via]; why != "" {
+		waits := fmt.Sprintf("a connection is waited for %d s", HoldTimeout)
+		if o.Driver == Asyncpg {
+			waits = "keep connect(timeout=60), asyncpg's default"
+		}
+		notes = append(notes, waits+": "+why)
+	}
 	if o.Via == PgBouncer {
 		if note := behindPgBouncer[o.Driver]; note != "" {
 			notes = append(notes, note)
@@ -111,6 +129,11 @@ func (o Options) notes() []string {
 var passwords = map[Driver]string{
 	Libpq: "PGPASSFILE or ~/.pgpass", Pgx: "PGPASSFILE or ~/.pgpass", JDBC: "the property password", Npgsql: "Passfile=...",
 	Asyncpg: "connect(password=...) or ~/.pgpass", SQLAlchemy: "~/.pgpass, or create_engine(connect_args={\"password\": ...})",
+}
+
+var held = map[Via]string{
+	HAProxy:   "HAProxy holds new connections for up to 30 s while there is no primary, and one that leaves before has failed",
+	PgBouncer: "while PgBouncer holds (max_hold, query_wait_timeout: 30 s) a new client may have to wait for its login, too",
 }
 
 // Before 1.21 PgBouncer knows nothing of prepared statements in transaction mode.
@@ -156,11 +179,11 @@ func libpq(o Options, direct bool) string {
 	if direct {
 		text += " target_session_attrs=" + pick(o.Read, "prefer-standby", "read-write")
 	}
-	return text + fmt.Sprintf(" connect_timeout=%d tcp_user_timeout=3000 keepalives_idle=5 keepalives_interval=2 keepalives_count=2", ConnectTimeout)
+	return text + fmt.Sprintf(" connect_timeout=%d tcp_user_timeout=3000 keepalives_idle=5 keepalives_interval=2 keepalives_count=2", o.timeout())
 }
 
 func pgx(o Options, direct bool) string {
-	query := map[string]string{"connect_timeout": strconv.Itoa(ConnectTimeout)}
+	query := map[string]string{"connect_timeout": strconv.Itoa(o.timeout())}
 	if direct {
 		query["target_session_attrs"] = pick(o.Read, "prefer-standby", "read-write")
 	}
@@ -171,21 +194,25 @@ func pgx(o Options, direct bool) string {
 }
 
 func jdbc(o Options, direct bool) string {
-	query := map[string]string{"user": o.User, "connectTimeout": strconv.Itoa(ConnectTimeout), "tcpKeepAlive": "true"}
+	query := map[string]string{"user": o.User, "connectTimeout": strconv.Itoa(o.timeout()), "tcpKeepAlive": "true"}
 	if direct {
 		query["targetServerType"], query["hostRecheckSeconds"] = pick(o.Read, "preferSecondary", "primary"), "2"
 		if o.Read {
 			query["loadBalanceHosts"] = "true"
 		}
 	}
-	if o.Via == PgBouncer {
+	switch o.Via {
+	case HAProxy:
+		// The first answer it waits for is that to its request for TLS, in milliseconds.
+		query["sslResponseTimeout"] = strconv.Itoa(1000 * HoldTimeout)
+	case PgBouncer:
 		query["prepareThreshold"] = "0"
 	}
 	return fmt.Sprintf("jdbc:postgresql://%s/%s?%s", joined(o.Hosts, ","), o.Database, encode(query))
 }
 
 func npgsql(o Options, direct bool) string {
-	text := fmt.Sprintf("Host=%s;Database=%s;Username=%s;Timeout=%d;Keepalive=5", joined(o.Hosts, ","), o.Database, o.User, ConnectTimeout)
+	text := fmt.Sprintf("Host=%s;Database=%s;Username=%s;Timeout=%d;Keepalive=5", joined(o.Hosts, ","), o.Database, o.User, o.timeout())
 	if direct {
 		text += ";Target Session Attributes=" + pick(o.Read, "prefer-standby", "read-write") + ";Host Recheck Seconds=2" + pick(o.Read, ";Load Balance Hosts=true", "")
 	}
@@ -205,7 +232,7 @@ func asyncpg(o Options, direct bool) string {
 
 // sqlalchemy names several hosts as so many parameters: its URLs have room for one.
 func sqlalchemy(o Options, direct bool) string {
-	query := map[string]string{"connect_timeout": strconv.Itoa(ConnectTimeout)}
+	query := map[string]string{"connect_timeout": strconv.Itoa(o.timeout())}
 	if !direct {
 		return fmt.Sprintf("postgresql+psycopg2://%s@%s/%s?%s", o.User, joined(o.Hosts, ","), o.Database, encode(query))
 	}

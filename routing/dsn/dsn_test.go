@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	pgxv5 "github.com/jackc/pgx/v5"
@@ -57,6 +58,23 @@ func TestEveryDriverEveryWay(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
 		t.Errorf("run go test ./routing/dsn -update (-golden +got):\n%s", diff)
+	}
+}
+
+func TestWhatStandsInFrontMayHold(t *testing.T) {
+	for _, via := range []Via{Direct, HAProxy, PgBouncer} {
+		text, notes, err := String(options(Pgx, via, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := pgxv5.ParseConfig(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Contains(strings.Join(notes, "\n"), "waited for 35 s")
+		if holds := via != Direct; (c.ConnectTimeout > 30*time.Second) != holds || said != holds {
+			t.Errorf("%s: waits for %s, explained: %v; a hold is 30 s", text, c.ConnectTimeout, said)
+		}
 	}
 }
 
