@@ -22,7 +22,7 @@ func (l *loader) checkPooler() {
 		return
 	}
 	if !filepath.IsAbs(p.DatabasesFile) {
-		l.wrong(section+"databases_file", p.DatabasesFile, "must be an absolute path", "write the file that pgbouncer.ini includes, /etc/pgbouncer/pgkeeper.databases.ini")
+		l.wrong(section+"databases_file", p.DatabasesFile, "must be an absolute path", "write the file that pgbouncer.ini includes, /var/lib/pgkeeper/databases.ini")
 	}
 	if len(p.Databases) == 0 {
 		l.wrong(section+"databases", "", "is missing", "list the databases that the pooler serves")

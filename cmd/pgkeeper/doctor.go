@@ -114,7 +114,7 @@ func (a *app) examineConfig(e *examination) ([]ctl.Finding, *config.Config, erro
 	if su := c.PostgreSQL.Authentication.Superuser; e.query.Username == "" && su.Username != "" {
 		e.query.Username, e.query.Password = su.Username, su.Password
 	}
-	return ctl.ConfigFindings(problems, "config"), c, nil
+	return append(ctl.ConfigFindings(problems, "config"), ctl.CheckPooler(c)...), c, nil
 }
 
 func (a *app) examineCluster(ctx context.Context, e *examination, c *config.Config, name string) (ctl.Checkup, error) {

@@ -68,3 +68,13 @@ func TestDoctorReadsTheConfigurationToo(t *testing.T) {
 		t.Errorf("exit code %d:\n%s%s", got.code, got.out, got.errOut)
 	}
 }
+
+func TestValidateAndDoctorFindThePoolersDirectory(t *testing.T) {
+	path := write(t, file+"\npoolers: {pgbouncer: {admin: host=x user=keeper, databases_file: /nonexistent/databases.ini, databases: [app]}}\n")
+	for _, args := range [][]string{{"validate", path}, {"doctor", "--offline", "-c", path}} {
+		got := try{args: args}.run(t)
+		if said := got.out + got.errOut; got.code != 1 || !strings.Contains(said, "in the place of /nonexistent/databases.ini") {
+			t.Errorf("%v: exit code %d\n%s", args, got.code, said)
+		}
+	}
+}

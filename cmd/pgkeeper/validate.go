@@ -50,6 +50,12 @@ func (a *app) runValidate(path string, syntaxOnly bool) error {
 			fmt.Fprintln(a.err, "error: "+line)
 			bad++
 		}
+		for _, f := range ctl.CheckPooler(c) {
+			fmt.Fprintf(a.err, "%s: %s: %s: %s\n", f.Severity, f.Where, f.What, f.Fix)
+			if f.Severity == ctl.SeverityError {
+				bad++
+			}
+		}
 	}
 	switch {
 	case bad == 1:
