@@ -54,6 +54,35 @@ func TestPgBouncerOfComposeLogsInWithTheSecret(t *testing.T) {
 	}
 }
 
+// The application's role is made before clients are let through, by the script that bootstrap is given.
+func TestSetupOfComposeRunsInTheBootstrap(t *testing.T) {
+	files := composed(t)
+	for name, want := range map[string]string{
+		"pgkeeper.yml": "\n  post_bootstrap: sh /etc/pgkeeper/setup.sh\n", "docker-compose.yml": "\n      - ./setup.sh:/etc/pgkeeper/setup.sh:ro\n",
+	} {
+		if !strings.Contains(files[name], want) {
+			t.Errorf("%s lacks %q", name, want)
+		}
+	}
+	if strings.Contains(files["docker-compose.yml"], "\n  setup:") {
+		t.Error("a service makes the role after clients are let through")
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"app": "an app's\n", "pooler": "a pooler's\n", "psql": "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(files["setup.sh"], "/run/secrets/pgkeeper/", dir+"/"), "setup.sh", "dbname=postgres host=/a b")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	for _, word := range []string{"app=an app's", "pooler=a pooler's", "dbname=postgres host=/a b"} {
+		if err != nil || !strings.Contains(string(out), "\n"+word+"\n") {
+			t.Errorf("psql was not given %q: %v\n%s", word, err, out)
+		}
+	}
+}
+
 func TestNoPasswordOfComposeStandsOutsideItsSecrets(t *testing.T) {
 	for name, text := range composed(t) {
 		if !strings.HasPrefix(name, "secrets/") && strings.Contains(text, "change-me") {

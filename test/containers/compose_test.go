@@ -4,6 +4,7 @@ package containers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgkeeper/pgkeeper/routing/render"
 	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
@@ -130,7 +133,7 @@ func (s *stack) run(args ...string) (string, error) {
 
 func (s *stack) up(nodes int, more ...string) {
 	s.t.Helper()
-	args := append(append([]string{"up", "-d", "--scale", "node=" + strconv.Itoa(nodes)}, more...), "node", "haproxy", "pgbouncer", "setup")
+	args := append(append([]string{"up", "-d", "--scale", "node=" + strconv.Itoa(nodes)}, more...), "node", "haproxy", "pgbouncer")
 	if _, err := s.run(args...); err != nil {
 		s.t.Fatal(err)
 	}
@@ -148,9 +151,23 @@ func (s *stack) noteVolumes() {
 	}
 }
 
+// firstLogin connects as the application as soon as anything answers: a cluster that refuses its role or database then was
+// let through before they were made.
+func (s *stack) firstLogin() {
+	s.t.Helper()
+	s.until(patience, "a first login of the application", func(ctx context.Context) error {
+		_, err := s.askWithin(ctx, time.Minute, s.rw, "app", "app", "select 1::text")
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+			s.t.Fatalf("the application was let through and refused: %v", refused)
+		}
+		return err
+	})
+}
+
 func TestOneNumberOfNodes(t *testing.T) {
 	s := newStack(t)
 	s.up(3)
+	s.firstLogin()
 	names := s.healthy(3, patience)
 	s.serves(s.rw, "app", "app", "false")
 	s.serves(s.ro, "app", "app", "true")

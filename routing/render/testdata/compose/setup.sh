@@ -1,12 +1,12 @@
 #!/bin/sh
-# What the application needs, made through HAProxy on whichever node is primary: its role and database, and what PgBouncer
-# looks passwords up with. Run by the service `setup` until it succeeds once; running it again changes nothing but passwords.
+# What the application needs: its role and database, and what PgBouncer looks passwords up with. Run by bootstrap.post_bootstrap
+# of pgkeeper.yml before anybody can reach the new cluster, with a connection string as its argument. Running it again
+# changes nothing but passwords:
+#
+#   docker-compose exec node sh -c 'PGPASSWORD=$(cat /run/secrets/pgkeeper/superuser) sh /etc/pgkeeper/setup.sh "host=haproxy port=5000 user=postgres dbname=postgres"'
 set -eu
 secret() { cat "/run/secrets/pgkeeper/$1"; }
-export PGPASSWORD
-PGPASSWORD=$(secret superuser)
-psql -X -q -v ON_ERROR_STOP=1 -v app="$(secret app)" -v pooler="$(secret pooler)" \
-  -d 'host=haproxy port=5000 user=postgres dbname=postgres connect_timeout=5' <<'SQL'
+psql -X -q -v ON_ERROR_STOP=1 -v app="$(secret app)" -v pooler="$(secret pooler)" -d "$1" <<'SQL'
 SELECT 'CREATE ROLE web' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'web') \gexec
 SELECT 'CREATE ROLE pgbouncer_auth' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgbouncer_auth') \gexec
 ALTER ROLE web LOGIN PASSWORD :'app';
