@@ -1,8 +1,12 @@
 package render
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/hcl/v2"
@@ -43,6 +47,140 @@ func TestEveryTerraformExampleParsesAndCountsByItsVariable(t *testing.T) {
 			})
 		}
 	}
+}
+
+// managed is what each example of a managed service has beside its servers.
+var managed = map[string]struct {
+	// database and user are the attribute, by its resource, that names what the application connects to and as.
+	database, user [2]string
+	// opens is what lets clients reach a server: an attribute or block in it, or a resource that refers to it.
+	opens string
+}{
+	"rds":      {[2]string{"aws_db_instance", "db_name"}, [2]string{"aws_db_instance", "username"}, "vpc_security_group_ids"},
+	"cloudsql": {[2]string{"google_sql_database", "name"}, [2]string{"google_sql_user", "name"}, "authorized_networks"},
+	"azure": {[2]string{"azurerm_postgresql_flexible_server_database", "name"}, [2]string{"azurerm_postgresql_flexible_server", "administrator_login"},
+		"azurerm_postgresql_flexible_server_firewall_rule"},
+}
+
+// needed is what a server must be given to have an attribute that an output shows.
+var needed = map[string]string{"fqdn": "name", "endpoint": "identifier", "hostname": "hostname", "public_ip_address": "ipv4_enabled", "private_ip_address": "private_network"}
+
+func TestEveryTerraformExampleIsComplete(t *testing.T) {
+	for _, place := range places {
+		for example := range counted {
+			t.Run(filepath.Base(place)+"/"+example, func(t *testing.T) {
+				path := filepath.Join(place, "terraform", example, "main.tf")
+				source, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := parse(t, path)
+				providers(t, body)
+				servers := outputs(t, body, source)
+				want, ok := managed[example]
+				if !ok {
+					return
+				}
+				for _, server := range servers {
+					if !has(server.Body, want.opens) && !referred(body, want.opens, server) {
+						t.Errorf("nothing lets clients reach %s.%s: no %s", server.Labels[0], server.Labels[1], want.opens)
+					}
+				}
+				address := fmt.Sprintf("postgres://%s@<output hosts>/%s\n", named(t, body, want.user), named(t, body, want.database))
+				if !strings.Contains(string(source), address) {
+					t.Errorf("the file does not say that it is for %s", address)
+				}
+			})
+		}
+	}
+}
+
+// providers fails for a resource whose provider is not asked for, or has no block; azurerm refuses one without features.
+func providers(t *testing.T, body *hclsyntax.Body) {
+	t.Helper()
+	required, blocks := map[string]bool{}, map[string]*hclsyntax.Body{}
+	for _, b := range body.Blocks {
+		switch b.Type {
+		case "terraform":
+			for _, inner := range b.Body.Blocks {
+				for name := range inner.Body.Attributes {
+					required[name] = true
+				}
+			}
+		case "provider":
+			blocks[b.Labels[0]] = b.Body
+		}
+	}
+	for _, b := range body.Blocks {
+		if b.Type != "resource" {
+			continue
+		}
+		name, _, _ := strings.Cut(b.Labels[0], "_")
+		if !required[name] || blocks[name] == nil {
+			t.Errorf("%s is of the provider %s: required %v, configured %v", b.Labels[0], name, required[name], blocks[name] != nil)
+		}
+		if name == "azurerm" && blocks[name] != nil && !has(blocks[name], "features") {
+			t.Error("the provider azurerm has no features block")
+		}
+	}
+}
+
+var shown = regexp.MustCompile(`([a-z_]+)\.([a-z_]+)(?:\[\*\])?\.([a-z_]+)`)
+
+// outputs fails for an attribute that its resource will not have, and returns the resources that are shown.
+func outputs(t *testing.T, body *hclsyntax.Body, source []byte) (servers []*hclsyntax.Block) {
+	t.Helper()
+	for _, b := range body.Blocks {
+		if b.Type != "output" {
+			continue
+		}
+		for _, m := range shown.FindAllStringSubmatch(string(b.Body.Attributes["value"].Expr.Range().SliceBytes(source)), -1) {
+			server, needs := resource(body, m[1], m[2]), needed[m[3]]
+			if server == nil || needs == "" || !has(server.Body, needs) {
+				t.Errorf("output %s shows %s, which needs %q in its resource", b.Labels[0], m[0], needs)
+				continue
+			}
+			servers = append(servers, server)
+		}
+	}
+	if len(servers) == 0 {
+		t.Error("no output shows a server")
+	}
+	return servers
+}
+
+func resource(body *hclsyntax.Body, kind, name string) *hclsyntax.Block {
+	for _, b := range body.Blocks {
+		if b.Type == "resource" && b.Labels[0] == kind && (name == "" || b.Labels[1] == name) {
+			return b
+		}
+	}
+	return nil
+}
+
+// has tells whether an attribute or a block of that name is in a body or the blocks in it.
+func has(body *hclsyntax.Body, name string) bool {
+	return body.Attributes[name] != nil || slices.ContainsFunc(body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == name || has(b.Body, name) })
+}
+
+// referred tells whether a resource of that kind refers to the server.
+func referred(body *hclsyntax.Body, kind string, server *hclsyntax.Block) bool {
+	return slices.ContainsFunc(body.Blocks, func(b *hclsyntax.Block) bool {
+		return b.Type == "resource" && b.Labels[0] == kind &&
+			slices.ContainsFunc(used(b.Body), func(u hcl.Traversal) bool { return text(u) == server.Labels[0]+"."+server.Labels[1] })
+	})
+}
+
+// named is the text of an attribute of the first resource of a kind.
+func named(t *testing.T, body *hclsyntax.Body, what [2]string) string {
+	t.Helper()
+	if b := resource(body, what[0], ""); b != nil && b.Body.Attributes[what[1]] != nil {
+		if value, problems := b.Body.Attributes[what[1]].Expr.Value(nil); !problems.HasErrors() {
+			return value.AsString()
+		}
+	}
+	t.Errorf("no resource %s says %s", what[0], what[1])
+	return ""
 }
 
 // references fails for a variable or resource that is used and declared nowhere.

@@ -14,6 +14,8 @@ terraform {
   }
 }
 
+provider "docker" {}
+
 variable "nodes" {
   description = "Members of the cluster: one of them is the primary."
   type        = number

@@ -1,9 +1,28 @@
 # Azure Database for PostgreSQL, flexible server: a primary and `replicas` read replicas by count. For pgrw in probe mode:
-# postgres://<output hosts>/shop
+# postgres://web@<output hosts>/shop
+
+terraform {
+  required_providers {
+    azurerm = {
+      source  = "hashicorp/azurerm"
+      version = "~> 4.0"
+    }
+  }
+}
+
+# The subscription is that of ARM_SUBSCRIPTION_ID.
+provider "azurerm" {
+  features {}
+}
 
 variable "replicas" {
   type    = number
   default = 3
+}
+
+variable "name" {
+  description = "Of the primary: no other in Azure has it, since it is a name in DNS."
+  type        = string
 }
 
 variable "resource_group" {
@@ -14,13 +33,18 @@ variable "location" {
   type = string
 }
 
+variable "clients" {
+  description = "First and last address that may connect."
+  type        = tuple([string, string])
+}
+
 variable "password" {
   type      = string
   sensitive = true
 }
 
 resource "azurerm_postgresql_flexible_server" "primary" {
-  name                   = "orders"
+  name                   = var.name
   resource_group_name    = var.resource_group
   location               = var.location
   version                = "15"
@@ -34,13 +58,33 @@ resource "azurerm_postgresql_flexible_server" "primary" {
   }
 }
 
+resource "azurerm_postgresql_flexible_server_database" "app" {
+  name      = "shop"
+  server_id = azurerm_postgresql_flexible_server.primary.id
+}
+
 resource "azurerm_postgresql_flexible_server" "replica" {
   count               = var.replicas
-  name                = "orders-replica-${count.index + 1}"
+  name                = "${var.name}-replica-${count.index + 1}"
   resource_group_name = var.resource_group
   location            = var.location
   create_mode         = "Replica"
   source_server_id    = azurerm_postgresql_flexible_server.primary.id
+}
+
+resource "azurerm_postgresql_flexible_server_firewall_rule" "primary" {
+  name             = "clients"
+  server_id        = azurerm_postgresql_flexible_server.primary.id
+  start_ip_address = var.clients[0]
+  end_ip_address   = var.clients[1]
+}
+
+resource "azurerm_postgresql_flexible_server_firewall_rule" "replica" {
+  count            = var.replicas
+  name             = "clients"
+  server_id        = azurerm_postgresql_flexible_server.replica[count.index].id
+  start_ip_address = var.clients[0]
+  end_ip_address   = var.clients[1]
 }
 
 output "hosts" {

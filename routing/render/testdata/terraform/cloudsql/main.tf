@@ -1,12 +1,41 @@
-# Cloud SQL: a primary and `replicas` read replicas by count. For pgrw in probe mode: postgres://<output hosts>/shop
+# Cloud SQL: a primary and `replicas` read replicas by count, reached by their public addresses from `clients`. For pgrw in
+# probe mode: postgres://web@<output hosts>/shop
+
+terraform {
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 6.0"
+    }
+  }
+}
+
+provider "google" {
+  project = var.project
+  region  = var.region
+}
 
 variable "replicas" {
   type    = number
   default = 3
 }
 
+variable "project" {
+  type = string
+}
+
 variable "region" {
   type = string
+}
+
+variable "clients" {
+  description = "Network that may connect, 203.0.113.0/24."
+  type        = string
+}
+
+variable "password" {
+  type      = string
+  sensitive = true
 }
 
 resource "google_sql_database_instance" "primary" {
@@ -22,7 +51,28 @@ resource "google_sql_database_instance" "primary" {
       enabled                        = true
       point_in_time_recovery_enabled = true
     }
+
+    ip_configuration {
+      ipv4_enabled = true
+      ssl_mode     = "ENCRYPTED_ONLY"
+
+      authorized_networks {
+        name  = "clients"
+        value = var.clients
+      }
+    }
   }
+}
+
+resource "google_sql_database" "app" {
+  name     = "shop"
+  instance = google_sql_database_instance.primary.name
+}
+
+resource "google_sql_user" "app" {
+  name     = "web"
+  instance = google_sql_database_instance.primary.name
+  password = var.password
 }
 
 resource "google_sql_database_instance" "replica" {
@@ -31,12 +81,24 @@ resource "google_sql_database_instance" "replica" {
   master_instance_name = google_sql_database_instance.primary.name
   database_version     = google_sql_database_instance.primary.database_version
   region               = var.region
+  # Fewer replicas must be possible; the primary stays protected.
+  deletion_protection = false
 
   settings {
     tier = "db-custom-2-7680"
+
+    ip_configuration {
+      ipv4_enabled = true
+      ssl_mode     = "ENCRYPTED_ONLY"
+
+      authorized_networks {
+        name  = "clients"
+        value = var.clients
+      }
+    }
   }
 }
 
 output "hosts" {
-  value = join(",", concat([google_sql_database_instance.primary.private_ip_address], google_sql_database_instance.replica[*].private_ip_address))
+  value = join(",", concat([google_sql_database_instance.primary.public_ip_address], google_sql_database_instance.replica[*].public_ip_address))
 }
