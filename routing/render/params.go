@@ -78,9 +78,6 @@ func (p Params) WithMembers(members []Member) Params {
 // Nodes is the number of members.
 func (p Params) Nodes() int { return p.Replicas + 1 }
 
-// Available is how many members may not be taken away on purpose at a time: all but one.
-func (p Params) Available() int { return max(p.Replicas, 1) }
-
 // Slots is how many servers HAProxy keeps a place for where it finds them by name: scaling up must find one free.
 func (p Params) Slots() int { return max(16, 2*p.Nodes()) }
 

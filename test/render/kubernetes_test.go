@@ -130,8 +130,8 @@ func TestTheSetKeepsItsPromises(t *testing.T) {
 		if len(m.set.Spec.VolumeClaimTemplates) != 1 || m.set.Spec.VolumeClaimTemplates[0].Name != mounted(spec.Containers[0], "/var/lib/postgresql") {
 			t.Error("the data directory must lie on a volume of its own claim")
 		}
-		if int(*m.set.Spec.Replicas)-m.budget.Spec.MinAvailable.IntValue() != 1 {
-			t.Errorf("%d replicas with at least %s available: a drain must take one at a time", *m.set.Spec.Replicas, m.budget.Spec.MinAvailable)
+		if budget := m.budget.Spec; budget.MinAvailable != nil || budget.MaxUnavailable == nil || budget.MaxUnavailable.String() != "1" {
+			t.Errorf("at least %v, at most %v less: a drain must take one at a time, also when the set was scaled", budget.MinAvailable, budget.MaxUnavailable)
 		}
 		keeper := spec.Containers[0]
 		if keeper.LivenessProbe.HTTPGet.Path != "/liveness" || keeper.ReadinessProbe.HTTPGet.Path != "/readiness" {
