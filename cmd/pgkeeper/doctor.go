@@ -19,7 +19,7 @@ import (
 type examination struct {
 	haproxy, pgbouncer, pgpool, files []string
 	offline                           bool
-	connections                       int
+	connections, poolers              int
 	query                             ctl.QueryOptions
 }
 
@@ -45,6 +45,7 @@ func (e *examination) flags(f flagSet) {
 	f.StringArrayVarP(&e.pgpool, "pgpool", "", nil, "a pgpool.conf, `FILE`")
 	f.StringArrayVarP(&e.files, "file", "f", nil, "a compose file, script or SQL, `FILE`: known mistakes in its text")
 	f.BoolVar(&e.offline, "offline", false, "files only: reach no cluster")
+	f.IntVar(&e.poolers, "poolers", 1, "`NUMBER` of poolers that run with each --pgbouncer or --pgpool file, one beside each member for example")
 	f.IntVar(&e.connections, "max-connections", 0, "max_connections the files are held against (default: the servers', else 100)")
 	f.StringVarP(&e.query.Username, "username", "U", "", "`ROLE` to ask servers as (default: the superuser of -c, else as psql)")
 }
@@ -56,6 +57,9 @@ func (a *app) runDoctor(ctx context.Context, e *examination, name string) error 
 	}
 	if e.offline && len(e.haproxy)+len(e.pgbouncer)+len(e.pgpool)+len(e.files) == 0 && a.configPath() == "" {
 		return usagef("--offline looks at files only: name some (--haproxy, --pgbouncer, --pgpool, --file, -c)")
+	}
+	if e.poolers < 1 {
+		return usagef("--poolers %d: there is at least one", e.poolers)
 	}
 	found, limits, err := a.examine(ctx, e, name)
 	if err != nil {
@@ -74,6 +78,7 @@ func (a *app) runDoctor(ctx context.Context, e *examination, name string) error 
 // examine looks at the member's file and, unless offline, at the cluster.
 func (a *app) examine(ctx context.Context, e *examination, name string) ([]ctl.Finding, doctor.Limits, error) {
 	limits := doctor.DefaultLimits()
+	limits.Poolers = e.poolers
 	found, c, err := a.examineConfig(e)
 	if err != nil {
 		return nil, limits, err
@@ -143,13 +148,15 @@ func (a *app) examineCluster(ctx context.Context, e *examination, c *config.Conf
 // readFiles has each file read by who reads such files.
 func (e *examination) readFiles(limits doctor.Limits) ([]doctor.Finding, error) {
 	var found []doctor.Finding
+	var poolers []doctor.PgBouncerFile
 	for _, kind := range []struct {
 		files []string
 		read  func(file, text string) []doctor.Finding
 	}{
 		{e.haproxy, func(file, text string) []doctor.Finding { return doctor.HAProxy(file, text, limits) }},
 		{e.pgbouncer, func(file, text string) []doctor.Finding {
-			return doctor.PgBouncer(file, text, includes(text), limits)
+			poolers = append(poolers, doctor.PgBouncerFile{Name: file, Text: text, Included: includes(text)})
+			return nil
 		}},
 		{e.pgpool, func(file, text string) []doctor.Finding { return doctor.Pgpool(file, text, limits) }},
 		{e.files, doctor.Text},
@@ -162,7 +169,7 @@ func (e *examination) readFiles(limits doctor.Limits) ([]doctor.Finding, error) 
 			found = append(found, kind.read(file, string(text))...)
 		}
 	}
-	return found, nil
+	return append(found, doctor.PgBouncers(poolers, limits)...), nil
 }
 
 // includes are the files a pgbouncer.ini includes, as far as they can be read here.

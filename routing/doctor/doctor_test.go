@@ -17,6 +17,10 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // included is what the files in testdata include.
 var included = map[string]string{"/etc/pgbouncer/more.ini": "shop = host=10.0.0.9 dbname=shop pool_size=95\n"}
 
+func pgbouncer(name, text string, included map[string]string, l Limits) []Finding {
+	return PgBouncers([]PgBouncerFile{{name, text, included}}, l)
+}
+
 func limits() Limits {
 	l := DefaultLimits()
 	l.Members = []string{"10.0.0.1", "10.0.0.2"}
@@ -35,7 +39,7 @@ func read(t *testing.T, path string) []Finding {
 	case ".cfg":
 		return HAProxy(name, string(text), limits())
 	case ".ini":
-		return PgBouncer(name, string(text), included, limits())
+		return pgbouncer(name, string(text), included, limits())
 	case ".conf":
 		return Pgpool(name, string(text), limits())
 	}
@@ -94,7 +98,7 @@ func TestShippedAndRenderedFilesHaveNoFinding(t *testing.T) {
 				if place != "../../deploy" {
 					l.MaxConnections = 300 // as it was rendered for
 				}
-				found = PgBouncer(name, string(text), map[string]string{"/etc/pgbouncer/pgkeeper.databases.ini": databases(t, place)}, l)
+				found = pgbouncer(name, string(text), map[string]string{"/etc/pgbouncer/pgkeeper.databases.ini": databases(t, place)}, l)
 			case ".conf":
 				if place != "../../deploy" {
 					l.MaxConnections = 300
@@ -199,7 +203,7 @@ func FuzzReaders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, read := range []func() []Finding{
 			func() []Finding { return HAProxy("a.cfg", text, limits()) },
-			func() []Finding { return PgBouncer("a.ini", text, included, limits()) },
+			func() []Finding { return pgbouncer("a.ini", text, included, limits()) },
 			func() []Finding { return Pgpool("a.conf", text, limits()) },
 			func() []Finding { return Text("a.yml", text) },
 		} {
@@ -215,10 +219,47 @@ func FuzzReaders(f *testing.F) {
 func TestHostsThatAnAgentWritesAreNoFixedOnes(t *testing.T) {
 	const ini = "[pgbouncer]\npool_mode = transaction\nserver_login_retry = 0.2\nserver_connect_timeout = 2\nauth_type = scram-sha-256\n%include f\n"
 	databases := "[databases]\napp = host=10.0.0.1\napp_ro = host=10.0.0.2\n"
-	if got := PgBouncer("a.ini", ini, map[string]string{"f": databases}, limits()); len(got) != 1 || got[0].Check != "pgbouncer_fixed_host" {
+	if got := pgbouncer("a.ini", ini, map[string]string{"f": databases}, limits()); len(got) != 1 || got[0].Check != "pgbouncer_fixed_host" {
 		t.Errorf("by hand: %+v", got)
 	}
-	if got := PgBouncer("a.ini", ini, map[string]string{"f": "; Written by the pgkeeper agent of pg1\n" + databases}, limits()); len(got) != 0 {
+	if got := pgbouncer("a.ini", ini, map[string]string{"f": "; Written by the pgkeeper agent of pg1\n" + databases}, limits()); len(got) != 0 {
 		t.Errorf("by an agent: %+v", got)
+	}
+}
+
+func TestPoolsOfAllPoolersAreCountedTogether(t *testing.T) {
+	shipped, err := os.ReadFile("../../deploy/pgbouncer/pgbouncer.ini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := PgBouncerFile{"a.ini", string(shipped), map[string]string{"/etc/pgbouncer/pgkeeper.databases.ini": databases(t, "../../deploy")}}
+	pgpool, err := os.ReadFile("../../deploy/pgpool/pgpool.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	three := limits()
+	three.Poolers = 3
+	for name, c := range map[string]struct {
+		found []Finding
+		says  []string
+	}{
+		"one":                   {PgBouncers([]PgBouncerFile{one}, limits()), nil},
+		"two files":             {PgBouncers([]PgBouncerFile{one, one}, limits()), []string{"4 databases in 2 poolers may open 180", "4 databases in 2 poolers may open 180"}},
+		"three of one file":     {PgBouncers([]PgBouncerFile{one}, three), []string{"2 databases in 3 poolers may open 270"}},
+		"three of Pgpool's":     {Pgpool("pgpool.conf", string(pgpool), three), []string{"x 3 poolers are 270"}},
+		"one of Pgpool's alone": {Pgpool("pgpool.conf", string(pgpool), limits()), nil},
+	} {
+		if len(c.found) != len(c.says) {
+			t.Errorf("%s: found %+v", name, c.found)
+			continue
+		}
+		for i, says := range c.says {
+			if !strings.Contains(c.found[i].What, says) {
+				t.Errorf("%s: %q lacks %q", name, c.found[i].What, says)
+			}
+		}
+	}
+	if fix := PgBouncers([]PgBouncerFile{one}, three)[0].Fix; fix != "default_pool_size = 15" {
+		t.Errorf("fix: %s, want 90 connections for 2 databases in 3 poolers", fix)
 	}
 }

@@ -34,6 +34,8 @@ type Limits struct {
 	MaxConnections int
 	// Reserved are those of it that no pooler may use: superuser_reserved_connections and the agent's own.
 	Reserved int
+	// Poolers is how many poolers run with each file, one beside each member for example; 0 is one.
+	Poolers int
 	// Members are the hosts of the cluster's members, if they are known: a pooler that goes to one of them directly stays
 	// there when the primary moves.
 	Members []string
@@ -44,6 +46,8 @@ func DefaultLimits() Limits { return Limits{MaxConnections: 100, Reserved: 10} }
 
 // Usable is how many connections are left to poolers and clients.
 func (l Limits) Usable() int { return l.MaxConnections - l.Reserved }
+
+func (l Limits) poolers() int { return max(l.Poolers, 1) }
 
 // findings collects them for one file.
 type findings struct {

@@ -1,34 +1,79 @@
 package doctor
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// PgBouncer reads a pgbouncer.ini; included are the texts of the files it includes, by the name it includes them by.
-func PgBouncer(file, text string, included map[string]string, l Limits) []Finding {
-	f := &findings{file: file}
-	all := settings(text)
-	for i, line := range strings.Split(text, "\n") {
+// PgBouncerFile is a pgbouncer.ini, with the texts of the files it includes by the name it includes them by.
+type PgBouncerFile struct {
+	Name, Text string
+	Included   map[string]string
+}
+
+// PgBouncers reads the files of all poolers. Their pools are counted together: all of them may lead to one server.
+func PgBouncers(files []PgBouncerFile, l Limits) []Finding {
+	var read []*findings
+	var each []pools
+	var all pools
+	for _, file := range files {
+		f := &findings{file: file.Name}
+		p := f.pgbouncer(file, l)
+		read, each = append(read, f), append(each, p)
+		all.count, all.sum = all.count+p.count, all.sum+p.sum
+	}
+	var found []Finding
+	for i, f := range read {
+		f.poolsFit(each[i], all, len(files), l)
+		found = append(found, f.sorted()...)
+	}
+	return found
+}
+
+// pools are the databases of a pooler, and how many connections they may open.
+type pools struct {
+	count, sum int
+	// line is the last of them.
+	line int
+}
+
+// pgbouncer reads one file.
+func (f *findings) pgbouncer(file PgBouncerFile, l Limits) pools {
+	all := settings(file.Text)
+	for i, line := range strings.Split(file.Text, "\n") {
 		name, is := strings.CutPrefix(strings.TrimSpace(line), "%include")
 		if !is {
 			continue
 		}
-		if name = strings.TrimSpace(name); included[name] == "" {
+		if name = strings.TrimSpace(name); file.Included[name] == "" {
 			f.add(Warning, "pgbouncer_include_missing", i+1, "create it, readable by PgBouncer", "%s was not found or is empty: what it holds was not looked at", name)
 			continue
 		}
-		all = append(all, includedSettings(included[name], i+1)...)
+		all = append(all, includedSettings(file.Included[name], i+1)...)
 	}
 	f.retries(all)
 	f.pooling(all)
 	f.auth(all)
-	if driven(included) {
+	if driven(file.Included) {
 		l.Members = nil // an agent writes their hosts, and again when the primary moves
 	}
-	f.databases(all, l)
-	return f.sorted()
+	return f.databases(all, l)
+}
+
+// poolsFit finds pools that one server cannot take.
+func (f *findings) poolsFit(p, all pools, files int, l Limits) {
+	sum := all.sum * l.poolers()
+	if p.count == 0 || sum <= l.Usable() {
+		return
+	}
+	poolers := ""
+	if n := files * l.poolers(); n > 1 {
+		poolers = fmt.Sprintf(" in %d poolers", n)
+	}
+	f.add(Error, "pgbouncer_pools_too_large", p.line, "default_pool_size = "+strconv.Itoa(max(l.Usable()/(all.count*l.poolers()), 1)),
+		"the pools of %d databases%s may open %d connections for each user, and max_connections %d leaves %d: when no replica is left all of them lead to one server", all.count, poolers, sum, l.MaxConnections, l.Usable())
 }
 
 // driven reports whether an agent with poolers.pgbouncer writes one of the files.
@@ -108,9 +153,10 @@ func orDefault(value, standard string) string {
 	return value
 }
 
-// databases finds pools that do not fit, and hosts that do not follow the primary.
-func (f *findings) databases(all []setting, l Limits) {
-	sum, line, count, reads := 0, 0, 0, false
+// databases finds hosts that do not follow the primary, and counts the pools.
+func (f *findings) databases(all []setting, l Limits) pools {
+	var p pools
+	reads := false
 	standard := number(all, "default_pool_size", 20) + number(all, "reserve_pool_size", 0)
 	perDatabase := number(all, "max_db_connections", 0)
 	for _, s := range all {
@@ -118,7 +164,6 @@ func (f *findings) databases(all []setting, l Limits) {
 			continue
 		}
 		options := words(s.value)
-		count++
 		reads = reads || strings.HasSuffix(s.name, "_ro") || strings.Contains(s.name, "read") || strings.Contains(s.name, "replica")
 		size := standard
 		if n, err := strconv.Atoi(options["pool_size"]); err == nil {
@@ -127,7 +172,7 @@ func (f *findings) databases(all []setting, l Limits) {
 		if perDatabase > 0 {
 			size = min(size, perDatabase)
 		}
-		sum, line = sum+size, s.line
+		p = pools{count: p.count + 1, sum: p.sum + size, line: s.line}
 		host := options["host"]
 		switch {
 		case strings.Contains(host, ",") && !readOnlyName(s.name):
@@ -136,13 +181,10 @@ func (f *findings) databases(all []setting, l Limits) {
 			f.add(Warning, "pgbouncer_fixed_host", s.line, "host = HAProxy with port 5000", "%s goes to the member %s itself: after a failover that is a standby, or gone", s.name, host)
 		}
 	}
-	if sum > l.Usable() {
-		f.add(Error, "pgbouncer_pools_too_large", line, "default_pool_size = "+strconv.Itoa(max(l.Usable()/max(count, 1), 1)),
-			"the pools of %d databases may open %d connections for each user, and max_connections %d leaves %d: when no replica is left all of them lead to one server", count, sum, l.MaxConnections, l.Usable())
+	if p.count > 0 && !reads {
+		f.add(Note, "pgbouncer_no_reads", p.line, "app_ro = host=HAProxy port=5001 dbname=app", "no database here is for reads: standbys get none through this pooler")
 	}
-	if count > 0 && !reads {
-		f.add(Note, "pgbouncer_no_reads", line, "app_ro = host=HAProxy port=5001 dbname=app", "no database here is for reads: standbys get none through this pooler")
-	}
+	return p
 }
 
 func readOnlyName(name string) bool {

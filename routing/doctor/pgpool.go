@@ -133,8 +133,12 @@ func (f *findings) pgpoolPools(all []setting, l Limits) {
 		return
 	}
 	// Both backends may be one server: when no replica is left, HAProxy's port for reads leads to the primary.
-	if most := 2 * c * p; most > l.Usable() {
-		f.add(Error, "pgpool_pools_too_large", max(line, poolLine), "num_init_children = "+strconv.Itoa(max(l.Usable()/2/max(p, 1), 1))+" with max_pool = "+strconv.Itoa(p),
-			"%d children x %d pools x 2 backends are %d connections, and max_connections %d leaves %d: when no replica is left both backends are one server", c, p, most, l.MaxConnections, l.Usable())
+	if most := 2 * c * p * l.poolers(); most > l.Usable() {
+		poolers := ""
+		if n := l.poolers(); n > 1 {
+			poolers = " x " + strconv.Itoa(n) + " poolers"
+		}
+		f.add(Error, "pgpool_pools_too_large", max(line, poolLine), "num_init_children = "+strconv.Itoa(max(l.Usable()/2/max(p, 1)/l.poolers(), 1))+" with max_pool = "+strconv.Itoa(p),
+			"%d children x %d pools x 2 backends%s are %d connections, and max_connections %d leaves %d: when no replica is left both backends are one server", c, p, poolers, most, l.MaxConnections, l.Usable())
 	}
 }
