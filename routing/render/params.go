@@ -86,8 +86,11 @@ func (p Params) EtcdList() string { return strings.Join(p.Etcd, ",") }
 
 // PoolSize is how many server connections one database of a pooler may open. Two databases, for writes and for reads,
 // are rendered; when no replica is left both land on one server, so each gets half of what max_connections leaves.
-func (p Params) PoolSize() int {
-	return max((p.MaxConnections-reservedConnections-agentConnections)/2, 1)
+func (p Params) PoolSize() int { return p.Share(2) }
+
+// Share is the size of each of so many pools that may all lead to one server.
+func (p Params) Share(pools int) int {
+	return max((p.MaxConnections-reservedConnections-agentConnections)/pools, 1)
 }
 
 // MaxReplicas is the most standbys a rendered cluster has: addresses that stand for the reader's end there.

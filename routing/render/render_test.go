@@ -128,8 +128,10 @@ func TestPoolsLeaveRoomOnEveryPossiblePrimary(t *testing.T) {
 	for _, connections := range []int{20, 25, 100, 101, 500} {
 		p := DefaultParams()
 		p.MaxConnections = connections
-		if both := 2 * p.PoolSize(); both > connections-reservedConnections-agentConnections {
-			t.Errorf("max_connections %d: two pools of %d leave no room for PostgreSQL's own", connections, p.PoolSize())
+		for _, pools := range []int{2, 3} {
+			if all := pools * p.Share(pools); all > connections-reservedConnections-agentConnections {
+				t.Errorf("max_connections %d: %d pools of %d leave no room for PostgreSQL's own", connections, pools, p.Share(pools))
+			}
 		}
 	}
 }

@@ -47,7 +47,13 @@ func TestPgCatHasOnePrimaryInEachShardAndNoUnknownName(t *testing.T) {
 		if len(c.Pools) != 2 {
 			t.Errorf("%d pools, want one for writes and one for reads", len(c.Pools))
 		}
+		connections := 0
 		for name, pool := range c.Pools {
+			for _, user := range pool.Users {
+				for _, shard := range pool.Shards {
+					connections += user.PoolSize * len(shard.Servers)
+				}
+			}
 			for _, shard := range pool.Shards {
 				primaries := 0
 				for _, server := range shard.Servers {
@@ -65,6 +71,10 @@ func TestPgCatHasOnePrimaryInEachShardAndNoUnknownName(t *testing.T) {
 					t.Errorf("pool %s with default role %s has %d primaries, want %d", name, pool.DefaultRole, primaries, want)
 				}
 			}
+		}
+		// Ten of max_connections are PostgreSQL's and the agent's own.
+		if usable := map[string]int{"../../deploy": 90, "../../routing/render/testdata": 290}[place]; connections > usable {
+			t.Errorf("%s: when no replica is left PgCat may open %d connections to the primary, which has %d for it", place, connections, usable)
 		}
 	}
 }
