@@ -53,14 +53,10 @@ var mistakes = []mistake{
 // Text reads any file of a deployment, a compose file or a script, for mistakes that are known by their text.
 func Text(file, text string) []Finding {
 	f := &findings{file: file}
-	for i, line := range strings.Split(text, "\n") {
-		trimmed := strings.TrimSpace(line)
-		if strings.HasPrefix(trimmed, "#") || strings.HasPrefix(trimmed, "--") {
-			continue
-		}
+	for _, l := range commands(text) {
 		for _, m := range mistakes {
-			if m.text.MatchString(line) {
-				f.add(m.severity, m.check, i+1, m.fix, "%s", m.what)
+			for _, at := range m.text.FindAllStringIndex(l.text, -1) {
+				f.add(m.severity, m.check, l.number+strings.Count(l.text[:at[1]], joint), m.fix, "%s", m.what)
 			}
 		}
 	}
@@ -68,6 +64,39 @@ func Text(file, text string) []Finding {
 		f.compose(text)
 	}
 	return f.sorted()
+}
+
+// joint stands where lines were joined: the expressions take it for any other blank.
+const joint = "\f"
+
+// command is a line, or several of which all but the last end in a backslash.
+type command struct {
+	text string
+	// number is that of the first line.
+	number int
+}
+
+// commands are the lines of a file without comments, joined where they are continued. Only one that is not continued may
+// begin with two dashes as a comment of SQL.
+func commands(text string) []command {
+	var all []command
+	continued := false
+	for i, line := range strings.Split(strings.ReplaceAll(text, joint, " "), "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		trimmed := strings.TrimSpace(line)
+		comment := strings.HasPrefix(trimmed, "#")
+		if comment || !continued && strings.HasPrefix(trimmed, "--") {
+			line = ""
+		}
+		line, ends := strings.CutSuffix(line, `\`)
+		if continued {
+			all[len(all)-1].text += joint + line
+		} else {
+			all = append(all, command{line, i + 1})
+		}
+		continued = ends || continued && comment
+	}
+	return all
 }
 
 // composeService is what is looked at of a service.
@@ -93,18 +122,40 @@ func (f *findings) compose(text string) {
 	for _, name := range slices.Sorted(maps.Keys(c.Services)) {
 		service := c.Services[name]
 		for _, v := range service.Volumes {
-			source, _, mounted := strings.Cut(asText(v), ":")
-			if !mounted || strings.ContainsAny(source[:min(1, len(source))], "./~$") {
+			source, line := volumeOf(v, text)
+			if source == "" {
 				continue
 			}
-			if _, declared := c.Volumes[source]; !declared {
-				f.add(Error, "volume_not_declared", lineOf(text, source+":"), "volumes: {"+source+": {}} at the top level", "service %s uses the volume %s, which is declared nowhere", name, source)
+			definition, declared := c.Volumes[source]
+			if !declared {
+				f.add(Error, "volume_not_declared", line, "volumes: {"+source+": {}} at the top level", "service %s uses the volume %s, which is declared nowhere", name, source)
 			}
-			if max(service.Scale, service.Deploy.Replicas) > 1 {
-				f.add(Error, "shared_volume", lineOf(text, source+":"), "an anonymous volume: - /var/lib/postgresql", "all containers of %s share the volume %s: two servers on one data directory", name, source)
+			if max(service.Scale, service.Deploy.Replicas) > 1 && !ofEachTask(definition) {
+				f.add(Error, "shared_volume", line, "an anonymous volume: - /var/lib/postgresql", "all containers of %s share the volume %s: two servers on one data directory", name, source)
 			}
 		}
 	}
+}
+
+// volumeOf is the named volume that a service mounts, by the short form or the long one, and the line that says so.
+func volumeOf(mount any, text string) (name string, line int) {
+	if long, ok := mount.(map[string]any); ok {
+		if name = asText(long["source"]); asText(long["type"]) != "volume" || name == "" {
+			return "", 0
+		}
+		return name, lineOf(text, "source: "+name)
+	}
+	name, _, mounted := strings.Cut(asText(mount), ":")
+	if !mounted || strings.ContainsAny(name[:min(1, len(name))], "./~$") {
+		return "", 0
+	}
+	return name, lineOf(text, name+":")
+}
+
+// ofEachTask tells whether a swarm makes the volume anew for each of its tasks.
+func ofEachTask(definition any) bool {
+	fields, _ := definition.(map[string]any)
+	return strings.Contains(asText(fields["name"]), "{{.Task.")
 }
 
 func asText(v any) string {
