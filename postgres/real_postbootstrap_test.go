@@ -79,6 +79,20 @@ ls "`+n.o.SocketDir+`"/.s.PGSQL.* > "$dir/sockets" 2>/dev/null || true`)
 	}
 }
 
+func TestTheSetupOfComposeIsAPostBootstrapScript(t *testing.T) {
+	n := newNode(t, "a")
+	setup, err := os.ReadFile("../deploy/compose/setup.sh")
+	n.must(err)
+	_, err = n.initWith(n.ctx(), `echo "an app's" > "$dir/app"; echo "a pooler's" > "$dir/pooler"`+"\n"+
+		strings.NewReplacer("/run/secrets/pgkeeper/", "$dir/", `-d "$1"`, `-d "$dsn"`).Replace(string(setup)))
+	n.must(err)
+	n.config(nil)
+	n.start(true)
+	if got := n.sql("select pg_get_userbyid(datdba) || (select string_agg(rolname, ' ' order by rolname) from pg_roles where rolname in ('app', 'pgbouncer_auth') and rolcanlogin) from pg_database where datname = 'app'"); got != "appapp pgbouncer_auth" {
+		t.Errorf("the script made %q", got)
+	}
+}
+
 func TestAFailedPostBootstrapLeavesNothingAndSaysWhy(t *testing.T) {
 	n := newNode(t, "a")
 	_, err := n.initWith(n.ctx(), `cat "$PGPASSFILE"; echo the disk is on fire >&2; exit 3`)
