@@ -69,7 +69,12 @@ type Status struct {
 // sessions, although the last look still found it well, and in a switchover its
 // successor may be up before it has heard that the lease is given.
 func (s *Status) Writable(now Instant) bool {
-	return s != nil && s.Holds(now) && s.Node.Good() && s.Node.Value.Mode == ModePrimary && s.State != StateStopping && !s.Unconfirmed
+	return s != nil &&
+		s.Holds(now) && // guard: primary_holds — S3
+		s.Node.Good() && // guard: primary_seen — S3
+		s.Node.Value.Mode == ModePrimary && // guard: primary_writes — S3
+		s.State != StateStopping && // guard: primary_stays — S3
+		!s.Unconfirmed // guard: primary_confirmed — SAFETY 3, trap 8
 }
 
 // Holds reports whether the lease is provably valid at now.

@@ -86,13 +86,16 @@ func TestOnlyAProvablePrimaryIsWritable(t *testing.T) {
 		{"as a standby", change(func(s *Status) { s.Node.Value.Mode = ModeStandby }), 60, false},
 		{"as nobody knows what", change(func(s *Status) { s.Node.Value.Mode = ModeUnknown }), 60, false},
 		{"when the last look failed", change(func(s *Status) { s.Node = s.Node.Failed("timeout", 55) }), 60, false},
+		{"before its standbys have what recovery made visible", change(func(s *Status) { s.Unconfirmed = true }), 60, false},
 		{"while it is stopped", change(func(s *Status) { s.State = StateStopping }), 60, false},
 		{"before the first step", nil, 60, false},
 	}
 	for _, c := range cases {
-		if got := c.s.Writable(c.at); got != c.want {
-			t.Errorf("%s: %t", c.name, got)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.s.Writable(c.at); got != c.want {
+				t.Errorf("writable: %t", got)
+			}
+		})
 	}
 }
 

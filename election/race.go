@@ -30,12 +30,14 @@ func waitUntil(o *Observation) cluster.Instant {
 	return o.Beat.At.Add(beatTTL(o)) // guard: wait_beat — SAFETY 2
 }
 
-// beatTTL is the longer of the T the beat names and the T configured now.
+// beatTTL is the longer of the T that the beat, which there is, names and the T
+// configured now.
 func beatTTL(o *Observation) time.Duration {
-	if b := o.View.Value.Beat; b != nil {
-		return max(time.Duration(b.TTL)*time.Millisecond, o.Settings.TTL)
+	t := o.Settings.TTL
+	if named := time.Duration(o.View.Value.Beat.TTL) * time.Millisecond; named > t { // guard: longer_ttl_counts — SAFETY 2
+		t = named
 	}
-	return o.Settings.TTL
+	return t
 }
 
 // staleLeader: the key still stands, but its holder's beat did not change for T.

@@ -46,6 +46,8 @@ func raceRules() []rule {
 			given: vacant(lsn, reports("c", lsn), view(func(v *cluster.View) {
 				v.Beat = &cluster.Beat{TTL: 30_000, Term: term, ModRevision: beat}
 			})), reason: ReasonWaitingForLease, also: wakes(now.Add(19 * time.Second))},
+		{name: "and so does the T that is configured since",
+			given: vacant(lsn, reports("c", lsn), func(o *Observation) { o.Settings.TTL = 30 * time.Second }), reason: ReasonWaitingForLease, also: wakes(now.Add(19 * time.Second))},
 		{name: "a release by a holder that has stopped spares the wait",
 			given: vacant(lsn, reports("c", lsn), justBeat, released), reason: ReasonAcquiring, do: take},
 		{name: "a release older than the newest beat spares nothing",

@@ -121,7 +121,7 @@ func flushedUnder(o *Observation, r cluster.Rule) bool {
 // a failover could still take back (SAFETY 3, trap 8).
 func Unconfirmed(o *Observation) bool {
 	record := o.View.Value.Durability
-	return record.Last().Asks() && o.Node.Value.Mode == cluster.ModePrimary && !o.Sync.Confirmed && o.Sync.Recovered
+	return record.Last().Asks() && o.Node.Value.Mode == cluster.ModePrimary && !o.Sync.Confirmed && o.Sync.Recovered // guard: recovered_is_unconfirmed — SAFETY 3, trap 8
 }
 
 // wantedRule is whom this primary's commits should wait for, given who streams.
