@@ -65,6 +65,9 @@ func (k *Key) decode(n *node, into any) []fault {
 		}
 		return store(k, n, into, k.texts)
 	case *map[string]string:
+		if k.Type == Server {
+			return store(k, n, into, serverParameters)
+		}
 		return store(k, n, into, mapping)
 	case *map[string]map[string]any:
 		return store(k, n, into, sections)
@@ -223,6 +226,23 @@ func mapping(n *node) (map[string]string, []fault) {
 		default:
 			out[e.key] = e.value.text
 		}
+	}
+	return out, faults
+}
+
+// serverParameters reads a mapping whose names go into the server's configuration file
+// as they are.
+func serverParameters(n *node) (map[string]string, []fault) {
+	out, faults := mapping(n)
+	for _, e := range n.entries {
+		if cluster.ServerParameter(e.key) {
+			continue
+		}
+		fix := "write letters, digits, _ and dots alone"
+		if strings.HasPrefix(strings.ToLower(e.key), "include") {
+			fix = "write it into postgresql.base.conf, which is included, or name the file in postgresql.custom_conf"
+		}
+		faults = append(faults, fault{at: e.value, key: strconv.Quote(e.key), rule: "is no name of a server parameter", fix: fix})
 	}
 	return out, faults
 }

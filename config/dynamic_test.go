@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
@@ -36,6 +38,7 @@ func TestNothingIsTheDefault(t *testing.T) {
 func TestABadDynamicValueKeepsItsFieldAndIsNamed(t *testing.T) {
 	last := cluster.DefaultSettings()
 	last.MaximumLagOnFailover, last.TTL = 77, 20*time.Second
+	last.PostgreSQL.Parameters, last.PostgreSQL.RecoveryConf = map[string]string{"jit": "off"}, map[string]string{"restore_command": "x"}
 	for _, c := range []struct {
 		name, raw, want string
 		check           func(cluster.Settings) bool
@@ -46,6 +49,12 @@ func TestABadDynamicValueKeepsItsFieldAndIsNamed(t *testing.T) {
 		{"a timing that cannot hold", `{"ttl":1,"loop_wait":1}`, "error: dynamic configuration: ttl: ttl is 1s, but the least etcd can keep is 2s: raise ttl (value \"1\")\n", func(s cluster.Settings) bool { return s.TTL == 20*time.Second }},
 		{"on means what it means to PyYAML", `{"synchronous_mode":true}`, "", func(s cluster.Settings) bool { return s.SynchronousMode == "on" }},
 		{"a gate beside other names", `{"commit_gate":"on","postgresql":{"parameters":{"Synchronous_Standby_Names":"pg2"}}}`, "error: dynamic configuration: commit_gate: sets synchronous_standby_names, which postgresql.parameters sets too (value \"on\"); remove it there, or turn commit_gate off\n", func(s cluster.Settings) bool { return !s.CommitGate }},
+		{"a name that is more than a name", `{"ttl":20,"postgresql":{"parameters":{"work_mem":"1MB","a\nport":1}}}`, "error: dynamic configuration: postgresql.parameters.\"a\\nport\": is no name of a server parameter (value \"1\"); write letters, digits, _ and dots alone\n", func(s cluster.Settings) bool {
+			return cmp.Equal(s.PostgreSQL.Parameters, map[string]string{"jit": "off"})
+		}},
+		{"a directive in place of a recovery setting", `{"postgresql":{"recovery_conf":{"include_dir":"/tmp"}}}`, "error: dynamic configuration: postgresql.recovery_conf.\"include_dir\": is no name of a server parameter (value \"/tmp\"); write it into postgresql.base.conf, which is included, or name the file in postgresql.custom_conf\n", func(s cluster.Settings) bool {
+			return cmp.Equal(s.PostgreSQL.RecoveryConf, map[string]string{"restore_command": "x"})
+		}},
 		{"an unknown key", `{"tttl":20}`, "warning: dynamic configuration: tttl: is not a known key; did you mean ttl?\n", func(s cluster.Settings) bool { return s.TTL == cluster.DefaultTTL }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

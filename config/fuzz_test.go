@@ -53,7 +53,7 @@ func FuzzLoad(f *testing.F) {
 }
 
 func FuzzDynamic(f *testing.F) {
-	for _, seed := range []string{`{}`, `null`, `{"ttl":20,"loop_wait":1,"retry_timeout":3}`, `{"ttl":"1e308"}`, `{"ttl":-1}`, `{"ttl":1e999}`, `{"slots":{"a":null}}`, `{"postgresql":{"parameters":{"max_connections":null,"a":[]}}}`, `[`, `{"ttl":2,"ttl":3}`, `{"maximum_lag_on_failover":"9e18TB"}`} {
+	for _, seed := range []string{`{}`, `null`, `{"ttl":20,"loop_wait":1,"retry_timeout":3}`, `{"ttl":"1e308"}`, `{"ttl":-1}`, `{"ttl":1e999}`, `{"slots":{"a":null}}`, `{"postgresql":{"parameters":{"max_connections":null,"a":[]}}}`, `[`, `{"ttl":2,"ttl":3}`, `{"maximum_lag_on_failover":"9e18TB"}`, `{"postgresql":{"parameters":{"a\nport":1,"include":"x"},"recovery_conf":{"a=b":1}}}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -67,6 +67,13 @@ func FuzzDynamic(f *testing.F) {
 		for _, p := range problems {
 			if p.Rule == "" || strings.Contains(p.String(), "\n") {
 				t.Errorf("problem without rule or on two lines: %q", p)
+			}
+		}
+		for _, names := range []map[string]string{s.PostgreSQL.Parameters, s.PostgreSQL.RecoveryConf} {
+			for name := range names {
+				if !cluster.ServerParameter(name) {
+					t.Errorf("%q is taken for a server parameter", name)
+				}
 			}
 		}
 	})

@@ -26,6 +26,7 @@ const (
 	Names    Type = "list, or text with commas"
 	Options  Type = "list of options"
 	Mapping  Type = "mapping of values"
+	Server   Type = "server parameters"
 	Sections Type = "mapping of mappings"
 	Matchers Type = "list of mappings"
 	TagSet   Type = "tags"

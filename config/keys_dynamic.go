@@ -55,10 +55,10 @@ func slotAndServerKeys() []Key {
 
 		{Path: "postgresql.use_pg_rewind", Type: Boolean, Default: "true", Meaning: "Bring an old primary back with pg_rewind. Patroni: false.", into: func(d *draft) any { return &d.settings.PostgreSQL.UsePgRewind }},
 		{Path: "postgresql.use_slots", Type: Boolean, Default: "true", Meaning: "Use replication slots.", into: func(d *draft) any { return &d.settings.PostgreSQL.UseSlots }},
-		{Path: "postgresql.parameters", Type: Mapping, Meaning: "Server parameters of all members.", into: func(d *draft) any { return &d.settings.PostgreSQL.Parameters }},
+		{Path: "postgresql.parameters", Type: Server, Meaning: "Server parameters of all members.", into: func(d *draft) any { return &d.settings.PostgreSQL.Parameters }},
 		{Path: "postgresql.pg_hba", Type: Texts, Meaning: "Lines of pg_hba.conf; replaces the file.", into: func(d *draft) any { return &d.settings.PostgreSQL.PgHBA }},
 		{Path: "postgresql.pg_ident", Type: Texts, Meaning: "Lines of pg_ident.conf; replaces the file.", into: func(d *draft) any { return &d.settings.PostgreSQL.PgIdent }},
-		{Path: "postgresql.recovery_conf", Type: Mapping, Meaning: "Recovery settings: `restore_command`, `recovery_min_apply_delay`, ...", into: func(d *draft) any { return &d.settings.PostgreSQL.RecoveryConf }},
+		{Path: "postgresql.recovery_conf", Type: Server, Meaning: "Recovery settings: `restore_command`, `recovery_min_apply_delay`, ...", into: func(d *draft) any { return &d.settings.PostgreSQL.RecoveryConf }},
 	}
 	for _, role := range []string{"primary", "replica", "standby_leader"} {
 		keys = append(keys,

@@ -65,10 +65,10 @@ func serverSettingKeys() []Key {
 		callbacks = append(callbacks, Key{Path: "postgresql.callbacks." + event, Type: Text, Status: Pending, Note: script, Meaning: "Command run " + strings.ReplaceAll(event, "_", " ") + ".", into: func(d *draft) any { return named{&d.PostgreSQL.Callbacks, event} }})
 	}
 	return append([]Key{
-		{Path: "postgresql.parameters", Type: Mapping, Meaning: "Server parameters of this member, above the cluster's. The 13 that must be equal everywhere (see below) are taken from the cluster's alone.", into: func(d *draft) any { return &d.PostgreSQL.Parameters }},
+		{Path: "postgresql.parameters", Type: Server, Meaning: "Server parameters of this member, above the cluster's. The 13 that must be equal everywhere (see below) are taken from the cluster's alone.", into: func(d *draft) any { return &d.PostgreSQL.Parameters }},
 		{Path: "postgresql.pg_hba", Type: Texts, Meaning: "Lines of pg_hba.conf; replaces the file.", into: func(d *draft) any { return &d.PostgreSQL.PgHBA }},
 		{Path: "postgresql.pg_ident", Type: Texts, Meaning: "Lines of pg_ident.conf; replaces the file.", into: func(d *draft) any { return &d.PostgreSQL.PgIdent }},
-		{Path: "postgresql.recovery_conf", Type: Mapping, Meaning: "Recovery settings (`restore_command`, ...) of this member, above the cluster's.", into: func(d *draft) any { return &d.PostgreSQL.RecoveryConf }},
+		{Path: "postgresql.recovery_conf", Type: Server, Meaning: "Recovery settings (`restore_command`, ...) of this member, above the cluster's.", into: func(d *draft) any { return &d.PostgreSQL.RecoveryConf }},
 		{Path: "postgresql.use_pg_rewind", Type: Boolean, Meaning: "Bring an old primary back with pg_rewind; above the cluster's setting.", into: func(d *draft) any { return &d.PostgreSQL.UsePgRewind }},
 		{Path: "postgresql.use_slots", Type: Boolean, Status: Idle, Quiet: []string{"true"}, Note: "the cluster's setting holds: pgkeeper edit-config -s postgresql.use_slots=...", Meaning: "Use replication slots (a setting of the cluster)."},
 		{Path: "postgresql.custom_conf", Type: Text, Meaning: "File included in place of postgresql.base.conf.", into: func(d *draft) any { return &d.PostgreSQL.CustomConf }},

@@ -93,6 +93,8 @@ directory whose *.yml and *.yaml files are merged in alphabetical order (mapping
   one that is not set. ` + "`PGKEEPER_CONFIGURATION`" + ` holds a whole document where no file is given.
 - **Secrets**: beside every key of type *secret text* stands ` + "`<key>_file`" + ` (variable ` + "`<variable>_FILE`" + `), the name of a file that holds it. A newline at its end is dropped.
 - **Booleans** are true, false, yes, no, on, off as in YAML 1.1. **Durations** are seconds, or a number with us, ms, s, min, h or d. **Sizes** are bytes, or a number with kB, MB, GB or TB.
+- **Server parameters** are a mapping of names to values. A name is letters, digits, _ and dots, and none of ` + "`include`, `include_dir` and `include_if_exists`" + `: it stands in postgresql.conf
+  without quotes, and anything else could add lines there that nothing else has checked. Values may be anything.
 - **Every key** is *supported*; or *not built yet* (a warning), *refused until built* where ignoring it would weaken safety (an error), of *no effect* here (a warning); or unknown, which
   ` + "`pgkeeper validate`" + ` fails on and the agent warns of. A key written twice is an error. All problems are listed at once, each with file, line, column, value, rule and fix.
 - **Relative paths** of certificates and secret files start at the directory the agent is started in.

@@ -12,7 +12,7 @@ import (
 )
 
 // bare is a Server on a scratch directory, without binaries, as the user we are.
-func bare(t *testing.T) *Server {
+func bare(t testing.TB) *Server {
 	t.Helper()
 	dir := t.TempDir()
 	s := &Server{o: Options{

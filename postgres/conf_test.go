@@ -37,6 +37,21 @@ func TestTheGeneratedConfiguration(t *testing.T) {
 	}
 }
 
+func TestANameThatIsMoreThanANameIsNotWritten(t *testing.T) {
+	s := bare(t)
+	plain := s.renderConf(ConfigSpec{Settings: cluster.DefaultSettings()})
+	for _, name := range []string{
+		"work_mem = 1\nport", "a\nsynchronous_standby_names", "a\rb", "restore_command = 'x' #", "primary_conninfo=", " port", "include", "Include_if_exists", "",
+	} {
+		spec := ConfigSpec{Settings: cluster.DefaultSettings(), Local: map[string]string{name: "1"}, RecoveryConf: map[string]string{name: "2"}}
+		spec.Settings.PostgreSQL.Parameters = map[string]string{name: "3"}
+		spec.Settings.PostgreSQL.RecoveryConf = map[string]string{name: "4"}
+		if diff := cmp.Diff(plain, s.renderConf(spec)); diff != "" {
+			t.Errorf("%q (-without it +with it):\n%s", name, diff)
+		}
+	}
+}
+
 func golden(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {

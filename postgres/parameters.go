@@ -121,7 +121,8 @@ func raised(forced map[string]string, control cluster.ControlData) map[string]st
 
 // fileParameters is the generated file's part: defaults, then the dynamic
 // configuration, then the local one, without what the command line forces or the
-// recovery section holds.
+// recovery section holds, and without names that would be more than a name there,
+// which config refuses to begin with.
 func (s *Server) fileParameters(spec ConfigSpec) map[string]string {
 	parameters := maps.Clone(fileDefaults)
 	if s.version.initSync {
@@ -135,7 +136,7 @@ func (s *Server) fileParameters(spec ConfigSpec) map[string]string {
 	}
 	delete(parameters, "wal_keep_segments")
 	maps.DeleteFunc(parameters, func(name, _ string) bool {
-		return isForced(name) || slices.Contains(recoveryParameters, name) || name == "hba_file" || name == "ident_file"
+		return !cluster.ServerParameter(name) || isForced(name) || slices.Contains(recoveryParameters, name) || name == "hba_file" || name == "ident_file"
 	})
 	return parameters
 }

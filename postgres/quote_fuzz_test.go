@@ -3,6 +3,8 @@ package postgres
 import (
 	"strings"
 	"testing"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // seeds are names that break what is not quoted.
@@ -37,6 +39,39 @@ func FuzzAQuotedConfigurationValueIsOneLineAndOneValue(f *testing.F) {
 		inside := strings.NewReplacer(`\\`, "", `\n`, "", `\r`, "", `''`, "").Replace(text[1 : len(text)-1])
 		if strings.ContainsAny(inside, `'\`) {
 			t.Errorf("%q ends early: %s", value, text)
+		}
+	})
+}
+
+func FuzzAConfiguredParameterIsOneLineOfItsOwnName(f *testing.F) {
+	for _, s := range []string{"", "plain", "a.b", "a\nb", "a = 1\nport", "a=b", "a b", "#", "\u212aeep", "include", "PORT", "restore_command", "wal_keep_segments", "gate\n# commit gate\n", "a\x00b", "\xff"} {
+		f.Add(s, s)
+	}
+	s := bare(f)
+	had := map[string]bool{}
+	for line := range strings.Lines(s.renderConf(ConfigSpec{Settings: cluster.DefaultSettings()})) {
+		had[line] = true
+	}
+	f.Fuzz(func(t *testing.T, name, value string) {
+		for role, spec := range map[string]ConfigSpec{
+			"shared":   {Settings: cluster.Settings{PostgreSQL: cluster.PostgreSQLSettings{Parameters: map[string]string{name: value}}}},
+			"local":    {Local: map[string]string{name: value}},
+			"recovery": {RecoveryConf: map[string]string{name: value}, RestoreCommand: true},
+		} {
+			fresh := 0
+			for line := range strings.Lines(s.renderConf(spec)) {
+				if had[line] {
+					continue
+				}
+				fresh++
+				set := parameterName.FindStringSubmatch(line)
+				if set == nil || set[1] != strings.ToLower(name) && set[1] != "wal_keep_size" {
+					t.Errorf("%s: %q = %q writes the line %q", role, name, value, line)
+				}
+			}
+			if fresh > 1 {
+				t.Errorf("%s: %q = %q writes %d lines", role, name, value, fresh)
+			}
 		}
 	})
 }
