@@ -115,7 +115,7 @@ func (p *Peers) askPatroni(ctx context.Context, ask cluster.FailsafeAsk, to elec
 	if err != nil {
 		return a, err
 	}
-	answer, err := p.client.Plain(ctx, to.Name, to.URL, patroniFailsafe, body)
+	answer, err := p.client.Plain(ctx, to.Name, to.URL, patroniFailsafe, body, p.login())
 	if err != nil {
 		return a, err
 	}

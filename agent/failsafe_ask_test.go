@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/peer"
 )
@@ -25,6 +26,10 @@ func TestPatroniMembersAreAskedInPatronisWay(t *testing.T) {
 	server := func(code int, text string) string {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			var sent map[string]any
+			if user, password, _ := r.BasicAuth(); user != "u" || password != "p" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
 			if r.URL.Path != "/failsafe" || r.Method != http.MethodPost || json.NewDecoder(r.Body).Decode(&sent) != nil {
 				t.Errorf("%s %s", r.Method, r.URL)
 			}
@@ -38,6 +43,9 @@ func TestPatroniMembersAreAskedInPatronisWay(t *testing.T) {
 		return s.URL + "/patroni"
 	}
 	p := newPeers("pg1", nil, nil, http.DefaultTransport, nil)
+	own := &config.Config{}
+	own.Ctl.Authentication = config.Credentials{Username: "u", Password: "p"}
+	p.login = func() peer.Login { return login(own) }
 	p.seen.Store(&cluster.Member{Name: "pg1", ConnURL: "postgres://h1:5432/postgres", APIURL: "http://h1:8008/patroni"})
 	got := map[string]cluster.FailsafeVerdict{}
 	p.Ask(t.Context(), cluster.FailsafeAsk{Name: "pg1", Term: 7, TTL: time.Second}, []election.FailsafePeer{

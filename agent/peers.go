@@ -36,6 +36,8 @@ type Peers struct {
 	// news is the newest view that asks for something to be done.
 	news   chan cluster.View
 	client *peer.Client
+	// login is what Patroni's members ask for.
+	login func() peer.Login
 	// seen is this member's own key as the store showed it last.
 	seen atomic.Pointer[cluster.Member]
 	// dir is where the key is kept for a worker that starts without store; empty for
@@ -63,7 +65,7 @@ func (p *Peers) keepIn(dir string, known cluster.Term) {
 }
 
 func newPeers(name string, store *dcs.Store, node *Node, transport http.RoundTripper, log *slog.Logger) *Peers {
-	p := &Peers{store: store, node: node, log: log, news: make(chan cluster.View, 1)}
+	p := &Peers{store: store, node: node, log: log, news: make(chan cluster.View, 1), login: func() peer.Login { return peer.Login{} }}
 	p.key.Store(&dcs.PeerKey{})
 	p.self = peer.Self{Name: name,
 		Secret: func() []byte { return p.key.Load().Secret() },

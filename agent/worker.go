@@ -19,6 +19,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
 	"github.com/pgkeeper/pgkeeper/guard"
+	"github.com/pgkeeper/pgkeeper/peer"
 	"github.com/pgkeeper/pgkeeper/postgres"
 	"github.com/pgkeeper/pgkeeper/recorder"
 	"github.com/pgkeeper/pgkeeper/supervisor"
@@ -154,6 +155,7 @@ func (w *worker) build() error {
 	}
 	w.peers = newPeers(c.Name, w.store, w.node, transport, w.Log)
 	w.peers.keepIn(c.Keeper.StateDir, memory.Term)
+	w.peers.login = func() peer.Login { return login(w.node.local.Load()) }
 	asked := &questions{}
 	w.node.peers, w.node.knocker, w.node.answer = w.peers, w.peers, asked.answer
 	w.driver = NewDriver(loop, w.node, w.stepDone, w.Log)
@@ -170,6 +172,12 @@ func (w *worker) build() error {
 			return asked.put(ctx, w.driver.Post, ask)
 		}})
 	return err
+}
+
+// login is what a member shows to Patroni's, as Patroni does: ctl.authentication, which
+// is restapi.authentication where it is not set.
+func login(c *config.Config) peer.Login {
+	return peer.Login{Username: c.Ctl.Authentication.Username, Password: c.Ctl.Authentication.Password}
 }
 
 func identity(c *config.Config, version string) (Identity, error) {

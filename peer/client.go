@@ -72,9 +72,12 @@ func (c *Client) Post(ctx context.Context, member, apiURL, path string, body []b
 	return Answer{}, fmt.Errorf("call %s at %s: it asks for another session again and again: are two agents behind one address?", member, where.Host)
 }
 
+// Login is a name and a password for Basic authentication; without a name there is none.
+type Login struct{ Username, Password string }
+
 // Plain calls a member that is no agent of ours, unsigned, as Patroni's members call
-// each other. Nothing proves who answers.
-func (c *Client) Plain(ctx context.Context, member, apiURL, path string, body []byte) (Answer, error) {
+// each other: with the login that all of them share. Nothing proves who answers.
+func (c *Client) Plain(ctx context.Context, member, apiURL, path string, body []byte, as Login) (Answer, error) {
 	target, err := url.Parse(apiURL)
 	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
 		return Answer{}, fmt.Errorf("call %s: its api_url %q is no http or https address", member, apiURL)
@@ -85,6 +88,9 @@ func (c *Client) Plain(ctx context.Context, member, apiURL, path string, body []
 		return Answer{}, fmt.Errorf("call %s: %w", member, err)
 	}
 	r.Header.Set("Content-Type", "application/json")
+	if as.Username != "" {
+		r.SetBasicAuth(as.Username, as.Password)
+	}
 	response, err := c.http.Do(r)
 	if err != nil {
 		return Answer{}, fmt.Errorf("call %s at %s: %w", member, where.Host, plain(err))

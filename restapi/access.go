@@ -65,14 +65,30 @@ func parseRange(s string) (netip.Prefix, bool) {
 // admit judges who may do something; nil when they may.
 func (s *Server) admit(r *http.Request) *answer {
 	g := s.access.Load()
-	remote, known := remoteAddress(r)
-	if err := g.sameOrigin.Check(r); err != nil {
-		return &answer{code: http.StatusForbidden, text: "a page of another site may not do this: " + err.Error()}
-	}
 	if !g.configured(r) {
-		return g.loopbackOnly(r, remote)
+		if refused := g.otherSite(r); refused != nil {
+			return refused
+		}
+		return g.loopbackOnly(r)
 	}
-	if g.listed() && !(known && g.allows(r.Context(), remote, s.facts().View.Value)) {
+	return s.judge(g, r, g.listed())
+}
+
+// admitPatroni judges who may ask as Patroni's members ask each other: by what is
+// configured, as Patroni does. That members are included restricts nobody by itself, and
+// where nothing is configured everybody may ask; in whose name is looked at next.
+func (s *Server) admitPatroni(r *http.Request) *answer {
+	g := s.access.Load()
+	return s.judge(g, r, len(g.Allowlist) > 0)
+}
+
+// judge goes by what is configured.
+func (s *Server) judge(g *gate, r *http.Request, listed bool) *answer {
+	if refused := g.otherSite(r); refused != nil {
+		return refused
+	}
+	remote, known := remoteAddress(r)
+	if listed && !(known && g.allows(r.Context(), remote, s.facts().View.Value)) {
 		return &answer{code: http.StatusForbidden, text: fmt.Sprintf("%s is not in restapi.allowlist: add %q there to allow it", remote, remote)}
 	}
 	if g.wantsCertificate(r) && len(r.TLS.VerifiedChains) == 0 {
@@ -80,6 +96,14 @@ func (s *Server) admit(r *http.Request) *answer {
 	}
 	if g.Username != "" && !g.authenticated(r) {
 		return &answer{code: http.StatusUnauthorized, text: "user name or password missing or wrong (restapi.authentication)"}
+	}
+	return nil
+}
+
+// otherSite refuses what a browser sends for another site's page.
+func (g *gate) otherSite(r *http.Request) *answer {
+	if err := g.sameOrigin.Check(r); err != nil {
+		return &answer{code: http.StatusForbidden, text: "a page of another site may not do this: " + err.Error()}
 	}
 	return nil
 }
@@ -99,7 +123,8 @@ func (g *gate) wantsCertificate(r *http.Request) bool {
 
 // loopbackOnly is the rule where nothing is configured. A request that a proxy on
 // this machine passed on does not come from this machine.
-func (g *gate) loopbackOnly(r *http.Request, remote netip.Addr) *answer {
+func (g *gate) loopbackOnly(r *http.Request) *answer {
+	remote, _ := remoteAddress(r)
 	proxied := r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("Via") != ""
 	if remote.IsLoopback() && !proxied {
 		return nil

@@ -34,22 +34,29 @@ func (s *Server) askedByAgent(ctx context.Context, body []byte, from peer.Caller
 	return out
 }
 
-// askedByPatroni is Patroni's POST /failsafe: unsigned, and so taken only from members
-// that the store shows to be Patroni's. Patroni waits for ttl.
+// askedByPatroni is Patroni's POST /failsafe: unsigned, and so taken only from who may
+// ask as Patroni's members do, in the name of a member that the store shows to be
+// Patroni's. Patroni waits for ttl.
 func (s *Server) askedByPatroni(w http.ResponseWriter, r *http.Request) {
+	if refused := s.admitPatroni(r); refused != nil {
+		s.turnAway(w, r, refused)
+		return
+	}
 	body, refused := s.readBody(w, r, bodyRequired)
 	if refused != nil {
 		refused.send(w)
 		return
 	}
-	var call struct {
-		Name string `json:"name"`
+	call := parseFields(body)
+	name := call.text("name")
+	if name == "" {
+		call.fail("want a JSON object with name")
 	}
-	if err := json.Unmarshal(body, &call); err != nil || call.Name == "" {
-		writeText(w, http.StatusBadRequest, "want a JSON object with name")
+	if call.bad != nil {
+		call.bad.send(w)
 		return
 	}
-	a, out := s.ask(r.Context(), cluster.FailsafeAsk{Name: call.Name, TTL: s.facts().ttl()})
+	a, out := s.ask(r.Context(), cluster.FailsafeAsk{Name: name, TTL: s.facts().ttl()})
 	if a.Verdict == cluster.FailsafeAccepted {
 		w.Header().Set("Lsn", strconv.FormatUint(uint64(a.LSN), 10))
 	}

@@ -35,11 +35,7 @@ const (
 func (s *Server) guarded(op write) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if refused := s.admit(r); refused != nil {
-			s.log.Warn("unsafe request refused", "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "reason", refused.text)
-			if refused.code == http.StatusUnauthorized {
-				w.Header().Set("WWW-Authenticate", `Basic realm="pgkeeper", charset="UTF-8"`)
-			}
-			refused.send(w)
+			s.turnAway(w, r, refused)
 			return
 		}
 		body, refused := s.readBody(w, r, op.body)
@@ -54,6 +50,15 @@ func (s *Server) guarded(op write) http.HandlerFunc {
 		s.log.Info("operator request answered", "method", op.method, "path", op.path, "remote", r.RemoteAddr, "status", out.code)
 		out.send(w)
 	}
+}
+
+// turnAway answers who may not ask.
+func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, refused *answer) {
+	s.log.Warn("unsafe request refused", "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "reason", refused.text)
+	if refused.code == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="pgkeeper", charset="UTF-8"`)
+	}
+	refused.send(w)
 }
 
 func (a answer) send(w http.ResponseWriter) {
