@@ -324,7 +324,7 @@ func (s *supervisor) ensureGuard() error {
 	}
 	s.foreign = 0
 	// A session of its own and no parent-death signal: it outlives us.
-	if err := s.guard.spawn(childEnv(), &syscall.SysProcAttr{Setsid: true}, files...); err != nil {
+	if err := s.guard.spawn(guardEnv(), &syscall.SysProcAttr{Setsid: true}, files...); err != nil {
 		return err
 	}
 	s.Log.Info("guard started", "pid", s.guard.pid)

@@ -18,7 +18,7 @@ import (
 
 // The tests start this binary again as "supervisor DIR", "worker DIR" or "guard
 // DIR". What the fakes see goes to DIR/diary; a file in DIR changes how they act.
-const roleEnv = "PGKEEPER_SUPERVISOR_TEST"
+const roleEnv = "TEST_SUPERVISOR"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(roleEnv) == "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,6 +100,15 @@ func reloading() string {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail
 	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", ts.Nano()/1000)
+}
+
+// guardEnv is the environment of the guard, without what configures the agent or a
+// client of PostgreSQL: it reads no configuration, it lives longest, and passwords may be
+// among it. The worker has them, since it reads its configuration from there.
+func guardEnv() []string {
+	return slices.DeleteFunc(childEnv(), func(kv string) bool {
+		return strings.HasPrefix(kv, "PG") || strings.HasPrefix(kv, "PATRONI_")
+	})
 }
 
 // childEnv is our environment without what is meant for the main process alone.

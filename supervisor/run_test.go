@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -189,6 +190,33 @@ func TestADeadGuardIsStartedAgainInASessionOfItsOwn(t *testing.T) {
 	a.nth("guard", 2)
 	if got := a.pids("worker"); len(got) != 1 || got[0] != worker {
 		t.Errorf("workers %v, want the first alone", got)
+	}
+}
+
+func TestTheGuardGetsNoConfigurationAndTheWorkerAllOfIt(t *testing.T) {
+	a := newAgent(t)
+	a.env = []string{"PGKEEPER_SUPERUSER_PASSWORD=a", "PATRONI_REPLICATION_PASSWORD=b", "PGPASSWORD=c", "PATRONIZE=d"}
+	a.start()
+	environment := func(pid int) []string {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		noErr(t, err)
+		return strings.Split(string(text), "\x00")
+	}
+	noErr(t, unix.Kill(a.nth("guard", 1), unix.SIGKILL))
+	worker, guards := environment(a.nth("worker", 1)), [][]string{environment(a.nth("guard", 2))}
+	a.signal(unix.SIGUSR2) // and as the next image starts them
+	a.nth("worker", 2)
+	noErr(t, unix.Kill(a.nth("guard", 2), unix.SIGKILL))
+	guards = append(guards, environment(a.nth("guard", 3)))
+	for i, entry := range a.env {
+		if !slices.Contains(worker, entry) {
+			t.Errorf("the worker lacks %s", entry)
+		}
+		for _, guard := range guards {
+			if got, want := slices.Contains(guard, entry), i == 3; got != want {
+				t.Errorf("%s in the guard's environment: %t, want %t", entry, got, want)
+			}
+		}
 	}
 }
 

@@ -25,16 +25,22 @@ import (
 type processWatch struct {
 	secrets []string
 	mu      sync.Mutex
-	// found are the places of secrets; programs the names of what was seen.
+	// found are the places of secrets; programs the names of what was seen, our own by
+	// their verbs. exempt are the verbs that may have secrets in their environment, true
+	// once one had.
 	found    map[string]bool
 	programs map[string]bool
+	exempt   map[string]bool
 	end      context.CancelFunc
 	ended    sync.WaitGroup
 }
 
-func watchProcesses(secrets []string) *processWatch {
+func watchProcesses(secrets []string, exempt ...string) *processWatch {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // ended by stop, before the last greps
-	w := &processWatch{secrets: secrets, found: map[string]bool{}, programs: map[string]bool{}, end: cancel}
+	w := &processWatch{secrets: secrets, found: map[string]bool{}, programs: map[string]bool{}, exempt: map[string]bool{}, end: cancel}
+	for _, verb := range exempt {
+		w.exempt[verb] = false
+	}
 	w.ended.Go(func() {
 		for ctx.Err() == nil {
 			w.look()
@@ -51,26 +57,76 @@ func (w *processWatch) look() {
 		if e.Name()[0] < '0' || e.Name()[0] > '9' {
 			continue
 		}
-		for _, file := range []string{"cmdline", "environ"} {
-			text, err := os.ReadFile(filepath.Join("/proc", e.Name(), file))
-			if err != nil {
-				continue // it has ended
-			}
-			w.judge(file, string(text))
+		// In this order: a child that has not yet become another program has both of its
+		// parent's.
+		line, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err != nil {
+			continue // it has ended
 		}
+		environment, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		w.judge(strings.Split(string(line), "\x00"), string(line), string(environment))
 	}
 }
 
-func (w *processWatch) judge(file, text string) {
+func (w *processWatch) judge(argv []string, line, environment string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	program, _, _ := strings.Cut(text, "\x00")
-	if file == "cmdline" {
-		w.programs[filepath.Base(program)] = true
+	program := filepath.Base(argv[0])
+	if verbs := argv[1:]; len(verbs) > 0 && (program == "pgkeeper" || program == "exe") {
+		program = verbs[0]
 	}
+	w.programs[program] = true
 	for _, s := range w.secrets {
-		if strings.Contains(text, s) {
-			w.found[file+" of a process: "+strings.ReplaceAll(text, "\x00", " ")] = true
+		if strings.Contains(line, s) {
+			w.found["arguments of "+strings.Join(argv, " ")] = true
+		}
+		if !strings.Contains(environment, s) {
+			continue
+		}
+		if _, exempt := w.exempt[program]; exempt {
+			w.exempt[program] = true
+			continue
+		}
+		w.found["environment of "+strings.Join(argv, " ")] = true
+	}
+}
+
+// TestPasswordsFromTheEnvironmentReachSupervisorAndWorkerAlone: the main process is given
+// them, and the worker reads them. No process below these two has them, for however short
+// it lives.
+func TestPasswordsFromTheEnvironmentReachSupervisorAndWorkerAlone(t *testing.T) {
+	t.Parallel()
+	secret := "mark-" + rand.Text()
+	p := bedtest.PgBouncer(t, map[string]string{"postgres": "super-secret"})
+	watch := watchProcesses([]string{secret}, "agent", "agent-worker")
+	defer watch.stop()
+	b := bedtest.New(t, testbed.Options{Nodes: 2, TTL: longTTL, Dynamic: map[string]any{"commit_gate": true},
+		Environment: []string{
+			"PGKEEPER_REPLICATION_PASSWORD=" + secret, "PATRONI_REWIND_PASSWORD=" + secret, "PGPASSWORD=" + secret,
+			"PATRONI_RESTAPI_USERNAME=op", "PGKEEPER_RESTAPI_PASSWORD=" + secret,
+		},
+		Configure: func(name string, config map[string]any) {
+			if name == "pg1" {
+				config["poolers"] = p.Pooler("postgres")
+			}
+		},
+	})
+	first := b.Healthy(20 * time.Second)
+	awaitGate(b, first)
+	b.Ctl("switchover", "--force") // a dead man's switch for what is paused
+	awaitGate(b, b.Primary(20*time.Second, first))
+	watch.stop()
+	for place := range watch.found {
+		t.Errorf("a password is in the %s", place)
+	}
+	for _, verb := range []string{"agent", "agent-worker"} {
+		if !watch.exempt[verb] {
+			t.Errorf("no %s was seen with the passwords, so that nothing is known of the others", verb)
+		}
+	}
+	for _, program := range []string{"guard", "gate", "probe", "pooler-deadman", "postgres", "pg_basebackup"} {
+		if !watch.programs[program] {
+			t.Errorf("no %s was seen at work, so that nothing is known of it", program)
 		}
 	}
 }
