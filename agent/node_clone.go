@@ -14,20 +14,26 @@ import (
 // dropped only with the next one (S5), and what of it the source does not have is
 // counted.
 func (n *Node) clone(ctx context.Context, do OnJob, up election.Upstream) error {
-	src := n.source(up, do.Settings)
-	if _, err := n.mayReplace(ctx, do, up, src); err != nil {
+	src, empty := n.source(up, do.Settings), do.Node.Data == cluster.DataEmpty
+	info, err := n.mayReplace(ctx, do, up, src)
+	if err != nil {
 		return err
 	}
 	if err := n.stop(ctx, guard.Fast); err != nil {
 		return err
 	}
-	// The stop may have taken long, and the source may not be what it was.
-	info, err := n.mayReplace(ctx, do, up, src)
-	if err != nil {
+	removed := ""
+	if empty { // what was moved aside before may leave the clone no room
+		if removed, err = n.makeRoom(ctx, do, up, info); err != nil {
+			return err
+		}
+	}
+	// All that may have taken long, and the source may not be what it was.
+	if info, err = n.mayReplace(ctx, do, up, src); err != nil {
 		return err
 	}
-	if do.Node.Data != cluster.DataEmpty {
-		if err := n.makeRoom(ctx, do, up, info); err != nil {
+	if !empty {
+		if removed, err = n.makeRoom(ctx, do, up, info); err != nil {
 			return err
 		}
 		// So may that: WAL is kept and counted, and a disk may stall.
@@ -36,44 +42,46 @@ func (n *Node) clone(ctx context.Context, do OnJob, up election.Upstream) error 
 		}
 	}
 	n.configured.Store(false)
-	if err := n.copyFrom(ctx, do, up, src); err != nil {
+	if err := n.copyFrom(ctx, do, up, src, removed); err != nil {
 		return err
 	}
 	return n.start(ctx, do, false, &up)
 }
 
-// makeRoom frees the place of the data directory.
-func (n *Node) makeRoom(ctx context.Context, do OnJob, up election.Upstream, info postgres.SourceInfo) error {
+// makeRoom frees the place of the data directory, and says what of the old data is gone.
+func (n *Node) makeRoom(ctx context.Context, do OnJob, up election.Upstream, info postgres.SourceInfo) (removed string, err error) {
 	id := ""
 	if relation := election.Relate(do.Node, sourceOf(info)); do.Node.Data == cluster.DataValid &&
 		(relation == election.RelationDiverged || relation == election.RelationUnrelated) {
-		var err error
 		if id, err = n.keepLost(ctx, do, up, info, "clone"); err != nil {
-			return err
+			return "", err
 		}
 	}
 	room, err := n.pg.MakeRoom(ctx, postgres.Making{Source: n.source(up, do.Settings), Keep: n.keepAside(), Lost: id})
-	if room.Removed {
-		n.log.Warn("data directory removed: no room to move it aside", "member", n.name(), "source", up.Member)
+	if room.Removed != "" {
+		n.log.Warn("old data removed, not moved aside", "member", n.name(), "source", up.Member, "detail", room.Removed)
 	}
 	n.loadLost()
-	return err
+	return room.Removed, err
 }
 
 // copyFrom copies a standby that its operator lends for it, or the leader, which is
-// also what remains when the standby fails.
-func (n *Node) copyFrom(ctx context.Context, do OnJob, up election.Upstream, primary postgres.Source) error {
+// also what remains when the standby fails. removed is told beside its progress.
+func (n *Node) copyFrom(ctx context.Context, do OnJob, up election.Upstream, primary postgres.Source, removed string) error {
 	source, member := n.copySource(ctx, do, up, primary)
-	err := n.copyOne(ctx, source, member)
+	err := n.copyOne(ctx, source, member, removed)
 	if err == nil || ctx.Err() != nil || source.Keeper == nil {
 		return err
 	}
 	n.log.Warn("clone from a standby failed, cloning from the leader", "member", member, "error", err.Error())
-	return n.copyOne(ctx, primary, up.Member)
+	return n.copyOne(ctx, primary, up.Member, removed)
 }
 
-func (n *Node) copyOne(ctx context.Context, source postgres.Source, member string) error {
+func (n *Node) copyOne(ctx context.Context, source postgres.Source, member, removed string) error {
 	copying := &copyProgress{doing: "cloning from " + member, now: n.clock.Now}
+	if removed != "" {
+		copying.doing += " (removed: " + removed + ")"
+	}
 	return n.pg.Clone(ctx, source, func(done, total int64) { n.post(JobProgress{copying.say(done, total)}) })
 }
 

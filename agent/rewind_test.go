@@ -23,6 +23,7 @@ type rewinding struct {
 	ready  []error
 	rewind error
 	clone  map[string]error
+	room   postgres.Room
 	done   []string
 }
 
@@ -64,7 +65,7 @@ func (s *rewinding) Rewind(context.Context, postgres.Source, postgres.Rewinding)
 
 func (s *rewinding) MakeRoom(_ context.Context, m postgres.Making) (postgres.Room, error) {
 	s.note("make room, lost " + m.Lost)
-	return postgres.Room{}, nil
+	return s.room, nil
 }
 
 func (s *rewinding) Clone(_ context.Context, from postgres.Source, progress func(done, total int64)) error {
@@ -196,6 +197,43 @@ func TestADivergedDirectoryIsCountedBeforeACloneReplacesIt(t *testing.T) {
 	}
 }
 
+// TestACloneSaysWhatItRemovedFirst: in pgkeeper list, for as long as it runs.
+func TestACloneSaysWhatItRemovedFirst(t *testing.T) {
+	settings := rejoinSettings()
+	settings.PostgreSQL.UsePgRewind = false
+	s := &rewinding{infos: []postgres.SourceInfo{newPrimary}, room: postgres.Room{Removed: "the old directory, as /data is a mount point"}}
+	n, said := rewindNode(s)
+	if err := n.rejoin(t.Context(), OnJob{Node: divergedNode, Settings: settings}, rejoinUp); !errors.Is(err, errStart) {
+		t.Error(err)
+	}
+	if last := (*said)[len(*said)-1]; last != "cloning from pg2 (removed: the old directory, as /data is a mount point), 0 of 100 MB (0%)" {
+		t.Errorf("said %q", *said)
+	}
+}
+
+// TestRoomIsMadeForACloneIntoAnEmptyDirectory: a clone that filled the disk has left it
+// empty. The source is asked for its proof before that, and for whether it still leads after.
+func TestRoomIsMadeForACloneIntoAnEmptyDirectory(t *testing.T) {
+	deposed := newPrimary
+	deposed.InRecovery = true
+	empty := cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataEmpty}
+	for name, c := range map[string]struct {
+		infos []postgres.SourceInfo
+		done  string
+	}{
+		"no primary":           {[]postgres.SourceInfo{deposed}, ""},
+		"no primary any more":  {[]postgres.SourceInfo{newPrimary, deposed}, "make room, lost "},
+		"a primary throughout": {[]postgres.SourceInfo{newPrimary}, "make room, lost , clone from primary"},
+	} {
+		s := &rewinding{infos: c.infos}
+		n, _ := rewindNode(s)
+		err := n.clone(t.Context(), OnJob{Node: empty, Settings: rejoinSettings()}, rejoinUp)
+		if got := strings.Join(s.done, ", "); err == nil || got != c.done {
+			t.Errorf("%s: %s, want %s (%v)", name, got, c.done, err)
+		}
+	}
+}
+
 func TestACloneIsCopiedFromAStandbyThatIsLentForIt(t *testing.T) {
 	lent := &election.Upstream{Member: "pg3", Host: "standby", Port: "5432"}
 	empty := cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataEmpty}
@@ -213,7 +251,7 @@ func TestACloneIsCopiedFromAStandbyThatIsLentForIt(t *testing.T) {
 		s := &rewinding{infos: []postgres.SourceInfo{c.primary}, clone: c.fails}
 		n, _ := rewindNode(s)
 		err := n.clone(t.Context(), OnJob{Node: empty, Settings: rejoinSettings(), CloneFrom: lent}, rejoinUp)
-		if got := strings.Join(s.done, ", "); !errors.Is(err, errStart) || got != c.want {
+		if got := strings.Join(s.done, ", "); !errors.Is(err, errStart) || got != "make room, lost , "+c.want {
 			t.Errorf("a standby %s: %s, want %s (%v)", name, got, c.want, err)
 		}
 	}

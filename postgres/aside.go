@@ -3,14 +3,12 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -31,52 +29,70 @@ const (
 // this one when it is good, and as many damaged ones; what was never complete is
 // removed. keep less than 1 counts as 1. An absent or empty directory is no error
 // and gives no path.
+//
+// What cannot be renamed (ErrImmovable: a mount point) stays as it is, all of it,
+// unless it never was a copy of anything.
 func (s *Server) MoveAside(ctx context.Context, keep int) (newPath string, err error) {
 	lock, err := s.lockJob()
 	if err != nil {
 		return "", err
 	}
 	defer lock.Close()
+	room, err := s.moveAside(ctx, keep, nil)
+	return room.Aside, err
+}
+
+// moveAside is MoveAside under the job's lock. proof is a source that is proved to have a
+// newer history, so that what cannot be moved may be removed (S5); nil without one.
+func (s *Server) moveAside(ctx context.Context, keep int, proof *Source) (room Room, err error) {
 	grave, err := s.Tombstone()
 	if err != nil {
-		return "", err
+		return room, err
 	}
 	n, err := s.Disk(ctx)
-	if err != nil || n.Data == cluster.DataEmpty {
-		return "", errors.Join(err, s.unburyEmpty(err))
+	if err != nil {
+		return room, err
+	}
+	if n.Data == cluster.DataEmpty {
+		if room.Removed, err = s.freeParts(proof != nil); err != nil {
+			return room, err
+		}
+		return room, s.unbury() // over an empty directory it stands for nothing
 	}
 	if err := s.refuseRunning(); err != nil {
-		return "", err
+		return room, err
 	}
+	data, parts := s.stuck()
 	ending := asideGood
 	switch {
+	case grave.disposable() && data+parts != "":
+		return room, s.cleanUp()
+	case data+parts != "" && proof == nil: // guard: immovable_goes_with_proof_alone — S5
+		return room, fmt.Errorf("%w: %s: make it a directory below one that the server's user may write, on the same file system, or empty it yourself", ErrImmovable, cmp.Or(data, parts))
+	case data != "":
+		return Room{Removed: "the old directory, as " + data}, s.removeOld(*proof)
 	case grave.disposable():
 		ending = asideIncomplete
-	case grave != nil, n.Data != cluster.DataValid:
+	case grave != nil, n.Data != cluster.DataValid, parts != "":
 		ending = asideDamaged
 	}
 	err = s.owner.do(func() (err error) {
-		newPath, err = s.rename(ending)
+		room.Aside, err = s.rename(ending)
 		return err
 	})
+	if err == nil {
+		room.Removed, err = s.freeParts(proof != nil)
+	}
 	if err != nil {
-		return "", fmt.Errorf("move %s aside: %w", s.o.DataDir, err)
+		return room, fmt.Errorf("move %s aside: %w", s.o.DataDir, err)
 	}
 	if err := s.unbury(); err != nil {
-		return newPath, err
+		return room, err
 	}
 	if err := s.owner.do(func() error { return s.prune(max(keep, 1)) }); err != nil {
-		return newPath, fmt.Errorf("remove older copies: %w", err)
+		return room, fmt.Errorf("remove older copies: %w", err)
 	}
-	return newPath, nil
-}
-
-// unburyEmpty: a tombstone over an empty directory stands for nothing.
-func (s *Server) unburyEmpty(failed error) error {
-	if failed != nil {
-		return nil
-	}
-	return s.unbury()
+	return room, nil
 }
 
 // refuseRunning: a directory under a server must not move.
@@ -95,42 +111,18 @@ func (s *Server) refuseRunning() error {
 	return nil
 }
 
-// rename gives directory and linked parts their new names.
+// rename gives the directory its new name; its parts elsewhere are for freeParts.
 func (s *Server) rename(ending string) (string, error) {
 	_, next := s.asides()
 	name := ".old-" + strconv.Itoa(next)
 	if stamp := s.stamp("20060102T150405Z"); stamp != "" {
 		name += "-" + stamp
 	}
-	name += ending
-	links := s.links()
-	newPath := s.o.DataDir + name
+	newPath := s.o.DataDir + name + ending
 	if err := os.Rename(s.o.DataDir, newPath); err != nil {
-		if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EXDEV) {
-			return "", fmt.Errorf("%w: make data_dir a directory below %s: %w", ErrMountPoint, s.o.DataDir, err)
-		}
 		return "", err
 	}
-	var failed error
-	for _, l := range links {
-		failed = errors.Join(failed, moveLink(l, newPath+strings.TrimPrefix(l.path, s.o.DataDir), name))
-	}
-	return newPath, errors.Join(failed, syncDir(filepath.Dir(s.o.DataDir)))
-}
-
-// moveLink renames a linked directory and turns the link, which has moved along,
-// to the new name. The directory that others may expect is made again, empty.
-func moveLink(l link, path, suffix string) error {
-	if err := os.Rename(l.target, l.target+suffix); err != nil {
-		return err
-	}
-	if err := os.Mkdir(l.target, 0o700); err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil {
-		return err
-	}
-	return os.Symlink(l.target+suffix, path)
+	return newPath, syncDir(filepath.Dir(s.o.DataDir))
 }
 
 // aside is one directory moved aside.
@@ -168,6 +160,13 @@ func (s *Server) asides() (found formerCopies, next int) {
 	return found, next + 1
 }
 
+// all lists them by age alone, newest first.
+func (c formerCopies) all() []aside {
+	all := slices.Concat(c.good, c.damaged, c.incomplete)
+	slices.SortFunc(all, func(a, b aside) int { return cmp.Compare(b.number, a.number) })
+	return all
+}
+
 // prune removes good copies beyond the newest keep, damaged ones likewise, and all
 // incomplete ones. Damaged ones are what a rewind left that was interrupted: one
 // after the other would fill the disk, and with it strand the node.
@@ -182,9 +181,8 @@ func (s *Server) prune(keep int) error {
 
 func (s *Server) removeAsides(remove []aside) error {
 	for _, a := range remove {
-		old := &Server{o: Options{DataDir: a.path}, version: s.version}
-		for _, l := range old.links() {
-			if strings.Contains(filepath.Base(l.target), ".old-") { // never a live one
+		for _, l := range s.linksOf(a) {
+			if l.aside() { // never a live one
 				if err := os.RemoveAll(l.target); err != nil {
 					return err
 				}

@@ -41,6 +41,7 @@ func (s *Server) Clone(ctx context.Context, source Source, progress func(done, t
 		}
 		return s.SetStandbySignal(true)
 	})
+	s.filled.Store(err != nil && strings.Contains(saidBy(err), fullDisk))
 	if err != nil {
 		return fmt.Errorf("clone from %s: %w", source.address(), s.explainCopy(err, s.o.Replication, source))
 	}
@@ -97,6 +98,9 @@ func parseProgress(line string) (done, total int64, is bool) {
 	return done << 10, total << 10, true
 }
 
+// fullDisk is what a program says when its disk is full.
+const fullDisk = "No space left on device"
+
 // explainCopy adds to the failure of pg_basebackup or pg_rewind what to do.
 func (s *Server) explainCopy(err error, c Credentials, source Source) error {
 	said := saidBy(err)
@@ -115,7 +119,7 @@ func (s *Server) explainCopy(err error, c Credentials, source Source) error {
 		return fmt.Errorf("%w: make role %q or correct %s: %w", ErrAuthentication, c.Username, c.Configured, err)
 	case has("could not connect", "Connection refused", "connection to server", "timeout expired", "could not translate host name"):
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
-	case has("No space left on device"):
+	case has(fullDisk):
 		return fmt.Errorf("%s is on a full disk: make space: %w", s.o.DataDir, err)
 	case errors.Is(err, ErrMissingBinary):
 		return err

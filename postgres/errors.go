@@ -41,8 +41,9 @@ var (
 	ErrNeedClone = errors.New("rewind is not possible, a clone is needed")
 	// ErrDamaged: a rewind broke off after it had begun to change the directory.
 	ErrDamaged = errors.New("data directory is damaged by an interrupted rewind")
-	// ErrMountPoint: the data directory is a mount point and cannot be renamed.
-	ErrMountPoint = errors.New("data directory is a mount point")
+	// ErrImmovable: the data directory, or a part of it elsewhere, is a mount point or
+	// lies where it cannot be renamed.
+	ErrImmovable = errors.New("the old data cannot be moved aside")
 	// ErrNoRoom: the disk has no room for a clone, even without what is there.
 	ErrNoRoom = errors.New("no room for a clone")
 	// ErrNotGenerated: postgresql.conf was not written by this package yet.

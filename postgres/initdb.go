@@ -189,21 +189,25 @@ func (s *Server) makeEmpty() error {
 // cleanUp removes what failed work left in a directory that was empty before, and
 // then its tombstone. Tablespaces and a WAL directory elsewhere are emptied too.
 func (s *Server) cleanUp() error {
-	err := s.owner.do(func() error {
+	if err := s.removeAll(); err != nil {
+		return fmt.Errorf("remove what is left in %s: %w", s.o.DataDir, err)
+	}
+	return s.unbury()
+}
+
+// removeAll empties the data directory, and before it what belongs to it elsewhere.
+func (s *Server) removeAll() error {
+	return s.owner.do(func() error {
 		if has, err := exists(s.o.DataDir); err != nil || !has {
 			return err
 		}
 		for _, link := range s.links() {
-			if err := os.RemoveAll(link.owned); err != nil {
+			if err := link.empty(); err != nil {
 				return err
 			}
 		}
 		return removeContents(s.o.DataDir)
 	})
-	if err != nil {
-		return fmt.Errorf("remove what is left in %s: %w", s.o.DataDir, err)
-	}
-	return s.unbury()
 }
 
 // syncAll makes the data directory durable with all that belongs to it.

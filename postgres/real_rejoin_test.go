@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -271,16 +272,16 @@ func TestADirectoryIsMovedAsideWhereThereIsRoom(t *testing.T) {
 	a.sql("create table t as select generate_series(1, 1000) i")
 	b := standby(t, "b", a)
 	b.stop(syscall.SIGINT)
-	need, err := b.sourceSize(b.ctx(), b.source(a))
+	size, spaces, err := b.sourceSize(b.ctx(), b.source(a))
 	b.must(err)
-	have, err := b.spaces(1 << 62)
+	have, err := treeSize(b.o.DataDir)
 	b.must(err)
-	t.Logf("measured: a clone is taken for %d MB, the directory has %d MB", need>>20, have.old>>20)
-	if need < have.old/3 || need > 3*have.old+2*walAllowance {
-		t.Errorf("a clone is taken for %d bytes, the directory has %d", need, have.old)
+	t.Logf("measured: the source says %d MB, the directory has %d MB", size>>20, have>>20)
+	if size < have/3 || size > 3*have || len(spaces) > 0 {
+		t.Errorf("the source says %d bytes and tablespaces %q, the directory has %d", size, spaces, have)
 	}
 	room, err := b.MakeRoom(b.ctx(), Making{Source: b.source(a), Keep: 1})
-	if err != nil || room.Removed || room.Aside == "" {
+	if err != nil || room.Removed != "" || room.Aside == "" {
 		t.Fatalf("room %+v, %v", room, err)
 	}
 	b.must(b.Clone(b.ctx(), b.source(a), nil))
@@ -293,6 +294,66 @@ func TestADirectoryIsMovedAsideWhereThereIsRoom(t *testing.T) {
 	b.config(b.upstream(a))
 	b.start(false)
 	b.waitStreaming(a)
+}
+
+// TestAMemberOnMountPointsIsClonedAgain: its data directory, its WAL and a tablespace each
+// are file systems of their own, and pg_basebackup wants all of them empty.
+func TestAMemberOnMountPointsIsClonedAgain(t *testing.T) {
+	root(t)
+	a := primary(t, "a")
+	spaces := space(t)
+	theirs, ours, wal := filepath.Join(spaces, "theirs"), filepath.Join(spaces, "ours"), filepath.Join(spaces, "wal")
+	for _, dir := range []string{theirs, ours, wal} {
+		a.must(a.owner.ensureDir(dir, 0o700))
+	}
+	a.sql("create tablespace apart location " + quoteLiteral(theirs))
+	a.sql("create table t tablespace apart as select generate_series(1, 1000) i")
+	for name, mount := range map[string][]string{
+		"nothing":                  nil,
+		"WAL and tablespace":       {wal, ours},
+		"the data directory":       {"data"},
+		"all of it":                {"data", wal, ours},
+		"a disk that fits it once": {"small"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newNode(t, "b", func(o *Options) {
+				o.BasebackupArgs = []string{"--waldir=" + wal, "--tablespace-mapping=" + theirs + "=" + ours}
+				if slices.Contains(mount, "small") {
+					o.DataDir = filepath.Join(filepath.Dir(o.DataDir), "small", "data")
+				}
+			})
+			defer func() {
+				b.stop(syscall.SIGQUIT)
+				b.must(b.removeAll()) // for the next
+			}()
+			b.must(b.owner.ensureDir(b.o.DataDir, 0o700))
+			for _, dir := range mount {
+				switch dir {
+				case "data":
+					mounted(t, b.o.DataDir, "size=300m")
+				case "small":
+					b.must(b.owner.ensureDir(filepath.Dir(b.o.DataDir), 0o700))
+					mounted(t, filepath.Dir(b.o.DataDir), "size=36m")
+				default:
+					mounted(t, dir, "size=200m")
+				}
+			}
+			for round := range 3 {
+				room, err := b.MakeRoom(b.ctx(), Making{Source: b.source(a), Keep: 1})
+				b.must(err)
+				if want := round > 0 && len(mount) > 0; (room.Removed != "") != want {
+					t.Errorf("round %d: %+v", round, room)
+				}
+				b.must(b.Clone(b.ctx(), b.source(a), nil))
+			}
+			b.config(b.upstream(a))
+			b.start(false)
+			b.waitStreaming(a)
+			if got := b.sql("select count(*) from t"); got != "1000" {
+				t.Errorf("%s rows", got)
+			}
+		})
+	}
 }
 
 // TestADirectoryThatIsSharedBeforeARewindIsStillThatServer needs a file system that

@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // Making is a clone that needs the place of the data directory.
@@ -24,74 +26,88 @@ type Room struct {
 	// Aside is where the old directory is now; empty when there was none, or when it
 	// was removed.
 	Aside string
-	// Removed: there was no room for two, and the old directory is gone.
-	Removed bool
+	// Removed says what of the old data is gone and why; empty for nothing.
+	Removed string
 }
 
 // MakeRoom frees the place of the data directory for a clone of source: by moving
-// it aside (MoveAside), where the disk has room for the two. Where it has not, older
+// it aside (MoveAside), where the disks have room for the two. Where they have not, older
 // directories moved aside are given up first, then the old one itself, because a
-// node that never comes back is no copy either. It is for a caller who has proved
+// node that never comes back is no copy either. What cannot be moved, because it is a
+// mount point, goes for the same reason. It is for a caller who has proved
 // that source has a newer history (S5). ErrNoRoom, with nothing touched, when the
-// clone would not fit even then.
-//
-// How much a clone takes is what the source says its databases take. A source that
-// does not say, and parts of the directory that lie on other disks, leave it at
-// moving aside.
-func (s *Server) MakeRoom(ctx context.Context, m Making) (Room, error) {
+// clone would not fit even then. An empty directory is made room for too: a clone that
+// filled the disk has left one.
+func (s *Server) MakeRoom(ctx context.Context, m Making) (room Room, err error) {
 	plan, err := s.planRoom(ctx, m.Source)
 	if err != nil {
-		return Room{}, err
+		return room, err
 	}
+	lock, err := s.lockJob()
+	if err != nil {
+		return room, err
+	}
+	defer lock.Close()
 	if plan.asides {
 		err := s.owner.do(func() error {
 			found, _ := s.asides()
-			return s.removeAsides(append(append(found.incomplete, found.damaged...), found.good...))
+			return s.removeAsides(found.all())
 		})
 		if err != nil {
-			return Room{}, fmt.Errorf("remove older copies: %w", err)
+			return room, fmt.Errorf("remove older copies: %w", err)
 		}
 	}
 	if plan.old {
-		return Room{Removed: true}, s.removeOld(m.Source)
+		return Room{Removed: "the old directory, as there is no room to move it aside"}, s.removeOld(m.Source)
 	}
-	path, err := s.MoveAside(ctx, m.Keep)
-	if err == nil && m.Lost != "" {
-		err = s.lostWent(m.Lost, path)
+	room, err = s.moveAside(ctx, m.Keep, &m.Source)
+	if err == nil && m.Lost != "" && room.Aside != "" {
+		err = s.lostWent(m.Lost, room.Aside)
 	}
-	return Room{Aside: path}, err
+	return room, err
 }
 
 // roomPlan is what must go for a clone to fit.
 type roomPlan struct{ asides, old bool }
 
-// planRoom looks and touches nothing.
-func (s *Server) planRoom(ctx context.Context, source Source) (roomPlan, error) {
-	need, err := s.sourceSize(ctx, source)
+// planRoom looks and touches nothing. How much a clone takes is what the source says its
+// databases take, less what its tablespaces take that lie elsewhere: as much as their
+// copies here. Where the source does not say, or one of its tablespaces has no copy here,
+// nothing is known of any disk, and nothing is given up; but for what was moved aside
+// before, when the last clone has found a full disk.
+func (s *Server) planRoom(ctx context.Context, source Source) (plan roomPlan, err error) {
+	size, spaces, err := s.sourceSize(ctx, source)
 	if err != nil {
 		s.o.Log.Debug("size of the source not known", "error", err)
-		return roomPlan{}, nil
+		return roomPlan{asides: s.filled.Load()}, nil
 	}
-	var have spaces
-	err = s.owner.do(func() (err error) {
-		if len(s.links()) > 0 { // no one disk to speak of
-			have.free = need
-			return nil
+	plan.asides = s.filled.Load()
+	err = s.owner.do(func() error {
+		volumes, err := s.volumes(size, spaces)
+		for _, v := range volumes {
+			if err != nil {
+				break
+			}
+			var one roomPlan
+			one, err = planFor(v.need, v.spaces, v.dir)
+			plan.asides, plan.old = plan.asides || one.asides, plan.old || one.old
 		}
-		have, err = s.spaces(need)
 		return err
 	})
+	if errors.Is(err, errUnknownSpace) {
+		s.o.Log.Debug("room for a clone not known", "error", err)
+		return plan, nil
+	}
 	if err != nil {
 		return roomPlan{}, fmt.Errorf("look for room for a clone: %w", err)
 	}
-	return planFor(need, have, s.o.DataDir)
+	return plan, nil
 }
 
-// spaces are bytes on the disk of the data directory: free, and in directories that
-// may go.
+// spaces are bytes on one disk: free, and in directories that may go.
 type spaces struct{ free, asides, old int64 }
 
-func planFor(need int64, have spaces, dataDir string) (roomPlan, error) {
+func planFor(need int64, have spaces, dir string) (roomPlan, error) {
 	switch {
 	case need <= have.free:
 		return roomPlan{}, nil
@@ -102,45 +118,167 @@ func planFor(need int64, have spaces, dataDir string) (roomPlan, error) {
 	}
 	const mebi = 1 << 20
 	return roomPlan{}, fmt.Errorf("%w: a clone takes %d MB, and even without what is there the disk of %s has %d MB: nothing was touched",
-		ErrNoRoom, need/mebi, dataDir, (have.free+have.asides+have.old)/mebi)
+		ErrNoRoom, need/mebi, dir, (have.free+have.asides+have.old)/mebi)
 }
 
 // walAllowance is what a clone takes beside the databases: WAL while it runs.
 const walAllowance = 64 << 20
 
-// sourceSize is what a clone of source will take, with a twentieth to spare.
-func (s *Server) sourceSize(ctx context.Context, source Source) (int64, error) {
+// sourceSizeSQL: where tablespaces lie may be asked by anybody, unlike what they take.
+const sourceSizeSQL = `select (select sum(pg_database_size(oid))::bigint from pg_database),
+	(select coalesce(json_agg(pg_tablespace_location(oid)), '[]') from pg_tablespace where pg_tablespace_location(oid) <> '')`
+
+// sourceSize is what the databases of source take, and where its tablespaces lie.
+func (s *Server) sourceSize(ctx context.Context, source Source) (size int64, spaces []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, namesLimit)
 	defer cancel()
-	row, err := s.askSource(ctx, source, "postgres", "select sum(pg_database_size(oid))::bigint from pg_database")
+	row, err := s.askSource(ctx, source, "postgres", sourceSizeSQL)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	size, err := strconv.ParseInt(string(row[0]), 10, 64)
+	if size, err = strconv.ParseInt(string(row[0]), 10, 64); err == nil {
+		err = json.Unmarshal(row[1], &spaces)
+	}
 	if err != nil {
-		return 0, fmt.Errorf("size of the source: %w", err)
+		return 0, nil, fmt.Errorf("size of the source: %w", err)
 	}
-	return size + size/20 + walAllowance, nil
+	return size, spaces, nil
 }
 
-// spaces measures. It must run with the owner's rights.
-func (s *Server) spaces(need int64) (have spaces, err error) {
-	have.free = freeBytes(filepath.Dir(s.o.DataDir))
-	if have.free >= need {
-		return have, nil // the rest need not be walked
-	}
-	if have.old, err = treeSize(s.o.DataDir); err != nil {
-		return have, err
+// volume is one disk that a clone will take room on.
+type volume struct {
+	dir  string
+	need int64
+	spaces
+}
+
+// errUnknownSpace: a tablespace of the source has no copy here to measure.
+var errUnknownSpace = errors.New("size of a tablespace not known")
+
+// volumes measures the disks that a clone of so many bytes goes to. It must run with the
+// owner's rights.
+func (s *Server) volumes(size int64, tablespaces []string) ([]*volume, error) {
+	var all []*volume
+	on := func(dir string) *volume {
+		at, _ := device(dir)
+		for _, v := range all {
+			if have, _ := device(v.dir); have == at {
+				return v
+			}
+		}
+		v := &volume{dir: dir}
+		all = append(all, v)
+		return v
 	}
 	found, _ := s.asides()
-	for _, a := range append(append(found.good, found.damaged...), found.incomplete...) {
-		size, err := treeSize(a.path)
+	live, former := s.links(), found.all()
+	for _, location := range tablespaces {
+		place := s.placeOf(location)
+		took, err := s.tookBefore(place, live, former)
 		if err != nil {
-			return have, err
+			return nil, err
 		}
-		have.asides += size
+		size -= took
+		on(place).need += took + took/20
 	}
-	return have, nil
+	on(s.o.DataDir).need += max(size, 0) + max(size, 0)/20
+	on(s.walPlace()).need += walAllowance
+	short := false
+	for _, v := range all {
+		v.free = freeBytes(standing(v.dir))
+		short = short || v.free < v.need
+	}
+	if !short {
+		return all, nil // the rest need not be walked
+	}
+	// What cannot be moved aside goes in any case.
+	goes := func(path, tree string) error {
+		size, err := treeSize(tree)
+		if v := on(path); Immovable(path) != "" || Immovable(s.o.DataDir) != "" {
+			v.free += size
+		} else {
+			v.old += size
+		}
+		return err
+	}
+	err := goes(s.o.DataDir, s.o.DataDir)
+	for _, l := range live {
+		err = errors.Join(err, goes(l.target, l.owned))
+	}
+	for _, a := range former {
+		size, failed := treeSize(a.path)
+		on(a.path).asides += size
+		err = errors.Join(err, failed)
+		for _, l := range s.linksOf(a) {
+			if l.aside() {
+				size, failed := treeSize(l.target)
+				on(l.target).asides += size
+				err = errors.Join(err, failed)
+			}
+		}
+	}
+	return all, err
+}
+
+// tookBefore is what a tablespace takes here, or took in the newest directory that was
+// moved aside.
+func (s *Server) tookBefore(place string, live []link, former []aside) (int64, error) {
+	for _, l := range live {
+		if l.target == place {
+			return treeSize(l.owned)
+		}
+	}
+	for _, a := range former {
+		suffix := strings.TrimPrefix(a.path, s.o.DataDir)
+		for _, l := range s.linksOf(a) {
+			if strings.TrimSuffix(l.target, suffix) == place {
+				return treeSize(l.owned)
+			}
+		}
+	}
+	return 0, fmt.Errorf("%w: %s", errUnknownSpace, place)
+}
+
+// placeOf is where pg_basebackup puts a tablespace of the source.
+func (s *Server) placeOf(location string) string {
+	for _, option := range []string{"--tablespace-mapping=", "-T"} {
+		for _, arg := range s.o.BasebackupArgs {
+			mapping, is := strings.CutPrefix(arg, option)
+			if from, to, ok := strings.Cut(mapping, "="); is && ok && from == location {
+				location = to
+			}
+		}
+	}
+	return resolved(location)
+}
+
+// walPlace is where pg_basebackup puts WAL.
+func (s *Server) walPlace() string {
+	for _, arg := range s.o.BasebackupArgs {
+		if dir, is := strings.CutPrefix(arg, "--waldir="); is {
+			return resolved(dir)
+		}
+	}
+	return s.o.DataDir
+}
+
+// resolved follows links as far as there are any.
+func resolved(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path
+}
+
+// standing is path, or the nearest directory above it that there is.
+func standing(path string) string {
+	for path != filepath.Dir(path) {
+		if has, err := exists(path); err != nil || has {
+			break
+		}
+		path = filepath.Dir(path)
+	}
+	return path
 }
 
 // treeSize is what a directory takes on its disk.
@@ -161,21 +299,17 @@ func treeSize(path string) (total int64, err error) {
 	return total, err
 }
 
-// removeOld gives the old directory up, under the tombstone of the clone that will
-// follow: what an interruption leaves is then nobody's copy.
+// removeOld gives the old directory up with all that belongs to it, under the tombstone
+// of the clone that will follow: what an interruption leaves is then nobody's copy. It
+// must run under the job's lock.
 func (s *Server) removeOld(source Source) error {
-	lock, err := s.lockJob()
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	if err := s.refuseRunning(); err != nil {
 		return err
 	}
 	if err := s.bury(TombstoneClone, source.address()); err != nil {
 		return err
 	}
-	if err := s.owner.do(func() error { return removeContents(s.o.DataDir) }); err != nil {
+	if err := s.removeAll(); err != nil {
 		return fmt.Errorf("remove the old directory: %w", err)
 	}
 	return nil

@@ -94,6 +94,8 @@ type Server struct {
 	commits    commitWatch
 	syncCommit atomic.Pointer[cluster.SyncCommit]
 	confLoaded atomic.Value
+	// filled: the last clone found a full disk, whatever was known of its size.
+	filled atomic.Bool
 
 	mu       sync.Mutex
 	forced   map[string]string // command line parameters as configured last

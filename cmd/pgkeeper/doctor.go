@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/ctl"
+	"github.com/pgkeeper/pgkeeper/postgres"
 	"github.com/pgkeeper/pgkeeper/routing/doctor"
 )
 
@@ -119,7 +120,13 @@ func (a *app) examineConfig(e *examination) ([]ctl.Finding, *config.Config, erro
 	if su := c.PostgreSQL.Authentication.Superuser; e.query.Username == "" && su.Username != "" {
 		e.query.Username, e.query.Password = su.Username, su.Password
 	}
-	return append(ctl.ConfigFindings(problems, "config"), ctl.CheckPooler(c)...), c, nil
+	found := append(ctl.ConfigFindings(problems, "config"), ctl.CheckPooler(c)...)
+	if c.Name != "" {
+		for _, why := range postgres.Immovables(c.PostgreSQL.DataDir) {
+			found = append(found, ctl.Finding{Severity: ctl.SeverityNote, Check: "data_dir_immovable", Where: path, What: why + ": " + immovableMeans, Fix: immovableFix})
+		}
+	}
+	return found, c, nil
 }
 
 func (a *app) examineCluster(ctx context.Context, e *examination, c *config.Config, name string) (ctl.Checkup, error) {

@@ -249,6 +249,24 @@ func TestValidateLooksAtTheMachine(t *testing.T) {
 	}
 }
 
+// TestADataDirectoryThatIsAMountPointIsAWarning: it works, and a clone cannot keep what
+// is there. The link leads to a directory that is one wherever tests run.
+func TestADataDirectoryThatIsAMountPointIsAWarning(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if err := errors.Join(os.Mkdir(data, 0o700), os.Symlink("/proc", filepath.Join(data, "pg_wal"))); err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, strings.Replace(file, "data_dir: DIR", "data_dir: "+data+" # DIR", 1))
+	got := try{args: []string{"validate", path}}.run(t)
+	if !strings.Contains(got.errOut, "warning: postgresql.data_dir: /proc is a mount point: so a clone removes what is there") {
+		t.Errorf("%d %s", got.code, got.errOut)
+	}
+	got = try{args: []string{"doctor", "-c", path, "--offline", "--haproxy", "../../deploy/haproxy/haproxy.cfg"}}.run(t)
+	if !strings.Contains(got.out, "data_dir_immovable") {
+		t.Errorf("%d %s%s", got.code, got.out, got.errOut)
+	}
+}
+
 func TestAnInterruptEndsAWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var errOut bytes.Buffer

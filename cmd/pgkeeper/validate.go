@@ -8,6 +8,13 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/ctl"
+	"github.com/pgkeeper/pgkeeper/postgres"
+)
+
+// What it means that a data directory, or its WAL or a tablespace, cannot be renamed.
+const (
+	immovableMeans = "so a clone removes what is there, once the leader has proved a newer history, and cannot move it aside"
+	immovableFix   = "use a directory below, which the server's user may rename"
 )
 
 func (a *app) validate() *cobra.Command {
@@ -55,6 +62,9 @@ func (a *app) runValidate(path string, syntaxOnly bool) error {
 			if f.Severity == ctl.SeverityError {
 				bad++
 			}
+		}
+		for _, why := range postgres.Immovables(c.PostgreSQL.DataDir) {
+			fmt.Fprintf(a.err, "warning: postgresql.data_dir: %s: %s; %s\n", why, immovableMeans, immovableFix)
 		}
 	}
 	switch {

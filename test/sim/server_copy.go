@@ -217,6 +217,9 @@ func (s server) KeepLost(context.Context, postgres.Losing) (cluster.Lost, bool, 
 
 // MakeRoom implements agent.Server.
 func (s server) MakeRoom(ctx context.Context, m postgres.Making) (postgres.Room, error) {
+	if s.n.pg.Disk().Data == cluster.DataEmpty {
+		return postgres.Room{}, nil
+	}
 	path, err := s.MoveAside(ctx, m.Keep)
 	return postgres.Room{Aside: path}, err
 }
