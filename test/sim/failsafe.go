@@ -104,6 +104,7 @@ func (n *Node) noteFailsafe(e agent.FailsafeDone) {
 		return
 	}
 	n.w.failsafes++
+	n.awake(n.seen.asked)
 	n.seen.agreed = n.seen.asked + n.seen.askedTTL
 	n.seen.until = max(n.seen.until, n.seen.agreed)
 }

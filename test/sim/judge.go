@@ -74,8 +74,11 @@ type facts struct {
 	how     election.Action // the action that took the lease
 	named   bool            // an operator named this node
 	forced  bool            // and said that what is lost thereby is lost
-	frozen  bool            // every process of its agent was frozen while this server ran
-	gate    gateFacts
+	// frozen: every process of its agent was frozen while this server ran, asleep when it
+	// was seen so last. It ends with a renewal that it began afterwards.
+	frozen bool
+	asleep time.Duration
+	gate   gateFacts
 	// stoodStill: its clocks did, while this server ran.
 	stoodStill bool
 }
@@ -103,27 +106,27 @@ func (w *World) look() {
 	}
 	w.noteTakeover()
 	w.stirred, w.seen.step, w.seen.round, w.quiet = false, w.steps, w.site.Round(), never
-	writing := len(w.acknowledging())
-	excuse := false
-	for _, n := range w.acking {
-		excuse = n.blind() || n.seen.stoodStill || excuse
-		if n.pg.Gated() || n.deposed() { // every one of its acknowledgements is judged
-			writing--
-		}
-	}
-	primaries := w.primaries()
-	if writing > 1 {
+	writing, excused := 0, 0
+	for _, n := range w.acknowledging() {
 		switch {
-		case !excuse:
-			w.fail("S1", "%d servers accept writes", writing)
-		case !w.wasOver:
-			w.excused++
+		case n.pg.Gated() || n.deposed(): // every one of its acknowledgements is judged
+		case n.overslept() || n.seen.stoodStill:
+			excused++
+		default:
+			writing++
 		}
 	}
-	if primaries > 1 && !excuse {
+	if writing > 1 {
+		w.fail("S1", "%d servers accept writes", writing)
+	}
+	over := writing+excused > 1
+	if over && !w.wasOver {
+		w.excused++
+	}
+	w.wasOver = over
+	if primaries := w.primaries(); primaries > 1 {
 		w.fail("S3", "%d nodes answer 200 on /primary", primaries)
 	}
-	w.wasOver = writing > 1
 }
 
 // recovers: the server is in recovery, and not only in that of its own postmaster
@@ -184,15 +187,27 @@ func (w *World) acknowledging() []*Node {
 	return w.acking
 }
 
-// blind: every process of the agent is, or was, frozen while this server ran. A worker
-// that was killed is replaced at once, unless the supervisor is frozen or dead too.
+// blind: every process of the agent is, or was, frozen while this server ran, and no
+// renewal has counted that it began afterwards. A worker that was killed is replaced at
+// once, unless the supervisor is frozen or dead too.
 func (n *Node) blind() bool {
 	gone := n.worker == nil && (n.supervisor == nil || n.supervisor.frozen || n.supervisor.dead || n.stopped)
 	if n.guard != nil && n.guard.frozen && (gone || n.worker != nil && n.worker.frozen) && n.pg.Mode() != cluster.ModeStopped {
-		n.seen.frozen = true
+		n.seen.frozen, n.seen.asleep = true, n.w.now
 	}
 	return n.seen.frozen
 }
+
+// awake: a renewal has counted that began at a time. Nobody of a frozen agent begins one.
+func (n *Node) awake(began time.Duration) {
+	if began > n.seen.asleep {
+		n.seen.frozen = false
+	}
+}
+
+// overslept is the named exception: nobody was awake to stop this node's server when its
+// lease ended.
+func (n *Node) overslept() bool { return n.blind() && n.w.now > n.leaseEnd() && !n.w.lifted(n) }
 
 // leaseEnd is s + T of the last renewal that took effect.
 func (n *Node) leaseEnd() time.Duration { return max(n.seen.until, n.seen.proved) }
@@ -210,7 +225,8 @@ func (w *World) serve() {
 		if w.serveGated(n, acked) {
 			continue
 		}
-		if (n.blind() || n.seen.stoodStill) && !acked.Synchronous {
+		if (n.overslept() || n.seen.stoodStill) && !acked.Synchronous {
+			n.seen.acked = acked
 			continue
 		}
 		if end := n.leaseEnd(); !acked.Synchronous && w.now > end && !w.lifted(n) { // whether or not a client just then had a commit
@@ -294,7 +310,7 @@ func (w *World) loss(n *Node) {
 	if n.pg.Keeps(w.last) {
 		return
 	}
-	if n.blind() { // the named exception: nobody was left to stop a promotion that outlasted its lease
+	if n.overslept() { // nobody was left to stop a promotion that outlasted its lease
 		return
 	}
 	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.LSN, w.lastBy.name)

@@ -69,8 +69,10 @@ func (n *Node) noteEvent(e agent.Event) {
 	w := n.w
 	switch done.Action.(type) {
 	case election.Renew:
+		n.awake(n.seen.called)
 		n.seen.until = max(n.seen.called+n.seen.ttl, n.seen.agreed)
 	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
+		n.awake(n.seen.called)
 		n.seen.until, n.seen.agreed = n.seen.called+n.seen.ttl, 0
 		n.seen.how = done.Action
 		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
