@@ -69,6 +69,8 @@ type facts struct {
 	// beat of this node that was committed, whatever its process has heard of that. The
 	// guard may have the deadline that comes of it while the worker is frozen.
 	proved time.Duration
+	// beats is the T that the last beat says, which shortens the lease.
+	beats time.Duration
 	// deposed is when its key was taken over by promises, while its lease ran.
 	deposed time.Duration
 	how     election.Action // the action that took the lease
@@ -211,6 +213,16 @@ func (n *Node) overslept() bool { return n.blind() && n.w.now > n.leaseEnd() && 
 
 // leaseEnd is s + T of the last renewal that took effect.
 func (n *Node) leaseEnd() time.Duration { return max(n.seen.until, n.seen.proved) }
+
+// beaten: a beat of the node's was committed that says ttl and makes its lease last that
+// long. Candidates wait no longer than the newest beat says: what was promised under a
+// longer T has ended with a shorter one.
+func (n *Node) beaten(lasts, ttl time.Duration) {
+	if ttl < n.seen.beats {
+		n.seen.proved, n.seen.until = n.seen.agreed, max(min(n.seen.until, lasts), n.seen.agreed)
+	}
+	n.seen.proved, n.seen.beats = max(n.seen.proved, lasts), ttl
+}
 
 // lifted: a pause that the store has recorded lets this node write without a lease.
 func (w *World) lifted(n *Node) bool {

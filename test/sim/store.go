@@ -41,7 +41,7 @@ func (k kv) do(ctx context.Context, call memory.Call) memory.Answer {
 	if ctx.Err() != nil {
 		return memory.Answer{Err: fmt.Errorf("%s: %w", call.Kind, dcs.ErrUnavailable)}
 	}
-	q := &request{n: k.n, call: call, r: w.current, lasts: k.n.seen.called + k.n.seen.ttl}
+	q := &request{n: k.n, call: call, r: w.current, lasts: k.n.seen.called + k.n.seen.ttl, ttl: k.n.seen.ttl}
 	w.request(q)
 	if !q.r.waitUntil(ctx, q.isAnswered, 0) {
 		return memory.Lost(call)
@@ -54,8 +54,8 @@ type request struct {
 	n    *Node
 	r    *routine // waits for the answer
 	call memory.Call
-	// lasts is how long a renewal holds whose request this may be.
-	lasts time.Duration
+	// lasts is how long a renewal holds whose request this may be, ttl its T.
+	lasts, ttl time.Duration
 	// first is what a repeated request repeats: they share who waits.
 	first    *request
 	answer   memory.Answer
@@ -105,7 +105,7 @@ func (w *World) request(q *request) {
 		there += time.Duration(1+w.rng.IntN(15000)) * time.Millisecond
 		w.tell(q.n, "a %s is held back for %s", q.call.Kind, there.Round(time.Millisecond))
 	case w.chance(l.twice):
-		again := &request{n: q.n, r: q.r, call: q.call, lasts: q.lasts, first: q}
+		again := &request{n: q.n, r: q.r, call: q.call, lasts: q.lasts, ttl: q.ttl, first: q}
 		w.after(there+time.Duration(w.rng.IntN(3000))*time.Millisecond, (*arrival)(again))
 	}
 	w.after(there, (*arrival)(q))
@@ -120,7 +120,7 @@ func (w *World) apply(q *request) {
 	answer := w.core.Do(q.call)
 	w.changed()
 	if w.view().Beat != beat {
-		q.n.seen.proved = max(q.n.seen.proved, q.lasts)
+		q.n.beaten(q.lasts, q.ttl)
 	}
 	l := &q.n.wire
 	if l.cut || l.lostAnswers || w.chance(l.loseAnswer) {
