@@ -50,12 +50,7 @@ func (c failsafeCalls) Ask(ctx context.Context, ask cluster.FailsafeAsk, peers [
 
 // call brings one question to a node's loop, which answers through answered.
 func (w *World) call(from *Node, name string, ask cluster.FailsafeAsk, reply func(cluster.FailsafeAnswer)) {
-	var to *Node
-	for _, n := range w.nodes {
-		if n.name == name {
-			to = n
-		}
-	}
+	to := w.named(name)
 	if to == nil || w.chance(from.calls.loseCall) || w.chance(to.calls.loseCall) {
 		return
 	}

@@ -121,10 +121,13 @@ func draw(rng *rand.Rand, nodes int) []fault {
 	return faults
 }
 
-// plan has the faults happen.
+// plan has the faults happen, until all heal.
 func (w *World) plan(faults []fault) {
 	for _, f := range faults {
 		w.at(f.at, doing(func() {
+			if w.healed {
+				return
+			}
 			n := w.nodes[f.node%len(w.nodes)]
 			if f.to%3 == 0 && !f.exact { // the primary is where most goes wrong
 				for _, other := range w.nodes {
@@ -139,6 +142,9 @@ func (w *World) plan(faults []fault) {
 			w.site.Advance(w.serverNow())
 			if undo := deedOf(f.kind)(w, n, f); undo != nil {
 				w.after(f.lasts, doing(func() {
+					if w.healed {
+						return
+					}
 					w.tell(n, "<= %s is over", strings.ToUpper(f.kind))
 					w.site.Advance(w.serverNow())
 					undo()
@@ -294,10 +300,10 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 		if w.etcdDown || f.n%2 == 0 && f.lasts > 10*time.Second {
 			return
 		}
-		w.restored = true
 		w.core.Restore(backup, 0)
 		w.reload()
 		w.wanted()
+		w.setBack()
 		for _, x := range slices.Clone(w.watchers) {
 			w.breakWatch(x)
 		}

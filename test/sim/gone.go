@@ -88,11 +88,9 @@ func (w *World) noteTakeover() {
 		return
 	}
 	was := w.leads.node
-	w.leads.term, w.leads.node = leader.Term, nil
-	for _, n := range w.nodes {
-		if n.name == leader.Name {
-			w.leads.node, n.seen.deposed = n, 0
-		}
+	w.leads.term, w.leads.node = leader.Term, w.named(leader.Name)
+	if n := w.leads.node; n != nil {
+		n.seen.deposed = 0
 	}
 	handed := v.Handover != nil && v.Handover.ModRevision == int64(leader.Term)
 	if was == nil || was == w.leads.node || handed || v.Durability.Lax() || w.now >= was.leaseEnd() {

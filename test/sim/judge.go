@@ -36,8 +36,6 @@ type judge struct {
 	}
 	// quiet is when a lease ends of a node that was primary then.
 	quiet time.Duration
-	// astray: an invariant was violated after the store was set back.
-	astray bool
 	// leads is who leads as of the last look; takeovers counts keys taken over while their
 	// holder's lease ran.
 	leads struct {
@@ -48,6 +46,7 @@ type judge struct {
 	// fast: somebody looks at who weakens synchronous_commit, as fast_failover asks for.
 	fast bool
 	gateJudge
+	restoredJudge
 }
 
 // facts are what the judge knows of a node.
@@ -85,14 +84,13 @@ type facts struct {
 	stoodStill bool
 }
 
-// fail notes the first violation. After a store was set back to before what some
-// node still knows, S1 is not promised (docs/safety.md, what is not covered): such a
-// run ends there, counted apart.
+// fail notes the first violation. One after a node was led astray by a store that was
+// set back ends the run too, counted apart.
 func (w *World) fail(invariant, format string, args ...any) {
 	if w.violation != "" || w.astray {
 		return
 	}
-	if w.restored && invariant != "S5" && invariant != "S7" && invariant != "panic" {
+	if w.led && invariant != "S5" && invariant != "S7" && invariant != "panic" {
 		w.astray = true
 		return
 	}

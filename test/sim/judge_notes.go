@@ -15,6 +15,7 @@ func (n *Node) settings() cluster.Settings {
 
 // noteEffect sees what a node's loop is about to do.
 func (n *Node) noteEffect(e agent.Effect) {
+	n.believes(e.Do)
 	switch do := e.Do.(type) {
 	case agent.OnLease:
 		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
@@ -75,6 +76,7 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.awake(n.seen.called)
 		n.seen.until, n.seen.agreed = n.seen.called+n.seen.ttl, 0
 		n.seen.how = done.Action
+		w.taken()
 		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
 		n.seen.forced = n.seen.named && w.view().Failover.Force
 		// A process that slept hears late of a term that came and went meanwhile: its lease

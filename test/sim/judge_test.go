@@ -3,6 +3,9 @@ package sim
 import (
 	"testing"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/election"
 )
 
 // ledWorld is a cluster of three at 10 s, whose pg1 leads.
@@ -44,5 +47,31 @@ func TestTheNamedExceptionIsOfTheFrozenNodeOnly(t *testing.T) {
 	}
 	if w.runUntil(w.now + s/10); w.violation != "S1" {
 		t.Errorf("the other writes past its lease, and nobody minds\n%s", w.text)
+	}
+}
+
+func TestActingOnAStoreBelowWhatIsKeptIsAViolation(t *testing.T) {
+	w, n := ledWorld(t, "")
+	w.runUntil(w.now + s)
+	w.restored = true
+	if w.runUntil(w.now + 5*s); w.violation != "" {
+		t.Fatalf("a renewal by a view that is above what is kept: %s\n%s", w.violation, w.text)
+	}
+	n.memory.Revision = 1 << 40
+	if w.runUntil(w.now + 5*s); w.violation != "S4" {
+		t.Errorf("a renewal by a view that is below what is kept: %q", w.violation)
+	}
+}
+
+func TestOnlyALeaseThatWasTakenExcusesAStoreThatWasSetBack(t *testing.T) {
+	w, n := ledWorld(t, "")
+	w.setBack()
+	if w.fail("S1", "a test"); w.violation != "S1" || w.astray {
+		t.Error("nobody has taken a lease, and a violation is excused")
+	}
+	w.violation = ""
+	n.noteEvent(agent.LeaseDone{Action: election.Acquire{}, Term: 1 << 40, Outcome: agent.Succeeded})
+	if w.fail("S1", "a test"); w.violation != "" || !w.astray {
+		t.Error("a lease was taken in a store that was set back, and a violation is not excused")
 	}
 }

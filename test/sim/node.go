@@ -146,6 +146,16 @@ func (n *Node) rouse() {
 	}
 }
 
+// named is the node of a name; nil for none.
+func (w *World) named(name string) *Node {
+	for _, n := range w.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}
+
 // holds reports whether the node's own loop believes it holds the lease.
 func (n *Node) holds() bool { return n.worker != nil && n.worker.loop.Term() != 0 }
 

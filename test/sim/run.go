@@ -117,6 +117,7 @@ func (s schedule) minimised(threads *pool) schedule {
 // heal ends every fault that has not ended, as an operator would.
 func (w *World) heal() {
 	w.tellAll("all faults heal")
+	w.healed = true
 	w.site.Advance(w.serverNow())
 	w.heals()
 	for _, n := range w.nodes {
@@ -153,16 +154,18 @@ func (w *World) heals() {
 }
 
 // forget is what an operator does about a store that was set back: every agent is
-// stopped, and its server with it, until no lease can be left; then what the nodes
-// remember is removed.
+// stopped, and its server with it, until no lease can be left, the backup's neither;
+// then what the nodes remember is removed, and whom their servers wait for.
 func (w *World) forget() {
 	for _, n := range w.nodes {
 		n.stopped = true
 		n.killWorker()
 		n.killServer()
 		n.memory = agent.Memory{}
+		n.pg.SetSync(w.serverNow(), 0)
 	}
-	w.after(20*time.Second, doing(func() {
+	w.vouched()
+	w.after(40*time.Second, doing(func() {
 		for _, n := range w.nodes {
 			n.stopped = false
 			n.startAgent()

@@ -40,7 +40,7 @@ type World struct {
 	etcdDown bool
 	etcdLost time.Duration // how long the store had no leader, in all
 	etcdFrom time.Duration
-	restored bool
+	healed   bool // all faults were
 
 	site       *pgfake.Site
 	blocked    [8][8]bool // servers: from, to
