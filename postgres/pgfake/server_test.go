@@ -472,3 +472,32 @@ func TestACheckpointThatAStopOvertakesWritesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestTwoHistoriesAreOneUpToWhereTheyPart(t *testing.T) {
+	first := &branch{timeline: 1}
+	lost := &branch{timeline: 2, parent: first, from: 100}
+	next := &branch{timeline: 3, parent: first, from: 80}
+	s := &Server{}
+	for name, c := range map[string]struct {
+		own         *branch
+		end, shares cluster.LSN
+		place       *branch
+	}{
+		"the same timeline":              {first, 90, 90, first},
+		"it went on":                     {lost, 150, 100, first},
+		"behind where that one began":    {first, 90, 90, lost},
+		"beyond where that one began":    {first, 120, 100, lost},
+		"a timeline that has left both":  {next, 150, 80, lost},
+		"nothing is known of that place": {next, 150, 150, nil},
+		"a server without data":          {nil, 0, 0, lost},
+	} {
+		s.dir.branch, s.dir.end = c.own, c.end
+		if shares := s.Shares(Place{c.place}); shares != c.shares {
+			t.Errorf("%s: %d, want %d", name, shares, c.shares)
+		}
+	}
+	s.dir.branch = next
+	if s.Place(1) != (Place{first}) || s.Place(2) != (Place{}) {
+		t.Error("a place is not that of its number in this history")
+	}
+}

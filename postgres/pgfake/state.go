@@ -41,6 +41,31 @@ func (s *Server) Log() Log {
 	return l
 }
 
+// Place is a timeline as one primary wrote it; its number may mean another to others.
+type Place struct{ log *branch }
+
+// Place is that of a number in the history of this server; nowhere when it has none.
+func (s *Server) Place(number cluster.Timeline) Place {
+	for b := s.dir.branch; b != nil; b = b.parent {
+		if b.timeline == number {
+			return Place{b}
+		}
+	}
+	return Place{}
+}
+
+// Shares is how far the durable log is one with what was written at a place: all of it,
+// or up to where the two part. Nothing is known of what was written nowhere.
+func (s *Server) Shares(p Place) cluster.LSN {
+	switch {
+	case s.dir.branch == nil:
+		return 0
+	case p.log == nil:
+		return s.dir.end
+	}
+	return s.dir.branch.shares(s.dir.end, p.log)
+}
+
 // Postmaster is the pid that postmaster.pid names while the server runs; 0 for
 // none, whatever backends are left.
 func (s *Server) Postmaster() int { return s.proc.pid }

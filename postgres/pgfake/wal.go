@@ -84,6 +84,21 @@ func (b *branch) holds(end cluster.LSN, on *branch, lsn cluster.LSN) bool {
 	return false
 }
 
+// shares is how far the log that ends at end on b and the path of other are one.
+func (b *branch) shares(end cluster.LSN, other *branch) cluster.LSN {
+	for ; b != nil; b = b.parent {
+		limit := end
+		for o := other; o != nil; o = o.parent {
+			if o == b {
+				return limit
+			}
+			limit = min(limit, o.from)
+		}
+		end = min(end, b.from)
+	}
+	return 0
+}
+
 // leads reports whether the log that ends at end on b is on the path of other, so
 // that the longer of the two continues the shorter.
 func (b *branch) leads(end cluster.LSN, other *branch) bool {

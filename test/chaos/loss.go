@@ -21,8 +21,9 @@ type loss struct {
 // was not allowed to lose. Each timeline of the final primary's history ends at one
 // position, the fork. Lost may only be what was committed behind it, and it may not
 // be further before the last published position than maximum_lag_on_failover: what
-// was written since then is the rest of the window. A hand-over loses nothing, and no
-// failover of a strict synchronous mode does (S2).
+// was written since then is the rest of the window. A timeline that is no part of that
+// history left it where the one before it ended, or earlier. A hand-over loses nothing,
+// and no failover of a strict synchronous mode does (S2).
 type lossJudge struct {
 	mode     mode
 	loses    bool
@@ -132,19 +133,27 @@ func (j *lossJudge) window(tl int32, l *loss) {
 	term := j.records.terms[next]
 	published := j.records.last(tl, term)
 	end, known := j.end(tl)
-	l.behind = published - end
-	if !known { // the whole timeline is gone
-		if published != 0 {
-			j.wrong("timeline %d is no part of the primary's history, although %X was published of it before timeline %d", tl, published, next)
-		}
-		return
+	if !known {
+		end = j.before(tl)
 	}
+	l.behind = published - end
 	if at, handed := j.records.handed[term]; handed {
 		j.wrong("timeline %d was handed over at %X, and %d acknowledged writes are missing behind %X", tl, at, l.ops, end)
 	}
 	if published != 0 && l.behind > j.maxLag {
 		j.wrong("timeline %d forked at %X, %d bytes before the last published position; maximum_lag_on_failover is %d", tl, end, l.behind, j.maxLag)
 	}
+}
+
+// before is where the last timeline of the final primary's history ended that is older
+// than one which is no part of it: so much of that one at most is there.
+func (j *lossJudge) before(tl int32) (end int64) {
+	for _, e := range j.eras {
+		if e.tl < tl {
+			end = e.end
+		}
+	}
+	return end
 }
 
 // follower is the timeline that came after another: the next one on which somebody

@@ -180,6 +180,36 @@ func TestLostWritesStayInTheAsynchronousWindow(t *testing.T) {
 	}
 }
 
+func TestATimelineThatIsGoneIsJudgedByWhatWasPublishedOfIt(t *testing.T) {
+	// Timeline 1 ends at 250; timeline 2, on which operation 3 was, is no part of the history.
+	eras := []era{{1, 250}, {3, math.MaxInt64}}
+	for name, c := range map[string]struct {
+		published int64
+		violated  bool
+	}{
+		"nothing was published of it": {published: 0},
+		"a little":                    {published: 340},
+		"more than may be lost":       {published: 360, violated: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := tell()
+			p.write(1, true)
+			p.write(1, true)
+			p.write(2, false)
+			p.write(3, true)
+			r := &records{status: []published{{10, 240, 1}}, terms: map[int32]int64{2: 20, 3: 40}, handed: map[int64]int64{}}
+			if c.published != 0 {
+				r.status = append(r.status, published{30, c.published, 2})
+			}
+			j := lossJudge{mode: asynchronous, loses: true, h: p.history, eras: eras, records: r, maxLag: 100}
+			losses := j.judge()
+			if violated := len(j.violations) > 0; violated != c.violated {
+				t.Errorf("losses %+v, violations %q, want one: %t", losses, j.violations, c.violated)
+			}
+		})
+	}
+}
+
 func TestTheSameSeedDrawsTheSameSchedule(t *testing.T) {
 	a, _ := draw(7, catalog, modes)
 	b, _ := draw(7, catalog, modes)

@@ -20,6 +20,7 @@ type judge struct {
 	lastAcked int // epoch of the newest acknowledged commit
 	last      pgfake.Ack
 	lastBy    *Node
+	published pgfake.Place // what the store's position is of
 	highest   cluster.Term // ever held by anybody
 	numbers   map[cluster.Timeline]string
 	system    string
@@ -330,9 +331,11 @@ func (w *World) loss(n *Node) {
 	if _, handed := n.seen.how.(election.Accept); handed {
 		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
 	}
-	log := n.pg.Log()
 	pub, limit := w.view().Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
-	if pub != nil && !n.seen.named && pub.Timeline == log.Parent && log.Forked+limit < pub.Optime {
-		w.fail("S2", "%s lost %d bytes of what was published, the limit is %d", n.name, pub.Optime-log.Forked, limit)
+	if pub == nil || n.seen.named {
+		return
+	}
+	if has := n.pg.Shares(w.published); has+limit < pub.Optime {
+		w.fail("S2", "%s lost %d bytes of what was published on timeline %d, the limit is %d", n.name, pub.Optime-has, pub.Timeline, limit)
 	}
 }

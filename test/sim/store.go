@@ -116,9 +116,12 @@ func (w *World) apply(q *request) {
 	if w.etcdDown {
 		return
 	}
-	beat := w.view().Beat
+	beat, status := w.view().Beat, w.view().Status
 	answer := w.core.Do(q.call)
 	w.changed()
+	if s := w.view().Status; s != status && s != nil {
+		w.published = q.n.pg.Place(s.Timeline)
+	}
 	if w.view().Beat != beat {
 		q.n.beaten(q.lasts, q.ttl)
 	}
