@@ -300,10 +300,14 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 		if w.etcdDown || f.n%2 == 0 && f.lasts > 10*time.Second {
 			return
 		}
+		var paused *Node
+		if mark := w.view().PausedAt; mark != nil {
+			paused = w.named(mark.Name)
+		}
 		w.core.Restore(backup, 0)
 		w.reload()
 		w.wanted()
-		w.setBack()
+		w.setBack(paused)
 		for _, x := range slices.Clone(w.watchers) {
 			w.breakWatch(x)
 		}

@@ -81,6 +81,9 @@ type facts struct {
 	frozen bool
 	asleep time.Duration
 	gate   gateFacts
+	// marked: the store has forgotten that this node may write on in a pause, and the node
+	// has yet to hear that.
+	marked bool
 	// stoodStill: its clocks did, while this server ran.
 	stoodStill bool
 }
@@ -88,11 +91,16 @@ type facts struct {
 // fail notes the first violation. One after a node was led astray by a store that was
 // set back ends the run too, counted apart.
 func (w *World) fail(invariant, format string, args ...any) {
-	if w.violation != "" || w.astray {
+	if w.led && w.violation == "" && invariant != "S5" && invariant != "S7" && invariant != "panic" {
+		w.astray = true
 		return
 	}
-	if w.led && invariant != "S5" && invariant != "S7" && invariant != "panic" {
-		w.astray = true
+	w.violated(invariant, format, args...)
+}
+
+// violated notes the first violation that nothing excuses.
+func (w *World) violated(invariant, format string, args ...any) {
+	if w.violation != "" || w.astray {
 		return
 	}
 	w.violation = invariant
@@ -225,7 +233,7 @@ func (n *Node) beaten(lasts, ttl time.Duration) {
 
 // lifted: a pause that the store has recorded lets this node write without a lease.
 func (w *World) lifted(n *Node) bool {
-	return w.view().PausedAt != nil && w.view().PausedAt.Name == n.name
+	return w.view().PausedAt != nil && w.view().PausedAt.Name == n.name || n.seen.marked
 }
 
 // serve judges what clients were told since the last step, in which nothing but

@@ -64,6 +64,9 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.noteWaived(e)
 	}
 	done, ok := e.(agent.LeaseDone)
+	if ok && (done.Outcome == agent.Succeeded || done.Outcome == agent.Refused || done.Outcome == agent.LeaseGone) {
+		n.seen.marked = false
+	}
 	if !ok || done.Outcome != agent.Succeeded {
 		return
 	}

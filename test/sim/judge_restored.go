@@ -15,15 +15,21 @@ import (
 type restoredJudge struct {
 	// restored: the store was set back, and the operator has done nothing about it yet.
 	restored bool
-	// led: somebody has taken the lease since, who could not know.
-	led bool
+	// led: somebody has taken the lease since, or kept one that another had taken over, who
+	// could not know; heir is who led when the store was set back.
+	led  bool
+	heir *Node
 	// astray: an invariant was violated after that. The run ends there.
 	astray bool
 }
 
-// setBack is told when the store has just gone back to a backup.
-func (w *World) setBack() {
-	w.restored = true
+// setBack is told when the store has just gone back to a backup; paused is whom it had
+// let write on in a pause, nil for nobody.
+func (w *World) setBack(paused *Node) {
+	if paused != nil {
+		paused.seen.marked = true
+	}
+	w.restored, w.heir = true, w.leads.node
 	w.highest = 0 // S4 is from now on what each node must refuse, and the order of what comes
 	w.leads.term, w.leads.node = 0, nil
 	if l := w.view().Leader; l != nil { // nobody has taken it over
@@ -43,7 +49,7 @@ func (n *Node) believes(do agent.Do) {
 	}
 	v := &s.View.Value
 	if v.Revision < kept.Revision || v.Leader != nil && v.Leader.Term < kept.Term {
-		n.w.fail("S4", "%s acts (%T) on a view of revision %d, and has kept revision %d and term %d", n.name, do, v.Revision, kept.Revision, kept.Term)
+		n.w.violated("S4", "%s acts (%T) on a view of revision %d, and has kept revision %d and term %d", n.name, do, v.Revision, kept.Revision, kept.Term)
 	}
 }
 
@@ -65,6 +71,9 @@ func rests(do agent.Do) bool {
 
 // taken is told of every lease that is taken.
 func (w *World) taken() { w.led = w.led || w.restored }
+
+// kept is told when a node has written the leader key or the beat.
+func (w *World) kept(n *Node) { w.led = w.led || w.restored && n != w.heir }
 
 // vouched: the operator has seen to it that no old primary runs, and has the nodes forget.
 // Terms begin anew, and who must have confirmed is what the backup says of it.

@@ -65,7 +65,7 @@ func TestActingOnAStoreBelowWhatIsKeptIsAViolation(t *testing.T) {
 
 func TestOnlyALeaseThatWasTakenExcusesAStoreThatWasSetBack(t *testing.T) {
 	w, n := ledWorld(t, "")
-	w.setBack()
+	w.setBack(nil)
 	if w.fail("S1", "a test"); w.violation != "S1" || w.astray {
 		t.Error("nobody has taken a lease, and a violation is excused")
 	}

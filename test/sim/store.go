@@ -116,11 +116,14 @@ func (w *World) apply(q *request) {
 	if w.etcdDown {
 		return
 	}
-	beat, status := w.view().Beat, w.view().Status
+	leader, beat, status := w.view().Leader, w.view().Beat, w.view().Status
 	answer := w.core.Do(q.call)
 	w.changed()
 	if s := w.view().Status; s != status && s != nil {
 		w.published = q.n.pg.Place(s.Timeline)
+	}
+	if l := w.view().Leader; l != leader && l != nil && l.Name == q.n.name || w.view().Beat != beat {
+		w.kept(q.n)
 	}
 	if w.view().Beat != beat {
 		q.n.beaten(q.lasts, q.ttl)
