@@ -201,8 +201,13 @@ func (s *Server) Starve(now cluster.Instant, on bool) {
 	s.starved = on
 }
 
-// linked reports whether replication between the standby and up carries anything.
+// linked reports whether the standby can talk to up.
 func (s *Server) linked(up *Server) bool { return !s.starved && s.site.reaches(s, up) }
+
+// fedBy reports whether what up sends gets to the standby, answers whether its answers get
+// there.
+func (s *Server) fedBy(up *Server) bool   { return !s.starved && s.site.carries(up, s) }
+func (s *Server) answers(up *Server) bool { return !s.starved && s.site.carries(s, up) }
 
 // Exhaust has clients take every connection: only one that was open before is
 // still answered (trap 18).

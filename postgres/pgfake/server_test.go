@@ -501,3 +501,36 @@ func TestTwoHistoriesAreOneUpToWhereTheyPart(t *testing.T) {
 		t.Error("a place is not that of its number in this history")
 	}
 }
+
+func TestAConnectionThatIsUpCarriesOneWay(t *testing.T) {
+	r, one, two := pair(t, Traps{})
+	deaf := map[*Server]bool{}
+	r.Carry = func(_, to *Server) bool { return !deaf[to] }
+	r.Reach = func(_, _ *Server) bool { return len(deaf) == 0 }
+	deaf[one] = true
+	before := two.dir.end
+	r.wait(time.Second)
+	one.Write(r.now, 200, false)
+	r.wait(time.Second)
+	if two.dir.end == before {
+		t.Error("the standby is not fed although only its answers are lost")
+	}
+	one.SetSync(r.now, 1, two.Name())
+	c, _ := one.Write(r.now, 200, false)
+	r.wait(time.Second)
+	if o := r.Outcome(c); o != Waiting {
+		t.Errorf("a commit is %s although no answer arrives", o)
+	}
+	delete(deaf, one)
+	deaf[two] = true
+	r.wait(time.Second)
+	if o := r.Outcome(c); o != Acknowledged {
+		t.Errorf("a commit is %s although the answers arrive again", o)
+	}
+	before = two.dir.end
+	one.Write(r.now, 200, false)
+	r.wait(time.Second)
+	if two.dir.end != before {
+		t.Error("the standby is fed although nothing gets to it")
+	}
+}

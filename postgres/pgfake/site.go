@@ -11,6 +11,9 @@ type Site struct {
 	// Reach reports whether packets get from one member to another and back;
 	// nil for always. A machine without power is reached by nobody.
 	Reach func(from, to *Server) bool
+	// Carry reports whether packets of a connection that is up get from one member to
+	// another, whatever becomes of those that go back; nil for as far as Reach says.
+	Carry func(from, to *Server) bool
 	// Jitter draws a duration in [0, spread); nil for always 0.
 	Jitter func(spread time.Duration) time.Duration
 	// Notify is told what happens by itself; nil for nobody. It is called inside
@@ -122,6 +125,14 @@ func (s *Site) find(name string) *Server {
 // reaches reports whether a and b can talk.
 func (s *Site) reaches(a, b *Server) bool {
 	return a.machine.on && b.machine.on && (s.Reach == nil || s.Reach(a, b))
+}
+
+// carries reports whether what a sends on a connection that is up gets to b.
+func (s *Site) carries(a, b *Server) bool {
+	if s.Carry == nil {
+		return s.reaches(a, b)
+	}
+	return a.machine.on && b.machine.on && s.Carry(a, b)
 }
 
 func (s *Site) draw(c Cost) time.Duration {

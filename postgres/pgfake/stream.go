@@ -19,8 +19,9 @@ type stream struct {
 	decided cluster.Instant
 	// log is the branch of up that was compared with down's log.
 	log *branch
-	// begun is when it was made, heard when the two last reached each other.
-	begun, heard cluster.Instant
+	// begun is when it was made, heard when the walsender last had an answer, fed when
+	// the receiver last had anything.
+	begun, heard, fed cluster.Instant
 	// known is what the walsender has been told to be durable.
 	known cluster.LSN
 	// upGone and downGone: one end does not exist any more and the other cannot
@@ -40,7 +41,7 @@ func (s *Server) hears(st *stream) bool {
 	if st.down == nil {
 		return s.site.reaches(s, st.work.server)
 	}
-	return st.down.linked(s) && !st.down.halted() && !st.down.machine.full
+	return st.down.answers(s) && !st.down.halted() && !st.down.machine.full
 }
 
 // confirmed is what the walsender knows to be durable at its standby.
@@ -109,19 +110,19 @@ func (s *Server) pump(now cluster.Instant) {
 // receiveFrom takes what has arrived, or notices that nothing can.
 func (s *Server) receiveFrom(st *stream, now cluster.Instant) {
 	p, d, up := &s.proc, &s.dir, st.up
-	reached := s.linked(up)
+	reached := s.fedBy(up)
 	switch {
 	case reached && st.upGone:
 		s.lostUpstream(now, "server closed the connection unexpectedly")
 		return
 	case !reached || up.machine.frozen:
-		if now.Sub(st.heard) >= s.site.Tuning.ReceiverTimeout || s.site.traps.NoStuckReceiver {
+		if now.Sub(st.fed) >= s.site.Tuning.ReceiverTimeout || s.site.traps.NoStuckReceiver {
 			s.endReceiver(now)
 			p.tryAt, p.complaint = now.Add(s.site.Tuning.Retry), "terminating walreceiver due to timeout"
 		}
 		return
 	}
-	st.heard = now
+	st.fed = now
 	if up.dir.branch != st.log {
 		if why := s.join(up); why != "" {
 			s.lostUpstream(now, why)
@@ -217,7 +218,7 @@ func (s *Server) dial(now cluster.Instant) string {
 	case start < up.dir.kept:
 		return fmt.Sprintf("requested WAL segment at %s has already been removed", start)
 	}
-	st := &stream{up: up, down: s, name: s.name, slot: p.up.Slot, log: up.dir.branch, begun: now, heard: now}
+	st := &stream{up: up, down: s, name: s.name, slot: p.up.Slot, log: up.dir.branch, begun: now, heard: now, fed: now}
 	p.recv = st
 	up.proc.senders = append(up.proc.senders, st)
 	if !s.site.traps.NoReceiveReset {
@@ -335,7 +336,7 @@ func (s *Server) dropDeadSenders(now cluster.Instant) {
 			st.heard = now
 			return false
 		}
-		if st.downGone && s.site.reaches(s, st.peer()) || now.Sub(st.heard) >= s.site.Tuning.SenderTimeout {
+		if st.downGone && s.site.carries(st.peer(), s) || now.Sub(st.heard) >= s.site.Tuning.SenderTimeout {
 			st.upGone = true
 			return true
 		}
@@ -357,7 +358,7 @@ func (s *Server) endReceiver(now cluster.Instant) {
 		return
 	}
 	s.proc.recv, st.downGone = nil, true
-	if s.linked(st.up) && !st.up.machine.frozen {
+	if s.answers(st.up) && !st.up.machine.frozen {
 		st.up.dropSender(st)
 	}
 }
@@ -373,7 +374,7 @@ func (s *Server) closeSender(st *stream, now cluster.Instant) {
 	if st.gate != nil && !st.downGone {
 		s.site.tell(Happening{Kind: GateLost, Server: s, At: now})
 	}
-	if down := st.down; down != nil && down.proc.recv == st && down.linked(s) && !down.machine.frozen {
+	if down := st.down; down != nil && down.proc.recv == st && down.fedBy(s) && !down.machine.frozen {
 		down.proc.recv = nil
 		down.proc.tryAt, down.proc.complaint = now.Add(s.site.Tuning.Retry), "replication terminated by primary server"
 	}

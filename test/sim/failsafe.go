@@ -18,6 +18,10 @@ import (
 // servers apart: of a hundred, lost one way or the other, or held back for seconds.
 type network struct{ loseCall, loseAnswer, late int }
 
+func (c network) with(o network) network {
+	return network{max(c.loseCall, o.loseCall), max(c.loseAnswer, o.loseAnswer), max(c.late, o.late)}
+}
+
 // failsafeCalls is agent.FailsafePeers over the model of the network.
 type failsafeCalls struct{ n *Node }
 
@@ -60,7 +64,7 @@ func (w *World) call(from *Node, name string, ask cluster.FailsafeAsk, reply fun
 	}
 	w.after(there, doing(func() {
 		k := to.worker
-		if !to.up || k == nil || w.blocked[from.i][to.i] || w.blocked[to.i][from.i] {
+		if !to.up || k == nil || w.blocked[from.i][to.i] > 0 { // over a connection that is up
 			return
 		}
 		w.questions++
@@ -72,7 +76,7 @@ func (w *World) call(from *Node, name string, ask cluster.FailsafeAsk, reply fun
 			back := 100*time.Microsecond + w.jitter(2*time.Millisecond)
 			lost := w.chance(from.calls.loseAnswer) || w.chance(to.calls.loseAnswer)
 			w.after(back, doing(func() {
-				if !lost && from.up && !w.blocked[from.i][to.i] && !w.blocked[to.i][from.i] {
+				if !lost && from.up && w.blocked[to.i][from.i] == 0 {
 					reply(a)
 				}
 			}))
@@ -121,22 +125,18 @@ func init() { maps.Copy(deeds, failsafeDeeds) }
 
 // everybodyCut takes etcd away from all nodes while its leases run out.
 func everybodyCut(w *World, _ *Node, f fault) func() {
+	all := make([]func(), 0, len(w.nodes))
 	for _, n := range w.nodes {
-		n.wire.cut = true
-		w.rewire(n)
+		all = append(all, onWire(func(l *wire, _ fault) { l.cut = true })(w, n, f))
 	}
-	return func() {
-		for _, n := range w.nodes {
-			n.wire = wire{}
-			w.rewire(n)
-		}
-	}
+	return together(all...)
 }
 
 func onCalls(change func(*network, fault)) deed {
-	return func(w *World, n *Node, f fault) func() {
-		change(&n.calls, f)
-		return func() { n.calls = network{} }
+	return func(_ *World, n *Node, f fault) func() {
+		var one network
+		change(&one, f)
+		return strike(&n.lines, &n.calls, one)
 	}
 }
 

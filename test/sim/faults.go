@@ -154,9 +154,36 @@ func (w *World) plan(faults []fault) {
 	}
 }
 
-func powerOff(w *World, n *Node, _ fault) func() {
+func powerOff(_ *World, n *Node, f fault) func() {
 	n.crash()
-	return n.power
+	return n.counted(f.kind, n.power)
+}
+
+// counted has the end of a fault undo nothing while another of its kind goes on.
+func (n *Node) counted(kind string, undo func()) func() {
+	if n.going == nil {
+		n.going = map[string]int{}
+	}
+	n.going[kind]++
+	return func() {
+		if n.going[kind]--; n.going[kind] == 0 {
+			undo()
+		}
+	}
+}
+
+// strike adds one more to what is wrong with something, and takes that alone away again.
+func strike[T interface{ with(other T) T }](all *[]*T, sum *T, one T) (undo func()) {
+	own := &one
+	*all, *sum = append(*all, own), (*sum).with(one)
+	return func() {
+		*all = slices.DeleteFunc(*all, func(x *T) bool { return x == own })
+		var rest T
+		for _, x := range *all {
+			rest = rest.with(*x)
+		}
+		*sum = rest
+	}
 }
 
 func killWorker(_ *World, n *Node, _ fault) func() {
@@ -195,13 +222,20 @@ func (n *Node) freeze(worker, guard, pg bool) func() {
 			n.worker.run(doing(n.worker.link.feel))
 		}
 	}
+	pid := n.pg.Postmaster()
 	if pg {
+		if n.ice.pid != pid {
+			n.ice.pid, n.ice.faults = pid, 0
+		}
+		n.ice.faults++
 		n.pg.Freeze(n.w.serverNow(), true)
 	}
 	n.blind()
 	return func() {
-		if pg {
-			n.thawServer()
+		if pg && n.ice.pid == pid {
+			if n.ice.faults--; n.ice.faults == 0 {
+				n.thawServer()
+			}
 		}
 		if g != nil && guard {
 			g.thaw()
@@ -229,31 +263,34 @@ func freezeSupervisor(_ *World, n *Node, _ fault) func() {
 // onWire makes a fault of one node's way to etcd.
 func onWire(change func(*wire, fault)) deed {
 	return func(w *World, n *Node, f fault) func() {
-		change(&n.wire, f)
+		var one wire
+		change(&one, f)
+		undo := strike(&n.wires, &n.wire, one)
 		w.rewire(n)
 		return func() {
-			n.wire = wire{}
+			undo()
 			w.rewire(n)
 		}
 	}
 }
 
 func cutServers(w *World, n *Node, _ fault) func() {
-	set := func(cut bool) {
-		for _, other := range w.nodes {
-			if other != n {
-				w.blocked[n.i][other.i], w.blocked[other.i][n.i] = cut, cut
-			}
+	var all []func()
+	for _, other := range w.nodes {
+		if other != n {
+			all = append(all, w.block(n.i, other.i), w.block(other.i, n.i))
 		}
 	}
-	set(true)
-	return func() { set(false) }
+	return together(all...)
 }
 
+// oneWayCut keeps what a server sends from another, not what it is sent: connections that
+// are up carry that for a moment, and none is made.
 func oneWayCut(w *World, n *Node, f fault) func() {
-	to := f.to % len(w.nodes)
-	w.blocked[n.i][to] = true
-	return func() { w.blocked[n.i][to] = false }
+	if to := f.to % len(w.nodes); to != n.i {
+		return w.block(n.i, to)
+	}
+	return nil
 }
 
 func isolated(w *World, n *Node, f fault) func() {
@@ -262,16 +299,18 @@ func isolated(w *World, n *Node, f fault) func() {
 }
 
 func etcdDown(w *World, _ *Node, _ fault) func() {
-	if w.etcdDown {
-		return nil
-	}
-	w.core.Advance()
-	w.changed()
-	w.etcdDown, w.etcdFrom = true, w.now
-	for _, n := range w.nodes {
-		w.rewire(n)
+	if w.outages++; w.outages == 1 {
+		w.core.Advance()
+		w.changed()
+		w.etcdDown, w.etcdFrom = true, w.now
+		for _, n := range w.nodes {
+			w.rewire(n)
+		}
 	}
 	return func() {
+		if w.outages--; w.outages > 0 {
+			return
+		}
 		w.heals()
 		for _, n := range w.nodes {
 			w.rewire(n)
@@ -341,8 +380,13 @@ func changeLoopWait(w *World, _ *Node, f fault) func() {
 }
 
 func pause(w *World, _ *Node, _ fault) func() {
+	w.pauses++
 	w.patch("pause", true)
-	return func() { w.patch("pause", false) }
+	return func() {
+		if w.pauses--; w.pauses == 0 {
+			w.patch("pause", false)
+		}
+	}
 }
 
 func (w *World) wish(f cluster.Failover) {
@@ -389,14 +433,14 @@ func reinitialize(w *World, n *Node, _ fault) func() {
 }
 
 // stopAgent is SIGTERM to the agent, and its start some time later.
-func stopAgent(w *World, n *Node, _ fault) func() {
+func stopAgent(_ *World, n *Node, f fault) func() {
 	if n.worker == nil {
 		return nil
 	}
 	n.stopped = true
 	n.worker.post(agent.StopWanted{})
-	return func() {
+	return n.counted(f.kind, func() {
 		n.stopped = false
 		n.startAgent()
-	}
+	})
 }

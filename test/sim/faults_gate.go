@@ -68,10 +68,10 @@ func together(all ...func()) func() {
 
 // refuseGate ends the gate's connection and lets no other in: as many others stream as
 // max_wal_senders allows.
-func refuseGate(_ *World, n *Node, _ fault) func() {
+func refuseGate(_ *World, n *Node, f fault) func() {
 	n.refusesGate = true
 	n.killGate()
-	return func() { n.refusesGate = false }
+	return n.counted(f.kind, func() { n.refusesGate = false })
 }
 
 // freezeAgentAndGate freezes every process of an agent; the gate thaws before or after

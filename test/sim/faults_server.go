@@ -13,16 +13,16 @@ import (
 
 // onServer makes a fault of what can be wrong with one server.
 func onServer(set func(s *pgfake.Server, now cluster.Instant, on bool)) deed {
-	return func(w *World, n *Node, _ fault) func() {
+	return func(w *World, n *Node, f fault) func() {
 		set(n.pg, w.serverNow(), true)
-		return func() { set(n.pg, w.serverNow(), false) }
+		return n.counted(f.kind, func() { set(n.pg, w.serverNow(), false) })
 	}
 }
 
 // slowDisk has everything take longer that waits for the disk.
 func slowDisk(_ *World, n *Node, f fault) func() {
 	n.slowDisk(time.Duration(f.n) * 100 * time.Millisecond)
-	return func() { n.slowDisk(0) }
+	return n.counted(f.kind, func() { n.slowDisk(0) })
 }
 
 func (n *Node) slowDisk(by time.Duration) {
@@ -31,9 +31,9 @@ func (n *Node) slowDisk(by time.Duration) {
 }
 
 // hangDisk lets nothing reach the disk, neither of the server nor of the agent.
-func hangDisk(_ *World, n *Node, _ fault) func() {
+func hangDisk(_ *World, n *Node, f fault) func() {
 	n.hangDisk(true)
-	return func() { n.hangDisk(false) }
+	return n.counted(f.kind, func() { n.hangDisk(false) })
 }
 
 func (n *Node) hangDisk(on bool) {
@@ -59,25 +59,25 @@ func crashBackend(w *World, n *Node, _ fault) func() {
 // killPostmaster is SIGKILL to the postmaster while a backend is busy in a query,
 // which outlives it and goes on to acknowledge what it commits. Where the agent is gone
 // as well nobody is left who could end that: docs/safety.md has it among the gaps.
-func killPostmaster(w *World, n *Node, _ fault) func() {
+func killPostmaster(w *World, n *Node, f fault) func() {
 	if n.guard == nil && n.worker == nil {
 		return nil
 	}
 	n.pg.Busy(w.serverNow(), true)
 	_ = n.pg.Signal(w.serverNow(), n.pg.Postmaster(), syscall.SIGKILL) // there may be none
-	return func() { n.pg.Busy(w.serverNow(), false) }
+	return n.counted(f.kind, func() { n.pg.Busy(w.serverNow(), false) })
 }
 
 // hangArchiver has an archive_command that never returns.
-func hangArchiver(w *World, n *Node, _ fault) func() {
+func hangArchiver(w *World, n *Node, f fault) func() {
 	n.pg.Archive(w.serverNow(), true, true)
-	return func() { n.pg.Archive(w.serverNow(), false, false) }
+	return n.counted(f.kind, func() { n.pg.Archive(w.serverNow(), false, false) })
 }
 
 // delayReplay has a standby's replay be behind.
 func delayReplay(w *World, n *Node, f fault) func() {
 	n.pg.DelayReplay(w.serverNow(), time.Duration(f.n)*200*time.Millisecond)
-	return func() { n.pg.DelayReplay(w.serverNow(), 0) }
+	return n.counted(f.kind, func() { n.pg.DelayReplay(w.serverNow(), 0) })
 }
 
 // crowd is a machine with far too much to do: whatever is asked of the server takes up to
@@ -85,7 +85,7 @@ func delayReplay(w *World, n *Node, f fault) func() {
 // half of the time between two renewals where T is 5 s.
 func crowd(_ *World, n *Node, f fault) func() {
 	n.crowd = time.Duration(1+f.n%8) * 100 * time.Millisecond
-	return func() { n.crowd = 0 }
+	return n.counted(f.kind, func() { n.crowd = 0 })
 }
 
 const crowded = "too much to do"

@@ -184,7 +184,13 @@ func (n *Node) freezeGate() (thaw func()) {
 	n.served()
 	p.clock = n.w.now
 	p.freeze()
-	return p.goOn
+	return func() {
+		if p.stops == 1 {
+			p.goOn()
+			return
+		}
+		p.thaw()
+	}
 }
 
 // goOn lets a frozen gate run.
@@ -192,7 +198,7 @@ func (p *gateProcess) goOn() {
 	if p.frozen && !p.dead {
 		p.n.served()
 		p.runs = p.w.now
-		p.thaw()
+		p.goesOn()
 	}
 }
 

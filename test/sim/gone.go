@@ -28,7 +28,7 @@ func (k knocks) Knock(ctx context.Context, do agent.Knock) (answered string) {
 	if !from.sleep(ctx, there) {
 		return ""
 	}
-	if !to.up || w.blocked[from.i][to.i] || w.blocked[to.i][from.i] || w.chance(from.calls.loseCall) || w.chance(to.calls.loseAnswer) {
+	if !to.up || !w.talk(from.i, to.i) || w.chance(from.calls.loseCall) || w.chance(to.calls.loseAnswer) {
 		from.w.current.waitUntil(ctx, notYet, 0) // silence
 		return ""
 	}

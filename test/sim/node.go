@@ -24,7 +24,14 @@ type Node struct {
 
 	wire  wire
 	calls network
-	pg    *pgfake.Server
+	// wires and lines are the faults that these come of, going how many there are of
+	// other kinds.
+	wires []*wire
+	lines []*network
+	going map[string]int
+	// ice is how many faults keep the server of this postmaster frozen.
+	ice struct{ pid, faults int }
+	pg  *pgfake.Server
 	// dataDir and argv are what its server is started with.
 	dataDir string
 	argv    [1]string

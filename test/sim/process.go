@@ -7,6 +7,7 @@ import "time"
 type process struct {
 	w      *World
 	frozen bool
+	stops  int // how many faults keep it frozen
 	dead   bool
 	held   []task
 	order  []*routine
@@ -25,12 +26,20 @@ func (p *process) run(what task) {
 
 func (p *process) freeze() {
 	p.frozen = true
+	p.stops++
 	p.w.stirred = true
 }
 
-// thaw lets everything go on that came due meanwhile, in its order.
+// thaw ends one of the faults that keep it frozen.
 func (p *process) thaw() {
-	if !p.frozen {
+	if p.stops--; p.stops <= 0 {
+		p.goesOn()
+	}
+}
+
+// goesOn lets everything be done that came due meanwhile, in its order.
+func (p *process) goesOn() {
+	if p.stops = 0; !p.frozen {
 		return
 	}
 	p.frozen = false

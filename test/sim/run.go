@@ -121,11 +121,11 @@ func (w *World) heal() {
 	w.site.Advance(w.serverNow())
 	w.heals()
 	for _, n := range w.nodes {
-		n.wire, n.calls, n.stopped = wire{}, network{}, false
+		n.wire, n.calls, n.wires, n.lines, n.going, n.stopped = wire{}, network{}, nil, nil, nil, false
 		w.rewire(n)
 		n.mend()
 		n.power()
-		n.supervisor.thaw()
+		n.supervisor.goesOn()
 		if n.supervisor.dead {
 			n.supervisor = &process{w: w}
 		}
@@ -133,11 +133,11 @@ func (w *World) heal() {
 			n.gate.goOn()
 		}
 		for _, p := range n.processes() {
-			p.thaw()
+			p.goesOn()
 		}
 		n.startAgent()
 	}
-	w.blocked = [8][8]bool{}
+	w.blocked, w.outages, w.pauses = [8][8]uint8{}, 0, 0
 	w.patch("pause", false)
 	if w.restored {
 		w.forget()

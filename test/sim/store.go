@@ -31,6 +31,15 @@ type wire struct {
 	slow time.Duration
 }
 
+// with is what is wrong when both are.
+func (l wire) with(o wire) wire {
+	return wire{
+		cut: l.cut || o.cut, lostRequests: l.lostRequests || o.lostRequests, lostAnswers: l.lostAnswers || o.lostAnswers, stale: l.stale || o.stale,
+		loseRequest: max(l.loseRequest, o.loseRequest), loseAnswer: max(l.loseAnswer, o.loseAnswer), refuse: max(l.refuse, o.refuse),
+		twice: max(l.twice, o.twice), late: max(l.late, o.late), slow: max(l.slow, o.slow),
+	}
+}
+
 func (l wire) dead() bool { return l.cut || l.lostRequests || l.lostAnswers || l.stale }
 
 // kv is dcs.KV for one worker: each request is an event of its own.

@@ -38,12 +38,15 @@ type World struct {
 	watchers []*watcher
 	expiry   cluster.Instant
 	etcdDown bool
+	outages  int // faults that keep it so
+	pauses   int
 	etcdLost time.Duration // how long the store had no leader, in all
 	etcdFrom time.Duration
 	healed   bool // all faults were
 
 	site       *pgfake.Site
-	blocked    [8][8]bool // servers: from, to
+	blocked    [8][8]uint8         // servers: from, to: how many faults keep packets back
+	blockedAt  [8][8]time.Duration // since when
 	bootstrap  json.RawMessage
 	instances  int
 	steps      int
@@ -73,7 +76,7 @@ func newWorld(threads *pool, seed uint64, n int, settings string, told bool) *Wo
 	}
 	w.site = pgfake.NewSite(pgfake.Traps{})
 	w.site.Traffic = pgfake.Traffic{Size: recordBytes, Every: writeEvery}
-	w.site.Reach, w.site.Jitter, w.site.Notify = w.reach, w.jitter, w.happened
+	w.site.Reach, w.site.Carry, w.site.Jitter, w.site.Notify = w.reach, w.carry, w.jitter, w.happened
 	w.core = memory.NewCore(w.storeNow)
 	w.store = dcs.NewStore(direct{w}, "service", scope).Remember(&w.memo)
 	w.lazy = w.chance(lazyWorlds)
@@ -158,10 +161,27 @@ func (w *World) close() {
 	}
 }
 
-// reach reports whether two servers can talk: a connection needs both ways.
-func (w *World) reach(from, to *pgfake.Server) bool {
+// reach reports whether two servers can talk: a new connection needs both ways.
+func (w *World) reach(from, to *pgfake.Server) bool { return w.talk(from.Number(), to.Number()) }
+
+func (w *World) talk(a, b int) bool { return w.blocked[a][b] == 0 && w.blocked[b][a] == 0 }
+
+// carry reports whether what a server sends on a connection that is up arrives. TCP sends
+// nothing new for long when it hears of nothing that has arrived.
+func (w *World) carry(from, to *pgfake.Server) bool {
 	a, b := from.Number(), to.Number()
-	return !w.blocked[a][b] && !w.blocked[b][a]
+	return w.blocked[a][b] == 0 && (w.blocked[b][a] == 0 || w.now <= w.blockedAt[b][a]+unacknowledged)
+}
+
+const unacknowledged = 300 * time.Millisecond
+
+// block keeps packets of one way back until it is called off.
+func (w *World) block(from, to int) (unblock func()) {
+	if w.blocked[from][to]++; w.blocked[from][to] == 1 {
+		w.blockedAt[from][to] = w.now
+		w.after(unacknowledged, doing(func() { w.site.Advance(w.serverNow()) }))
+	}
+	return func() { w.blocked[from][to]-- }
 }
 
 // reload reads the store anew, after it began or was set back.
