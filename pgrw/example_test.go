@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,10 +18,16 @@ import (
 	"github.com/pgkeeper/pgkeeper/pgrw"
 )
 
+// clusterDSN is pgkeeper://10.0.0.1:8008,10.0.0.2:8008/app?user=app, say, or
+// postgres://db1,db2,db3/app?user=app without agents. The examples write into
+//
+//	create table orders (id serial primary key, item text)
+var clusterDSN = os.Getenv("CLUSTER_DSN")
+
 // Plain pgx: a handle has the methods of a pool.
 func Example() {
 	ctx := context.Background()
-	db, err := pgrw.Open(ctx, "pgkeeper://10.0.0.1:8008,10.0.0.2:8008/app?user=app")
+	db, err := pgrw.Open(ctx, clusterDSN)
 	if err != nil {
 		log.Print(err)
 		return
@@ -67,7 +78,7 @@ func (q *Queries) CountOrders(ctx context.Context) (n int64, err error) {
 // sqlc: one set of queries for each handle, and InTx for transactions.
 func Example_sqlc() {
 	ctx := context.Background()
-	db, err := pgrw.Open(ctx, "postgres://db1,db2,db3/app?user=app")
+	db, err := pgrw.Open(ctx, clusterDSN)
 	if err != nil {
 		log.Print(err)
 		return
@@ -88,7 +99,7 @@ func Example_sqlc() {
 
 // net/http: who wrote reads what they wrote, through whatever process the next request goes.
 func ExampleMiddleware() {
-	db, err := pgrw.Open(context.Background(), "pgkeeper://10.0.0.1:8008/app?user=app")
+	db, err := pgrw.Open(context.Background(), clusterDSN)
 	if err != nil {
 		log.Print(err)
 		return
@@ -106,15 +117,33 @@ func ExampleMiddleware() {
 			http.Error(w, "not read", http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprintln(w, n)
+		fmt.Fprint(w, n, " ")
 	})
-	log.Print(http.ListenAndServe("localhost:8080", pgrw.Middleware(routes)))
+	server := httptest.NewServer(pgrw.Middleware(routes)) // http.ListenAndServe, in a program
+	defer server.Close()
+
+	jar, _ := cookiejar.New(nil) // keeps what the middleware gives to a browser; never fails
+	client := http.Client{Jar: jar}
+	posted, err := client.PostForm(server.URL+"/orders", url.Values{"item": {"lamp"}})
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	posted.Body.Close()
+	response, err := client.Get(server.URL + "/orders")
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer response.Body.Close()
+	n, err := io.ReadAll(response.Body)
+	fmt.Printf("%s%v\n", n, err)
 }
 
 // database/sql: a *sql.DB for writes and one for reads; a mark in place of a token.
 func ExampleDB_SQL() {
 	ctx := context.Background()
-	db, err := pgrw.Open(ctx, "pgkeeper://10.0.0.1:8008/app?user=app")
+	db, err := pgrw.Open(ctx, clusterDSN)
 	if err != nil {
 		log.Print(err)
 		return

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,11 +28,15 @@ type opener func(*testing.T, *bedtest.Bed, ...pgrw.Option) *pgrw.Cluster
 // byAgents asks the agents for the topology.
 func byAgents(t *testing.T, b *bedtest.Bed, options ...pgrw.Option) *pgrw.Cluster {
 	t.Helper()
+	return openAt(t, agentsDSN(b), options...)
+}
+
+func agentsDSN(b *bedtest.Bed) string {
 	var agents []string
 	for _, n := range b.Nodes {
 		agents = append(agents, n.APIAddress())
 	}
-	return openAt(t, strings.Replace(b.Nodes[0].DSN(), "postgres://", "pgkeeper://", 1), b.Nodes[0].SQLAddress(), agents, options...)
+	return naming(strings.Replace(b.Nodes[0].DSN(), "postgres://", "pgkeeper://", 1), b, agents)
 }
 
 // byServers asks nobody but the servers.
@@ -39,12 +46,17 @@ func byServers(t *testing.T, b *bedtest.Bed, options ...pgrw.Option) *pgrw.Clust
 	for _, n := range b.Nodes {
 		servers = append(servers, n.SQLAddress())
 	}
-	return openAt(t, b.Nodes[0].DSN(), b.Nodes[0].SQLAddress(), servers, options...)
+	return openAt(t, naming(b.Nodes[0].DSN(), b, servers), options...)
 }
 
-func openAt(t *testing.T, dsn, old string, hosts []string, options ...pgrw.Option) *pgrw.Cluster {
+// naming has a DSN of the first node name these hosts.
+func naming(dsn string, b *bedtest.Bed, hosts []string) string {
+	return strings.Replace(dsn, b.Nodes[0].SQLAddress(), strings.Join(hosts, ","), 1)
+}
+
+func openAt(t *testing.T, dsn string, options ...pgrw.Option) *pgrw.Cluster {
 	t.Helper()
-	db, err := pgrw.Open(t.Context(), strings.Replace(dsn, old, strings.Join(hosts, ","), 1), options...)
+	db, err := pgrw.Open(t.Context(), dsn, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +73,24 @@ func TestAClientOfACluster(t *testing.T) {
 	for name, open := range map[string]opener{"by agents": byAgents, "by servers": byServers} {
 		t.Run("writes, reads and tokens "+name, func(t *testing.T) { healthy(t, b, open) })
 	}
+	t.Run("the examples of the documentation", func(t *testing.T) { examples(t, b) })
 	t.Run("a commit that was cut is unknown and not sent twice", func(t *testing.T) { cutCommit(t, b) })
 	t.Run("what was cut before the commit is done again", func(t *testing.T) { cutBefore(t, b) })
 	t.Run("a replica that replays late", func(t *testing.T) { lagging(t, b) })
 	t.Run("a member that is added", func(t *testing.T) { added(t, b) })
 	for name, open := range map[string]opener{"by agents": byAgents, "by servers": byServers} {
 		t.Run("switchover and kill "+name, func(t *testing.T) { moved(t, b, open) })
+	}
+}
+
+// examples runs what pgrw's documentation shows, where it stands.
+func examples(t *testing.T, b *bedtest.Bed) {
+	b.Must(b.Healthy(20*time.Second).Exec(t.Context(), "create table orders (id serial primary key, item text)"))
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-v", "-run", "^TestTheExamplesRun$", ".")
+	cmd.Dir = filepath.Join("..", "..", "pgrw")
+	cmd.Env = append(os.Environ(), "CLUSTER_DSN="+agentsDSN(b))
+	if said, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(said), "--- PASS: TestTheExamplesRun") {
+		t.Errorf("%v\n%s", err, said)
 	}
 }
 

@@ -81,8 +81,8 @@ type facts struct {
 	frozen bool
 	asleep time.Duration
 	gate   gateFacts
-	// marked: the store has forgotten that this node may write on in a pause, and the node
-	// has yet to hear that.
+	// marked: the store has forgotten that this server may write on in a pause. Its agent
+	// refuses what the store says, and goes by what it saw before.
 	marked bool
 	// stoodStill: its clocks did, while this server ran.
 	stoodStill bool
@@ -290,7 +290,7 @@ func (w *World) opened(n *Node, promoted bool) {
 	w.epochs++
 	n.seen.epoch = w.epochs
 	if pid := n.pg.Postmaster(); pid != n.seen.pid { // not one that goes on after a backend has crashed
-		n.seen.pid, n.seen.frozen, n.seen.stoodStill = pid, false, false
+		n.seen.pid, n.seen.frozen, n.seen.stoodStill, n.seen.marked = pid, false, false, false
 		n.seen.gate.must = 0
 		if n.seen.gate.started && w.gateWanted {
 			n.seen.gate.must = w.serverNow()

@@ -64,13 +64,11 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.noteWaived(e)
 	}
 	done, ok := e.(agent.LeaseDone)
-	if ok && (done.Outcome == agent.Succeeded || done.Outcome == agent.Refused || done.Outcome == agent.LeaseGone) {
-		n.seen.marked = false
-	}
 	if !ok || done.Outcome != agent.Succeeded {
 		return
 	}
 	w := n.w
+	n.seen.marked = false
 	switch done.Action.(type) {
 	case election.Renew:
 		n.awake(n.seen.called)
