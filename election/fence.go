@@ -171,11 +171,14 @@ func (d *Decision) urgently(o *Observation, a Action) {
 // this very server), or nobody ever led it under pgkeeper, or it is stopped.
 func writableWithoutLease(o *Observation) (Decision, bool) {
 	seenWriting := o.Node.Good() && o.Node.Value.Mode == cluster.ModePrimary
-	if !seenWriting && !(o.Guard.Running && o.Guard.Writable) || o.Lease.Term != 0 || o.Settings.Pause {
+	if !seenWriting && !(o.Guard.Running && o.Guard.Writable) || o.Lease.Term != 0 {
 		return Decision{}, false
 	}
-	if d, ok := overdue(o); ok {
+	if d, ok := overdue(o); ok { // also in a pause that the store has not recorded: the deadline stands
 		return d, true
+	}
+	if o.Settings.Pause { // S6
+		return Decision{}, false
 	}
 	// Given away, or lost: what is left of it writes nothing, and has its deadline.
 	if exits := o.Job.Kind == JobStop || o.Job.Last == JobStop && o.Job.LastErr == ""; exits && o.Guard.Ended.LSN.Known() {
@@ -225,12 +228,17 @@ func overdueAt(o *Observation) cluster.Instant {
 	return o.Guard.Deadline.Add(o.Settings.Margin(o.Guard.LastKill) / 2)
 }
 
+// stands: the guard of a server that may write has a deadline, which no pause has lifted.
+func stands(o *Observation) bool {
+	g := &o.Guard
+	return g.Connected && g.Running && g.Writable && !g.Paused && !g.Deadline.Never() && !DeadlineLifted(o)
+}
+
 // overdue: the guard should have killed the server a moment ago, and has not said
 // that it is gone. It may have been frozen just before its deadline, too late for
 // its heartbeats to tell: the rest of the margin is what is left to do it past it.
 func overdue(o *Observation) (Decision, bool) {
-	g := o.Guard
-	if !g.Connected || !g.Running || !g.Writable || g.Paused || g.Deadline.Never() {
+	if !stands(o) {
 		return Decision{}, false
 	}
 	if o.Now < overdueAt(o) {

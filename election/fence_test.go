@@ -94,6 +94,17 @@ func fenceRules() []rule {
 			given: primary(noTerm, led("b"), storeDown, func(o *Observation) {
 				o.Guard.Deadline = ago(o.Settings.Margin(0)/2 - time.Millisecond)
 			}), reason: ReasonFenceNoLease, do: acts(StopServer{Mode: StopImmediate})},
+		{name: "so is one in a pause that the store has not recorded: the deadline stands",
+			given: primary(noTerm, led("b"), storeDown, inPause, func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
+			}), reason: ReasonGuardFrozen, do: acts(Fence{})},
+		{name: "and the moment when that is due is waited for",
+			given:  primary(noTerm, led("b"), storeDown, inPause, func(o *Observation) { o.Guard.Deadline = now.Add(time.Second) }),
+			reason: ReasonPaused, also: wakes(now.Add(1500 * time.Millisecond))},
+		{name: "in a pause that it has recorded the server writes on, whatever its guard was told",
+			given: primary(noTerm, led("b"), storeDown, inPause, mark("a"), func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
+			}), reason: ReasonPaused},
 		{name: "a primary started behind the guard's back is killed without it",
 			given: primary(noTerm, led("b"), func(o *Observation) { o.Guard.Running = false }), reason: ReasonFenceNoLease, do: acts(Fence{})},
 		{name: "an old sight of a primary is no primary once the guard says it is gone",

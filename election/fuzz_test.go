@@ -399,6 +399,8 @@ func writes(o *Observation, a Action) bool {
 // operator asked for by name.
 func inPauseAllowed(o *Observation, a Action) bool {
 	switch a.(type) {
+	case Fence: // what the guard should have done: no pause has lifted its deadline
+		return stands(o) && o.Now >= overdueAt(o)
 	case Renew, LoseLease, Settle, Inherit, Answer, PutStatus, PutHistory, PutConfig, PutPausedPrimary, ClearFailover, DeleteSwitchover, PutResult:
 		return true
 	case Acquire:

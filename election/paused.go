@@ -4,11 +4,21 @@ import "github.com/pgkeeper/pgkeeper/cluster"
 
 // paused: nothing touches PostgreSQL (S6). The lock is kept by whoever runs the
 // primary, and who that is is recorded without lease, so that nobody elects
-// behind its back.
+// behind its back. A deadline that stands, because the store has not recorded the pause,
+// is kept as ever.
 func paused(o *Observation) (Decision, bool) {
 	if !o.Settings.Pause {
 		return Decision{}, false
 	}
+	d, answered := whilePaused(o)
+	if o.Lease.Term == 0 && stands(o) {
+		d.forgetPast(o.Now)
+		d.wakeAt(overdueAt(o))
+	}
+	return d, answered
+}
+
+func whilePaused(o *Observation) (Decision, bool) {
 	v, primary := &o.View.Value, o.Node.Value.Mode == cluster.ModePrimary
 	if primary && reclaims(o) {
 		return byPromises(o)

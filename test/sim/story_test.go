@@ -155,6 +155,13 @@ var stories = []story{
 			{at: 37925392293, lasts: 20264082215, kind: "slow wire", node: 3, to: 0, n: 7},
 			{at: 51576660781, lasts: 2303001605, kind: "suspend machine", node: 3, to: 3, n: 41},
 			{at: 22831064401, lasts: 5852074387, kind: "one-way cut", node: 3, to: 0, n: 14}}},
+	{name: "found_102852680006123_guard_frozen_before_the_store_has_the_pause", seed: 102852680006123, nodes: 3, until: 60 * s,
+		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":2048,"synchronous_mode":"on","synchronous_mode_strict":true,"synchronous_node_count":1,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
+			{at: 19625343823, lasts: 634242461, kind: "cut from etcd", node: 1, to: 0, n: 10},
+			{at: 21388899994, lasts: 5667500182, kind: "freeze guard", node: 0, to: 1, n: 32},
+			{at: 7624540743, lasts: 7046811243, kind: "failover", node: 1, to: 0, n: 36},
+			{at: 20013096145, lasts: 2535686285, kind: "pause", node: 1, to: 0, n: 18},
+			{at: 21808540480, lasts: 7341209062, kind: "isolated", node: 0, to: 0, n: 44}}},
 	{name: "worker_killed_in_failsafe", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"failsafe_mode":true}`,
 		faults: []fault{{at: 10 * s, kind: "everybody cut from etcd", lasts: 20 * s, to: 3}, lead(15*s, "kill worker", 0, 0), on(2, 17*s, "kill worker", 0, 0)}},
 	{name: "found_266367764927229_lease_of_another_length_in_failsafe", seed: 8113347895295767476, nodes: 4, until: 90 * s,

@@ -23,6 +23,9 @@ var mistakes = []mistake{
 		{"agent/act.go", "l.server.configuring && starts(a) {", "l.server.configuring && false {"}}},
 	{"found_274965919865769_promotion_beside_a_reload", []change{
 		{"agent/act.go", "case election.StartServer, election.Restart, election.Promote:", "case election.StartServer, election.Restart:"}}},
+	{"found_102852680006123_guard_frozen_before_the_store_has_the_pause", []change{
+		{"election/fence.go", "o.Lease.Term != 0 {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {",
+			"o.Lease.Term != 0 || o.Settings.Pause {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {"}}},
 	{"found_203781195459662_term_heard_of_after_it_was_taken_over", []change{
 		{"test/sim/judge_notes.go", " && n.seen.called >= n.seen.deposed {", " {"}}},
 	{"found_266367764927229_lease_of_another_length_in_failsafe", []change{
