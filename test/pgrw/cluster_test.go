@@ -167,7 +167,7 @@ func behind(t *testing.T, b *bedtest.Bed) (*pgrw.Cluster, *cutter, string) {
 	t.Helper()
 	primary := b.Healthy(20 * time.Second)
 	c := newCutter(t, primary.SQLAddress())
-	db := openAt(t, primary.DSN(), primary.SQLAddress(), []string{c.listener.Addr().String()})
+	db := openAt(t, strings.Replace(primary.DSN(), primary.SQLAddress(), c.listener.Addr().String(), 1))
 	table := fmt.Sprintf("cut_%d", time.Now().UnixNano())
 	if _, err := db.Primary().Exec(t.Context(), "create table "+table+" (id int)"); err != nil {
 		t.Fatal(err)
