@@ -1,5 +1,7 @@
 package cluster
 
+import "strings"
+
 // NodeState is one good look at the local server and its data directory.
 type NodeState struct {
 	Mode Mode
@@ -36,7 +38,10 @@ type NodeState struct {
 	Gate GateState
 	// SyncCommit is who commits on a primary without waiting for whom they should; nil
 	// on a standby, and while nobody has looked.
-	SyncCommit     *SyncCommit
+	SyncCommit *SyncCommit
+	// SyncLevel is a primary's own synchronous_commit, that of sessions for which nobody
+	// sets another; empty while nobody has looked.
+	SyncLevel      string
 	Slots          []Slot
 	PendingRestart map[string]PendingReason
 	// TimelineHistory are the switch points before Timeline, oldest first,
@@ -155,6 +160,18 @@ type Walsender struct {
 	Write     LSN
 	Flush     LSN
 	Replay    LSN
+}
+
+// Reached is how far this standby is in the sense of a value of synchronous_commit: what
+// it wrote, flushed or replayed.
+func (w *Walsender) Reached(level string) LSN {
+	switch strings.ToLower(level) {
+	case "remote_write":
+		return w.Write
+	case "remote_apply":
+		return w.Replay
+	}
+	return w.Flush
 }
 
 // Slot is one replication slot.

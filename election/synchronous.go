@@ -162,12 +162,14 @@ type syncCandidate struct {
 	priority int
 	voter    bool // of the rule in force
 	spare    bool // may not be promoted, or is sick
-	flush    cluster.LSN
+	reached  cluster.LSN
 }
 
 // candidatesForSync are the standbys whose servers stream from this one, best first:
 // by sync_priority; those in the rule before others, so that it does not change for
-// nothing; then by how far they are. A member that may never be promoted comes last.
+// nothing; then by how far they are. A member that may never be promoted comes last. How
+// far is what commits wait for: what a standby wrote, flushed or replayed, by the server's
+// synchronous_commit. One whose replay hangs holds every commit up under remote_apply.
 func candidatesForSync(o *Observation, last cluster.Rule) []syncCandidate {
 	senders := o.Node.Value.Walsenders
 	fit := make([]syncCandidate, 0, len(senders))
@@ -179,14 +181,15 @@ func candidatesForSync(o *Observation, last cluster.Rule) []syncCandidate {
 		if !known || slices.ContainsFunc(fit, seen) || w.State != "streaming" || !mayConfirm(&m) { // guard: only_servers_count — trap 21
 			continue
 		}
-		newest = max(newest, w.Flush)
-		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover() || m.NoWatchdog() || m.Sick() != "", w.Flush})
+		reached := w.Reached(o.Node.Value.SyncLevel)
+		newest = max(newest, reached)
+		fit = append(fit, syncCandidate{m.Name, m.Tags.Number("sync_priority", 1), last.Lists(m.Name), m.Tags.NoFailover() || m.NoWatchdog() || m.Sick() != "", reached})
 	}
 	if limit := o.Settings.MaximumLagOnSyncnode; limit > 0 {
-		fit = slices.DeleteFunc(fit, func(c syncCandidate) bool { return c.flush.Behind(newest) > uint64(limit) })
+		fit = slices.DeleteFunc(fit, func(c syncCandidate) bool { return c.reached.Behind(newest) > uint64(limit) })
 	}
 	slices.SortFunc(fit, func(a, b syncCandidate) int {
-		return cmp.Or(yes(a.spare)-yes(b.spare), b.priority-a.priority, yes(b.voter)-yes(a.voter), cmp.Compare(b.flush, a.flush), cmp.Compare(a.name, b.name))
+		return cmp.Or(yes(a.spare)-yes(b.spare), b.priority-a.priority, yes(b.voter)-yes(a.voter), cmp.Compare(b.reached, a.reached), cmp.Compare(a.name, b.name))
 	})
 	return fit
 }

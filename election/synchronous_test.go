@@ -45,6 +45,18 @@ func sender(name string, flush cluster.LSN) cluster.Walsender {
 	return cluster.Walsender{Name: name, State: "streaming", Flush: flush}
 }
 
+// reaching is a sender that wrote, flushed and replayed so much.
+func reaching(name string, write, flush, replay cluster.LSN) cluster.Walsender {
+	w := sender(name, flush)
+	w.Write, w.Replay = write, replay
+	return w
+}
+
+// lagLimit has synchronous standbys be at most 100 bytes behind under a synchronous_commit.
+func lagLimit(level string) change {
+	return func(o *Observation) { o.Settings.MaximumLagOnSyncnode, o.Node.Value.SyncLevel = 100, level }
+}
+
 // promisedBy has a member say that it takes no WAL of the last term any more, and how
 // far it is.
 func promisedBy(name string, at cluster.LSN) change {
@@ -109,6 +121,10 @@ func TestKeepRule(t *testing.T) {
 		{"a member tagged nosync is not waited for", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nosync": true} })), put("quorum", none, onlyC)},
 		{"nor one too far behind the others",
 			primary(quorum, func(o *Observation) { o.Settings.MaximumLagOnSyncnode = 100 }, senders(sender("b", at-101), sender("c", at))), put("quorum", none, onlyC)},
+		{"who is too far behind with what commits wait for: here with its replay",
+			primary(quorum, lagLimit("remote_apply"), senders(reaching("b", at, at, at-101), reaching("c", at, at-101, at))), put("quorum", none, onlyC)},
+		{"here with what it wrote", primary(quorum, lagLimit("remote_write"), senders(reaching("b", at-101, at, at), reaching("c", at, at-101, at-101))), put("quorum", none, onlyC)},
+		{"and with what it flushed otherwise", primary(quorum, lagLimit("on"), senders(reaching("b", at, at-101, at), reaching("c", at-101, at, at-101))), put("quorum", none, onlyC)},
 		{"one that may not be promoted is waited for only where the others do not suffice", primary(quorum, who("b", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })), put("quorum", none, onlyC)},
 		{"mode on names as many as are asked for, the best first", primary(func(o *Observation) { o.Settings.SynchronousMode = "on" }, who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"sync_priority": 2} })),
 			put("on", none, onlyC)},

@@ -176,6 +176,16 @@ func TestWeakenedAreOnlyThoseWhoWaitForNobody(t *testing.T) {
 	}
 }
 
+func TestTheServersOwnLevelIsWhatItsFilesSay(t *testing.T) {
+	others := commitSettings{{role: "a", name: "synchronous_commit", value: "off"}, {database: "d", name: "synchronous_commit", value: "local"}, {name: "lc_messages", value: "C"}}
+	if got := others.level(); got != "on" {
+		t.Errorf("without a setting of its own it is %q", got)
+	}
+	if got := append(others, commitSetting{name: "synchronous_commit", value: "remote_apply"}).level(); got != "remote_apply" {
+		t.Errorf("it is %q", got)
+	}
+}
+
 func TestAReadingThatHangsMakesWhatWasKnownUnknown(t *testing.T) {
 	s := bare(t)
 	s.commits.Lock() // a reading that does not come back

@@ -147,6 +147,7 @@ func (s *Server) fillRunning(ctx context.Context, n *cluster.NodeState, row look
 		if r.text(colCheckpointer) != "" {
 			n.CheckpointerPID = r.number(colCheckpointer)
 		}
+		n.SyncLevel, _ = s.syncLevel.Load().(string) // empty before the first look
 	}
 	n.Walsenders = slices.DeleteFunc(n.Walsenders, func(w cluster.Walsender) bool { return cluster.IsGate(w.Name) })
 	if r.err != nil {

@@ -225,3 +225,15 @@ func TestAStandbyThatWasToldItsSynchronousStandbysIsNotToldAgain(t *testing.T) {
 		t.Error("the primary was not told again")
 	}
 }
+
+func TestTheLevelThatCommitsWaitForIsSeen(t *testing.T) {
+	a := newNode(t, "a")
+	a.settings.PostgreSQL.Parameters = map[string]string{"synchronous_commit": "remote_apply"}
+	a.initDB()
+	a.config(nil)
+	a.start(true)
+	a.WatchSyncCommit(a.ctx(), true)
+	if got := a.look().SyncLevel; got != "remote_apply" {
+		t.Errorf("it is %q", got)
+	}
+}

@@ -93,6 +93,7 @@ type Server struct {
 	// confLoaded when the server read its configuration, by the last look.
 	commits    commitWatch
 	syncCommit atomic.Pointer[cluster.SyncCommit]
+	syncLevel  atomic.Value
 	confLoaded atomic.Value
 	// filled: the last clone found a full disk, whatever was known of its size.
 	filled atomic.Bool

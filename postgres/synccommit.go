@@ -67,6 +67,16 @@ func (all commitSettings) weakened() []cluster.Weakening {
 	return found
 }
 
+// level is the server's own setting, and PostgreSQL's default without one.
+func (all commitSettings) level() string {
+	for _, s := range all {
+		if s.name == "synchronous_commit" && s.owner() == "the server" {
+			return s.value
+		}
+	}
+	return "on"
+}
+
 // silent says why cancelled waits may be missing from the log, or stand there in words
 // that are not known; empty when they do not.
 func (all commitSettings) silent() string {
@@ -129,6 +139,7 @@ func (s *Server) WatchSyncCommit(ctx context.Context, settings bool) {
 		} else {
 			w.settings, w.loaded = all, loaded
 			w.report.Weakened, w.report.WeakenedUnknown = all.weakened(), ""
+			s.syncLevel.Store(all.level())
 		}
 	}
 	w.report.CancelledUnknown = s.countCancelled(w)
