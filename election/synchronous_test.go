@@ -242,3 +242,49 @@ func TestUnconfirmed(t *testing.T) {
 		t.Error("both have it, and it is not confirmed")
 	}
 }
+
+// TestNobodyIsLetOffInAPause: a standby that is lost holds commits up until the pause ends,
+// strict or not, since nothing touches the server (S6).
+func TestNobodyIsLetOffInAPause(t *testing.T) {
+	for _, strict := range []bool{true, false} {
+		for _, pause := range []bool{true, false} {
+			o := primary(quorum, ruled("quorum", onlyC), inForceSince(onlyC, true, lsn), senders(sender("b", lsn)), func(o *Observation) {
+				o.Settings.SynchronousStrict, o.Settings.Pause = strict, pause
+			})
+			changes := false
+			for _, a := range duties(&o) {
+				switch a.(type) {
+				case PutDurability, SetSync:
+					changes = true
+				}
+			}
+			if changes == pause {
+				t.Errorf("strict %t, pause %t: the rule is changed: %t", strict, pause, changes)
+			}
+		}
+	}
+}
+
+// TestTheRuleAsksForNoMoreThanStream: of two that are asked for one is left, in the strict
+// mode too, as in Patroni.
+func TestTheRuleAsksForNoMoreThanStream(t *testing.T) {
+	both := cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 2}
+	for _, mode := range []string{cluster.SyncOn, cluster.SyncQuorum} {
+		asked := func(o *Observation) {
+			o.Settings.SynchronousMode, o.Settings.SynchronousStrict, o.Settings.SynchronousNodes = mode, true, 2
+		}
+		for name, c := range map[string]struct {
+			stream []cluster.Walsender
+			want   cluster.Rule
+		}{
+			"both": {[]cluster.Walsender{sender("b", lsn), sender("c", lsn)}, both},
+			"one":  {[]cluster.Walsender{sender("c", lsn)}, onlyC},
+			"none": {nil, both},
+		} {
+			o := primary(asked, ruled(mode, both), senders(c.stream...))
+			if got := wantedRule(&o); !got.Equal(c.want) {
+				t.Errorf("%s, %s stream: %+v, want %+v", mode, name, got, c.want)
+			}
+		}
+	}
+}
