@@ -159,7 +159,10 @@ func (l *Loop) remember(v cluster.View) []Effect {
 	return l.persist()
 }
 
-// foldConfig keeps the last good configuration when the stored one is bad.
+// foldConfig keeps the last good configuration when the stored one is bad. A worker that
+// has just started has none: it goes by what is good of the stored one, for that is nearer
+// to what is in force than what the cluster began with, and its predecessor may have a
+// synchronous mode from there that nobody has turned off.
 func (l *Loop) foldConfig(c *cluster.Config) {
 	if c == nil || c.ModRevision == l.config.rev {
 		return
@@ -171,11 +174,16 @@ func (l *Loop) foldConfig(c *cluster.Config) {
 			why = err.Error()
 		}
 	}
-	if why != l.config.problem && why != "" {
+	first := !l.config.read
+	switch {
+	case why == "" || why == l.config.problem:
+	case first:
+		l.log.Warn("stored configuration has bad values, only the rest is in force", "member", l.id.Name, "error", why)
+	default:
 		l.log.Warn("stored configuration refused, the last good one stays in force", "member", l.id.Name, "error", why)
 	}
-	l.config.problem = why
-	if why == "" {
+	l.config.problem, l.config.read = why, true
+	if why == "" || first && s.CheckTiming() == nil {
 		l.config.settings = s
 	}
 }

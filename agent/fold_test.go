@@ -220,6 +220,33 @@ func TestABadStoredConfigurationKeepsTheLastGoodOne(t *testing.T) {
 	}
 }
 
+// TestAWorkerThatStartsBesideABadConfigurationGoesByTheRestOfIt: what its predecessor had
+// in force is in there, a synchronous mode for one, and not in what the cluster began with.
+func TestAWorkerThatStartsBesideABadConfigurationGoesByTheRestOfIt(t *testing.T) {
+	r := newRig(t)
+	r.loop.parse = parseOver(json.RawMessage(`{"loop_wait":1,"maximum_lag_on_failover":5}`))
+	bad := func(rest string) json.RawMessage {
+		return json.RawMessage(`{"maximum_lag_on_failover":"far","postgresql":{"parameters":{"a\nport":1}}` + rest + `}`)
+	}
+	r.view.Config = &cluster.Config{Raw: bad(`,"ttl":9,"synchronous_mode":"quorum"`), ModRevision: 10}
+	r.see()
+	s := r.loop.config.settings
+	if r.loop.Status(0).ConfigError == "" || s.TTL != 9*time.Second || s.SynchronousMode != cluster.SyncQuorum || s.MaximumLagOnFailover != 5 || len(s.PostgreSQL.Parameters) != 0 {
+		t.Errorf("error %q, settings %+v", r.loop.Status(0).ConfigError, s)
+	}
+	r.view.Config = &cluster.Config{Raw: bad(`,"ttl":8`), ModRevision: 11}
+	r.see()
+	if got := r.loop.config.settings; got.TTL != 9*time.Second || got.SynchronousMode != cluster.SyncQuorum {
+		t.Errorf("a running agent takes something of a bad configuration: %+v", got)
+	}
+	r.loop.config.read = false
+	r.view.Config = &cluster.Config{Raw: json.RawMessage(`{"ttl":`), ModRevision: 12}
+	r.see()
+	if got := r.loop.config.settings; got.MaximumLagOnFailover != 5 {
+		t.Errorf("one that is no JSON: %+v", got)
+	}
+}
+
 func TestPositionsThatMerelyMovedWaitForLoopWait(t *testing.T) {
 	r := newRig(t)
 	r.primary()

@@ -22,7 +22,8 @@ type Identity struct {
 	Version                   string
 }
 
-// ParseConfig turns the stored dynamic configuration into settings; why is empty
+// ParseConfig turns the stored dynamic configuration into settings, as far as it is good;
+// why is empty
 // when it is good.
 type ParseConfig func(raw json.RawMessage) (s cluster.Settings, why string)
 
@@ -90,9 +91,11 @@ type session struct {
 type configState struct {
 	raw json.RawMessage
 	rev int64
-	// settings are the last good ones; problem says why raw is not in force.
+	// settings are the last good ones; problem says why raw is not in force, or not all
+	// of it: read tells that another was before it.
 	settings cluster.Settings
 	problem  string
+	read     bool
 	// applied is the revision the server was last configured with.
 	applied int64
 	// gated tells that the server may have a gate, wanted or not any more.

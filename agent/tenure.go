@@ -93,7 +93,7 @@ func (l *Loop) resume() {
 	if s.TTL = t.TTL; why != "" || !s.FailsafeMode || s.Pause {
 		return
 	}
-	l.config.settings, l.session.ttl = s, t.TTL
+	l.config.settings, l.config.read, l.session.ttl = s, true, t.TTL
 	o.Settings = s
 	o.Lease = election.Lease{Term: t.Term, Resumed: true, Acquired: o.Now, Renewed: o.Guard.Deadline.Add(s.Margin(o.Guard.LastKill) - t.TTL)}
 	l.failsafe = failsafeState{lists: outbox[map[string]string]{lost: t.Lists},

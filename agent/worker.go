@@ -145,7 +145,7 @@ func (w *worker) build() error {
 		return fmt.Errorf("prepare the connection to etcd: %w", err)
 	}
 	w.kv, w.store = kv, dcs.NewStore(kv, c.Namespace, c.Scope)
-	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseConfig, w.Log, clock.Now())
+	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseOver(c.Bootstrap.DCS), w.Log, clock.Now())
 	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
 		Persist:  func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) },
 		ReadLost: func() ([]cluster.Lost, error) { return postgres.ReadLost(c.Keeper.StateDir) }})
@@ -198,13 +198,14 @@ func identity(c *config.Config, version string) (Identity, error) {
 	return id, nil
 }
 
-// parseConfig is config.Dynamic as the loop wants it.
-func parseConfig(raw json.RawMessage) (cluster.Settings, string) {
-	s, problems := config.Dynamic(raw)
-	if bad := problems.Errors(); len(bad) > 0 {
-		return s, bad.String()
+// parseOver is config.DynamicOver as the loop wants it: what a bad value stands for is
+// what the cluster began with, as far as this member's file says.
+func parseOver(bootstrap json.RawMessage) ParseConfig {
+	began, _ := config.Dynamic(bootstrap)
+	return func(raw json.RawMessage) (cluster.Settings, string) {
+		s, problems := config.DynamicOver(began, raw)
+		return s, problems.Errors().String()
 	}
-	return s, ""
 }
 
 // run starts the parts in the order others need them: REST first, so that the

@@ -106,7 +106,7 @@ const pageDynamic = `
 ## The cluster's dynamic configuration
 
 One JSON document in etcd, the same for all members. ` + "`bootstrap.dcs`" + ` is its first version; after that ` + "`pgkeeper edit-config`" + ` and ` + "`PATCH /config`" + ` change it, and members
-apply it at once. A bad value never stops a running agent: it keeps its last good one and says why.
+apply it at once. A bad value never stops a running agent: it keeps its last good one and says why. A worker that starts then goes by the rest, and by its file's ` + "`bootstrap.dcs`" + ` or the default for what is bad.
 
 Timing: ttl must be at least 2, and ttl/5 + min(retry_timeout, ttl/3) + margin less than ttl, where margin is max(0.5, ttl/10). Where loop_wait + 2 x retry_timeout is more than ttl, loop_wait and
 then retry_timeout are lowered, with a warning if they were written down.
