@@ -81,6 +81,7 @@ type facts struct {
 	frozen bool
 	asleep time.Duration
 	gate   gateFacts
+	copies copyFacts
 	// marked: the store has forgotten that this server may write on in a pause. Its agent
 	// refuses what the store says, and goes by what it saw before.
 	marked bool

@@ -89,26 +89,3 @@ func (n *Node) noteEvent(e agent.Event) {
 		w.tell(n, "takes the lease, term %d", done.Term)
 	}
 }
-
-// replaces: a directory is about to be overwritten by a copy of another.
-func (w *World) replaces(n *Node, source, what string) {
-	from := w.nodes[w.site.Server(source).Number()]
-	w.tell(n, "%s from %s begins", what, from.name)
-	if from.pg.Mode() != cluster.ModePrimary {
-		w.fail("S5", "%s is made a %s of %s, which is no primary", n.name, what, from.name)
-	}
-	data := n.pg.Disk().Data
-	if data == cluster.DataValid && n.pg.SystemID() != from.pg.SystemID() {
-		w.fail("S5", "%s of %s over another system's data", what, n.name)
-	}
-	if data == cluster.DataValid && what == "clone" {
-		w.fail("S5", "the data of %s was not moved aside before its clone", n.name)
-	}
-}
-
-// destroys: an empty directory is about to be filled.
-func (w *World) destroys(n *Node, what string) {
-	if n.pg.Disk().Data == cluster.DataValid {
-		w.fail("S5", "%s runs into the data of %s", what, n.name)
-	}
-}

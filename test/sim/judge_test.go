@@ -75,3 +75,50 @@ func TestOnlyALeaseThatWasTakenExcusesAStoreThatWasSetBack(t *testing.T) {
 		t.Error("a lease was taken in a store that was set back, and a violation is not excused")
 	}
 }
+
+func TestWhatReplacesDataMustBeOfANewerHistoryOrTheSame(t *testing.T) {
+	for name, c := range map[string]struct {
+		change   func(h *holding)
+		violated bool
+	}{
+		"the same history, with less":   {func(h *holding) { h.log.End -= 100 }, false},
+		"the same history, and as much": {func(*holding) {}, false},
+		"the same history, with more":   {func(h *holding) { h.log.End += 100 }, true},
+		"a newer timeline":              {func(h *holding) { h.log.Timeline++ }, true},
+		"an older timeline":             {func(h *holding) { h.log.Timeline-- }, false},
+		"nothing is known of it":        {func(h *holding) { *h = holding{} }, false},
+		"another system's data":         {func(h *holding) { h.system = "another" }, true},
+		"its own, of a lost bootstrap":  {func(h *holding) { h.system = "made" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, lead := ledWorld(t, "")
+			n := w.nodes[1]
+			old := lead.has()
+			c.change(&old)
+			n.pg.KillAll(w.serverNow())
+			if err := n.pg.MoveAside(1); err != nil {
+				t.Fatal(err)
+			}
+			n.seen.copies.aside, n.seen.copies.made = old, "made"
+			if w.replaces(n, lead.name, "clone"); (w.violation == "S5") != c.violated {
+				t.Errorf("%q\n%s", w.violation, w.text)
+			}
+		})
+	}
+}
+
+func TestInterruptedWorkIsNotStarted(t *testing.T) {
+	w, lead := ledWorld(t, "")
+	n := w.nodes[1]
+	n.pg.KillAll(w.serverNow())
+	if err := n.pg.MoveAside(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.pg.Clone(w.serverNow(), lead.name, "", "clone"); err != nil {
+		t.Fatal(err)
+	}
+	n.pg.Interrupt(w.serverNow())
+	if w.begins(n); w.violation != "S5" {
+		t.Errorf("%q", w.violation)
+	}
+}

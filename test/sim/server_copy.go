@@ -24,6 +24,8 @@ func (s server) InitDB(ctx context.Context, _ postgres.InitSpec) (string, error)
 	if err := s.n.await(ctx, work); err != nil {
 		return "", err
 	}
+	s.n.copied()
+	s.n.seen.copies.made = s.n.pg.SystemID()
 	s.n.w.tell(s.n, "initdb made system %s", s.n.pg.SystemID())
 	return s.n.pg.SystemID(), nil
 }
@@ -85,6 +87,7 @@ func (s server) Clone(ctx context.Context, src postgres.Source, progress func(do
 	if err := s.n.await(ctx, work); err != nil {
 		return err
 	}
+	s.n.copied()
 	s.n.w.tell(s.n, "cloned from %s", src.Host)
 	return nil
 }
@@ -107,6 +110,7 @@ func (n *Node) await(ctx context.Context, work *pgfake.Work) error {
 // MoveAside implements agent.Server.
 func (s server) MoveAside(_ context.Context, keep int) (string, error) {
 	s.n.disk()
+	s.n.w.movesAside(s.n)
 	if err := s.n.pg.MoveAside(keep); err != nil {
 		return "", named(err)
 	}
@@ -151,6 +155,7 @@ func (n *Node) scan() []int { return n.pg.Scan() }
 // Spawn implements guard.Machine.
 func (m machine) Spawn(bool) (int, error) {
 	n := m.g.n
+	m.g.w.begins(n)
 	if n.pg.Disk().Data != cluster.DataValid {
 		return 0, errors.New("no data directory")
 	}
