@@ -147,8 +147,13 @@ func (l *Loop) keepConfigured() []Effect {
 		return nil
 	}
 	up, known := election.UpstreamOf(&l.obs)
-	if l.obs.Node.Value.Mode == cluster.ModeStandby && !known {
-		return nil // the recovery section would lose its upstream
+	if l.obs.Node.Value.Mode == cluster.ModeStandby {
+		if !known {
+			return nil // the recovery section would lose its upstream
+		}
+		if l.obs.Settings.Pause && !election.PointsAt(&l.obs, up) { // guard: paused_repoints_nobody — S6: the files say whom to follow
+			return nil
+		}
 	}
 	effects := l.onServer(election.Reload{}, &up)
 	if len(effects) > 0 {

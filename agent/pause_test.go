@@ -2,9 +2,11 @@ package agent
 
 import (
 	"testing"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 )
 
 // TestAPauseLiftsNoDeadlineOfAServerThatMayBegin: what a job does to the server is
@@ -23,6 +25,34 @@ func TestAPauseLiftsNoDeadlineOfAServerThatMayBegin(t *testing.T) {
 		told := find[GuardPause](r.see())
 		if got := len(told) == 1 && told[0].On; got != lifts {
 			t.Errorf("job %q: the guard was told %v, want it told of the pause: %t", kind, told, lifts)
+		}
+	}
+}
+
+// TestAConfigurationRepointsNobodyInAPause: a member that hears of a pause and of another
+// leader at once brought the configuration with the pause in it to its server, and had it
+// follow that leader.
+func TestAConfigurationRepointsNobodyInAPause(t *testing.T) {
+	for host, reloads := range map[string]bool{"h2": true, "h3": false} {
+		r := newRig(t)
+		r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "i1", PID: 9}}})
+		r.view.Config = &cluster.Config{Raw: []byte(`{"pause":true}`), ModRevision: 4}
+		r.view.Leader = &cluster.Leader{Name: "pg2", LeaseID: 22, Term: 60}
+		r.view.Members["pg2"] = cluster.Member{Name: "pg2", State: cluster.StateRunning, Role: cluster.RolePrimary, Timeline: 1, ConnURL: "postgres://h2:5432/postgres"}
+		r.see()
+		r.step(SessionOpened{LeaseID: 11, TTL: 5 * time.Second})
+		r.loop.busy[LaneLook] = true
+		effects := r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1,
+			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: "host=" + host + " port=5432"}})
+		if got := len(find[OnServer](effects)) == 1; got != reloads {
+			t.Errorf("a standby of %s: the configuration is brought to it: %t, want %t", host, got, reloads)
+		}
+		if host == "h2" {
+			continue
+		}
+		r.view.Config = &cluster.Config{Raw: []byte(`{}`), ModRevision: 5}
+		if told := find[OnServer](r.see()); len(told) != 1 {
+			t.Errorf("after the pause: %v, want the configuration brought to it", told)
 		}
 	}
 }

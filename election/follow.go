@@ -55,7 +55,7 @@ func stream(o *Observation) Decision {
 		}
 		return d
 	}
-	if host, port := conninfoTarget(node.PrimaryConninfo); host != up.Host || port != up.Port {
+	if !PointsAt(o, up) {
 		return do(ReasonRepointing, Follow{Upstream: up})
 	}
 	if node.Receiver != nil && node.Receiver.Status == "streaming" {

@@ -169,3 +169,10 @@ func walsenderOf(n *cluster.NodeState, member string) (cluster.Walsender, bool) 
 // UpstreamOf is what this standby should stream from; false while that is not
 // known.
 func UpstreamOf(o *Observation) (Upstream, bool) { return upstream(o) }
+
+// PointsAt reports whether this standby's server was last seen to be told to stream from
+// up.
+func PointsAt(o *Observation, up Upstream) bool {
+	host, port := conninfoTarget(o.Node.Value.PrimaryConninfo)
+	return host == up.Host && port == up.Port
+}
