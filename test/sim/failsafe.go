@@ -18,7 +18,7 @@ import (
 // servers apart: of a hundred, lost one way or the other, or held back for seconds.
 type network struct{ loseCall, loseAnswer, late int }
 
-func (c network) with(o network) network {
+func (c network) with(o network) network { //nolint:unused // strike calls it
 	return network{max(c.loseCall, o.loseCall), max(c.loseAnswer, o.loseAnswer), max(c.late, o.late)}
 }
 

@@ -32,7 +32,7 @@ type wire struct {
 }
 
 // with is what is wrong when both are.
-func (l wire) with(o wire) wire {
+func (l wire) with(o wire) wire { //nolint:unused // strike calls it
 	return wire{
 		cut: l.cut || o.cut, lostRequests: l.lostRequests || o.lostRequests, lostAnswers: l.lostAnswers || o.lostAnswers, stale: l.stale || o.stale,
 		loseRequest: max(l.loseRequest, o.loseRequest), loseAnswer: max(l.loseAnswer, o.loseAnswer), refuse: max(l.refuse, o.refuse),
