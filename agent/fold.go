@@ -370,7 +370,8 @@ func (l *Loop) foldServer(e ServerDone) []Effect {
 		l.server.followed, l.server.followedAt = a, l.obs.Now
 	case election.SetSync:
 		l.foldSync(e, a)
-	case election.Promise:
+	case election.Promise: // it follows nobody
+		l.server.followed, l.server.followedAt = election.Follow{}, l.obs.Now
 		return l.promise(a.Term)
 	}
 	return nil

@@ -151,7 +151,8 @@ func (l *Loop) keepConfigured() []Effect {
 		if !known {
 			return nil // the recovery section would lose its upstream
 		}
-		if l.obs.Settings.Pause && !election.PointsAt(&l.obs, up) { // guard: paused_repoints_nobody — S6: the files say whom to follow
+		points := election.PointsAt(&l.obs, up) && l.obs.Node.At >= l.server.followedAt
+		if l.obs.Settings.Pause && !points { // guard: paused_repoints_nobody — S6: the files say whom to follow
 			return nil
 		}
 	}

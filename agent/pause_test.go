@@ -56,3 +56,31 @@ func TestAConfigurationRepointsNobodyInAPause(t *testing.T) {
 		}
 	}
 }
+
+// TestAPauseUndoesNoPromise: the last look may be older than what the server was told.
+func TestAPauseUndoesNoPromise(t *testing.T) {
+	r := newRig(t)
+	r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "i1", PID: 9}}})
+	r.view.Leader = &cluster.Leader{Name: "pg2", LeaseID: 22, Term: 60}
+	r.view.Members["pg2"] = cluster.Member{Name: "pg2", State: cluster.StateRunning, Role: cluster.RolePrimary, Timeline: 1, ConnURL: "postgres://h2:5432/postgres"}
+	r.see()
+	r.step(SessionOpened{LeaseID: 11, TTL: 5 * time.Second})
+	look := func(conninfo string) []Effect {
+		r.loop.busy[LaneLook] = true
+		return r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1,
+			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: conninfo}})
+	}
+	look("host=h2 port=5432")
+	r.step(ServerDone{Action: election.Reload{}, Instance: "i1"})
+	r.pass(10 * time.Millisecond)
+	r.step(ServerDone{Action: election.Promise{Term: 60}, Instance: "i1"})
+	r.pass(time.Millisecond)
+	r.view.Config = &cluster.Config{Raw: []byte(`{"pause":true}`), ModRevision: 4}
+	if told := find[OnServer](r.see()); len(told) != 0 {
+		t.Errorf("%v by a look from before the promise, which emptied the upstream", told)
+	}
+	r.pass(time.Millisecond)
+	if told := find[OnServer](look("")); len(told) != 0 {
+		t.Errorf("%v although the server follows nobody", told)
+	}
+}
