@@ -18,6 +18,9 @@ func (s *Server) Upstream() *Server {
 	return s.proc.recv.up
 }
 
+// Told is whom a running server was told to stream from.
+func (s *Server) Told() Upstream { return s.proc.up }
+
 // SystemID is its data's; empty without data.
 func (s *Server) SystemID() string { return s.dir.systemID }
 

@@ -25,24 +25,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
 		n.noteGate(do.Settings)
-		n.untouched(do)
 	}
-}
-
-// untouched is S6: in pause nothing touches a server that no operator named.
-func (n *Node) untouched(do agent.OnJob) {
-	s, v := n.worker.state(), n.w.view()
-	if s == nil || !s.Settings.Pause || !do.Settings.Pause || !s.View.Good() || !v.Failover.Empty() || v.Switchover != nil || len(v.Requests) > 0 {
-		return
-	}
-	switch do.Action.(type) {
-	case election.Restart, election.Clone:
-		return
-	}
-	if h := v.Handover; h != nil && (h.From == n.name || h.To == n.name) {
-		return
-	}
-	n.w.fail("S6", "%s does %s in a pause", n.name, election.KindOf(do.Action))
 }
 
 // noteWaived: a mode that is not strict, or was turned off, has let commits wait for

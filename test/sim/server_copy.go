@@ -172,11 +172,15 @@ func (m machine) Signal(pid int, sig syscall.Signal) error {
 		m.g.n.killGate()
 		return nil
 	}
+	m.g.stops(sig)
 	return m.g.n.pg.Signal(m.g.w.serverNow(), pid, sig)
 }
 
 // Kill implements guard.Machine.
-func (m machine) Kill([]int) { m.g.n.killServer() }
+func (m machine) Kill([]int) {
+	m.g.stops(syscall.SIGKILL)
+	m.g.n.killServer()
+}
 
 // Reap implements guard.Machine.
 func (m machine) Reap() []int {

@@ -182,6 +182,12 @@ var stories = []story{
 			{at: 7041073845, lasts: 25710047995, kind: "receiver stuck", node: 2, to: 0, n: 57},
 			{at: 16057071193, lasts: 1765393912, kind: "failover", node: 1, to: 2, n: 20},
 			{at: 13857085933, lasts: 320083628, kind: "power off", node: 2, to: 1, n: 5}}},
+	{name: "found_1200000437_configuration_of_a_pause_that_repoints", faults: []fault{
+		on(3, 10*s, "stale etcd leader", 10*s, 0), toward(2, 12*s, "switchover"), lead(15*s, "pause", 15*s, 0)}},
+	{name: "found_1300006883_pause_that_undoes_a_promise", seed: 1300006883, nodes: 5, until: 60 * s,
+		settings: `{"ttl":30,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1024,"synchronous_mode":"on","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
+			{at: 25686463248, lasts: 1675504125, kind: "pause", node: 1, to: 0, n: 4},
+			{at: 24938838638, lasts: 846753714, kind: "isolated", node: 3, to: 3, n: 41}}},
 	{name: "found_346_fence_again_and_again", seed: 346004, until: 60 * s,
 		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 26881403147, lasts: 100327131, kind: "kill agent", node: 1, to: 2, n: 35},

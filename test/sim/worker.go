@@ -133,6 +133,7 @@ func (t *ticked) do() { (*worker)(t).step(agent.Tick{}) }
 
 // begin starts an effect, as the driver does.
 func (k *worker) begin(e agent.Effect) {
+	k.n.untouched(e.Do)
 	switch {
 	case e.Lane == agent.LaneGuard:
 		k.guardQ = append(k.guardQ, e)

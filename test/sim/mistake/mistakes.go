@@ -32,6 +32,10 @@ var mistakes = []mistake{
 		{"agent/keep.go", "!election.FailsafeActive(&l.obs): // and compare", "true: // and compare"}}},
 	{"found_241491008615320_rules_that_came_back", []change{
 		{"dcs/holder.go", "\t\tmodIs(record, over),\n", ""}}},
+	{"found_1200000437_configuration_of_a_pause_that_repoints", []change{
+		{"agent/keep.go", "if l.obs.Settings.Pause && !points {", "if l.obs.Settings.Pause && !points && false {"}}},
+	{"found_1300006883_pause_that_undoes_a_promise", []change{
+		{"agent/keep.go", " && l.obs.Node.At >= l.server.followedAt", ""}}},
 	{"found_346_fence_again_and_again", []change{
 		{"agent/fold.go", "g.Fencing, g.FencedAt = false, false, l.obs.Now\n", "g.Fencing, g.FencedAt = false, false, 0\n"}}},
 	{"found_1613_member_key_on_a_lease_nobody_keeps", []change{
