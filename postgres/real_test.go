@@ -4,6 +4,7 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -114,7 +115,7 @@ func TestLookTellsWhatTheServerIs(t *testing.T) {
 	want := cluster.NodeState{
 		Mode: cluster.ModePrimary, Data: cluster.DataValid, SystemID: id, Timeline: 1, ServerVersion: n.Version(),
 		PostmasterPID: n.pid(), Slots: state.Slots, Walsenders: []cluster.Walsender{}, PendingRestart: map[string]cluster.PendingReason{},
-		Control: state.Control, WriteLSN: state.WriteLSN, PostmasterTime: state.PostmasterTime,
+		Control: state.Control, WriteLSN: state.WriteLSN, PostmasterTime: state.PostmasterTime, CheckpointerPID: state.CheckpointerPID,
 	}
 	if diff := cmp.Diff(want, state); diff != "" {
 		t.Errorf("look (-want +got):\n%s", diff)
@@ -123,6 +124,17 @@ func TestLookTellsWhatTheServerIs(t *testing.T) {
 		t.Errorf("slots %+v at %s", state.Slots, state.WriteLSN)
 	}
 	n.must(n.Checkpoint(n.ctx()))
+
+	// A process that crashes has the postmaster recover, and start all others anew.
+	before := state.CheckpointerPID
+	if before == 0 {
+		t.Fatal("the checkpointer is not seen")
+	}
+	n.must(syscall.Kill(before, syscall.SIGKILL))
+	wait(t, "another checkpointer under the same postmaster", func() (bool, string) {
+		state, err := n.Look(n.t.Context(), true, n.pid())
+		return err == nil && state.CheckpointerPID != 0 && state.CheckpointerPID != before, fmt.Sprint(state.CheckpointerPID, err)
+	})
 }
 
 func TestALookAtAForeignServerIsAnError(t *testing.T) {
