@@ -49,7 +49,12 @@ func (l *Loop) actOn(a election.Action) []Effect {
 		election.Inherit, election.Accept, election.Renew, election.Reserve, election.Settle, election.Release, election.HandOver:
 		return l.onLease(a)
 	case election.PutStatus, election.PutHolder, election.PutHistory, election.PutConfig, election.PutSwitchover, election.DeleteSwitchover, election.ClearFailover,
-		election.PutPausedPrimary, election.PutResult, election.PutDurability, election.PutFailsafe:
+		election.PutResult, election.PutDurability, election.PutFailsafe:
+		return l.onKeys(a)
+	case election.PutPausedPrimary:
+		if a.Name == "" {
+			l.obs.Self.Unmarked = a.Revision
+		}
 		return l.onKeys(a)
 	case election.Condemn:
 		l.condemn(a.Ailment)

@@ -84,3 +84,37 @@ func TestAPauseUndoesNoPromise(t *testing.T) {
 		t.Errorf("%v although the server follows nobody", told)
 	}
 }
+
+// TestAMarkThatIsTakenBackLiftsNothing: the request may arrive when the next pause has
+// begun, so that this one needs a mark of its own.
+func TestAMarkThatIsTakenBackLiftsNothing(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.PausedAt = &cluster.PausedPrimary{Name: "pg1", ModRevision: 58}
+	if asked := puts[election.PutPausedPrimary](r.see()); len(asked) != 1 || asked[0].Revision != 58 {
+		t.Fatalf("%v: the mark of a pause that is over is taken back", asked)
+	}
+	r.step(KeysDone{Action: election.PutPausedPrimary{Revision: 58}, Err: "no answer"})
+	r.pass(keysPause)
+	r.view.Config = &cluster.Config{Raw: []byte(`{"pause":true}`), ModRevision: 70}
+	if asked := puts[election.PutPausedPrimary](r.see()); len(asked) != 1 || asked[0].Name != "pg1" {
+		t.Errorf("%v: the next pause puts it anew", asked)
+	}
+	if election.DeadlineLifted(&r.loop.obs) {
+		t.Error("the deadline is lifted by the mark that may go")
+	}
+	r.view.PausedAt = &cluster.PausedPrimary{Name: "pg1", ModRevision: 71}
+	if r.see(); !election.DeadlineLifted(&r.loop.obs) {
+		t.Error("nor by its own")
+	}
+}
+
+// puts are what the effects write to the store, of one kind.
+func puts[A election.Action](effects []Effect) (all []A) {
+	for _, k := range find[OnKeys](effects) {
+		if a, ok := k.Action.(A); ok {
+			all = append(all, a)
+		}
+	}
+	return all
+}

@@ -76,7 +76,13 @@ func givingAway(o *Observation) (Decision, bool) {
 // the mark is taken back only once it stands again.
 func DeadlineLifted(o *Observation) bool {
 	mark := o.View.Value.PausedAt
-	return o.Settings.Pause && mark != nil && mark.Name == o.Self.Name // guard: pause_needs_mark — SAFETY 2, Pause
+	if mark == nil {
+		return false
+	}
+	if mark.ModRevision == o.Self.Unmarked { // guard: unmarked_lifts_nothing — SAFETY 2, Pause: it may go at any moment, since this process has asked for that
+		return false
+	}
+	return o.Settings.Pause && mark.Name == o.Self.Name // guard: pause_needs_mark — SAFETY 2, Pause
 }
 
 // leaseDeadline is when the guard stops what this lease allows: s + T - margin, of the

@@ -273,6 +273,7 @@ func pauseRules() []rule {
 	noLeader := view(func(v *cluster.View) { v.Leader = nil })
 	longAgo := func(o *Observation) { o.Lease.Renewed = ago(time.Minute) }
 	silent := func(o *Observation) { o.Beat.At = ago(time.Minute) }
+	unmarks := func(o *Observation) { o.Self.Unmarked = 300 }
 	return []rule{
 		{name: "a primary that sees the pause records itself before anything else",
 			given: primary(inPause, wish("a", "b")), reason: ReasonPausedLeading, do: acts(PutPausedPrimary{Name: "a"})},
@@ -284,6 +285,10 @@ func pauseRules() []rule {
 			given: primary(inPause, mark("a"), longAgo, storeDown, func(o *Observation) { o.Lease.Tried = now }), reason: ReasonPausedLeading},
 		{name: "a pause that is not recorded lifts no deadline",
 			given: primary(inPause, longAgo, storeDown), reason: ReasonDeadlinePassed, do: acts(LoseLease{})},
+		{name: "nor does a mark that this process has asked the store to take back: that may still arrive",
+			given: primary(inPause, mark("a"), unmarks, longAgo, storeDown), reason: ReasonDeadlinePassed, do: acts(LoseLease{})},
+		{name: "in the next pause that one is put anew",
+			given: primary(inPause, mark("a"), unmarks), reason: ReasonPausedLeading, do: acts(PutPausedPrimary{Name: "a"})},
 		{name: "a mark that names another lifts no deadline",
 			given: primary(inPause, mark("b"), longAgo), reason: ReasonDeadlinePassed, do: acts(LoseLease{})},
 		{name: "an agent stopped in pause records its primary before it leaves it behind",

@@ -89,6 +89,9 @@ type Self struct {
 	NoWatchdog string
 	// Checkpointed: a checkpoint was completed since this node was promoted.
 	Checkpointed bool
+	// Unmarked is the mark of a pause, by its mod_revision, that this process has asked the
+	// store to take back: the request may still arrive.
+	Unmarked int64
 	// GaveUp is when this process last gave up a lease because its server was sick
 	// with Ailment; zero for never.
 	GaveUp  cluster.Instant
