@@ -53,9 +53,10 @@ func (n *Node) paused() bool {
 }
 
 // late: the guard should have stopped its server by a deadline that no pause has lifted.
+// The server of a guard that is dead, of which the loop may not have heard, ends with it.
 func (n *Node) late() bool {
-	if n.guard == nil {
-		return false
+	if n.guard == nil || n.guard.dead {
+		return true
 	}
 	st := n.guard.model.Status()
 	return !st.Paused && st.Deadline != 0 && n.instant() >= cluster.Instant(st.Deadline)
