@@ -52,11 +52,14 @@ func (n *Node) paused() bool {
 	return s.Settings.Pause
 }
 
-// late: the guard should have stopped its server by a deadline that no pause has lifted.
-// The server of a guard that is dead, of which the loop may not have heard, ends with it.
+// late: the guard should have stopped the server by a deadline that no pause has lifted;
+// or it has ended, with its guard perhaps, of which the loop has yet to hear.
 func (n *Node) late() bool {
-	if n.guard == nil || n.guard.dead {
+	if n.pg.Postmaster() == 0 {
 		return true
+	}
+	if n.guard == nil {
+		return false
 	}
 	st := n.guard.model.Status()
 	return !st.Paused && st.Deadline != 0 && n.instant() >= cluster.Instant(st.Deadline)
