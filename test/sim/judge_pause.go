@@ -53,16 +53,14 @@ func (n *Node) paused() bool {
 }
 
 // late: the guard should have stopped the server by a deadline that no pause has lifted;
-// or it has ended, with its guard perhaps, of which the loop has yet to hear.
+// or the server is none of this guard's, and has ended or is about to, with its own, of
+// which the loop has yet to hear.
 func (n *Node) late() bool {
-	if n.pg.Postmaster() == 0 {
+	if n.guard == nil || n.guard.dead {
 		return true
 	}
-	if n.guard == nil {
-		return false
-	}
 	st := n.guard.model.Status()
-	return !st.Paused && st.Deadline != 0 && n.instant() >= cluster.Instant(st.Deadline)
+	return st.Server == nil || !st.Paused && st.Deadline != 0 && n.instant() >= cluster.Instant(st.Deadline)
 }
 
 // asked: an operator wants this member to do that.
