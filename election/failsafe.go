@@ -143,17 +143,22 @@ func (a AskFailsafe) Enough(accepted []string) bool {
 	})
 }
 
-// recordStands: nothing about who must confirm commits changes while promises count,
-// or are asked for: they were counted against the record as it is.
+// recordStands: nothing about who must confirm commits, nor who may take the lease,
+// changes while promises count, or are asked for: they were counted against the record
+// and the lists as they are.
 func recordStands(o *Observation) bool {
 	return o.Failsafe.Busy || FailsafeActive(o) // guard: record_stands_in_failsafe — SAFETY 3, Failsafe
 }
 
-// changesRecord reports whether a changes whom an election must hear: a round that
-// begins beside it would be counted against a record that is there no more.
+// changesRecord reports whether a changes whom an election must hear, or who may be
+// elected: a round that begins beside it would be counted against a record, or a list,
+// that is there no more.
 func changesRecord(a Action) bool {
-	_, changes := a.(PutDurability)
-	return changes
+	switch a.(type) {
+	case PutDurability, PutFailsafe:
+		return true
+	}
+	return false
 }
 
 // byPromises is a primary that goes on without the store. When the store is back it is

@@ -251,23 +251,28 @@ func longVacant(o *Observation) {
 
 func TestFailsafe(t *testing.T) { check(t, failsafeRules()) }
 
-// TestTheRecordStandsInFailsafeOnly: a primary that would change the record waits with
-// it while promises are asked for, or count.
+// TestTheRecordStandsInFailsafeOnly: a primary that would change the record, or the list of
+// who may take the lease, waits with it while promises are asked for, or count.
 func TestTheRecordStandsInFailsafeOnly(t *testing.T) {
 	quorum := withRules(cluster.Rule{Primary: "a", Voters: []string{"b"}, Need: 1})
 	back := func(o *Observation) { o.View = cluster.Seen(o.View.Value, ago(10*time.Millisecond)) }
 	mode := func(o *Observation) { o.Settings.SynchronousMode = cluster.SyncOn }
+	newcomer := view(func(v *cluster.View) { v.Failsafe = map[string]string{"a": urlOf("a"), "b": urlOf("b")} })
 	for name, c := range map[string]struct {
 		given Observation
 		want  bool
 	}{
-		"no failsafe":        {primary(failsafe, quorum, mode), true},
+		"no failsafe":                          {primary(failsafe, quorum, mode), true},
+		"a member that is not in the list yet": {primary(failsafe, newcomer), true},
+		"such a member, when promises are asked for at the same moment": {primary(failsafe, newcomer, storeless(5*time.Second)), false},
+		"such a member, and a round is running":                         {primary(failsafe, newcomer, func(o *Observation) { o.Failsafe.Busy = true }), false},
+		"such a member, and promises count, though the store is back":   {primary(failsafe, newcomer, storeless(20*time.Second), agreed(time.Second), back), false},
 		"a round is running": {primary(failsafe, quorum, mode, func(o *Observation) { o.Failsafe.Busy = true }), false},
 		"promises count":     {primary(failsafe, quorum, mode, storeless(20*time.Second), agreed(time.Second), back), false},
 	} {
 		d := Decide(&c.given)
 		if got := slices.ContainsFunc(d.Actions, changesRecord); got != c.want {
-			t.Errorf("%s: the record is changed: %t, want %t; %+v", name, got, c.want, d)
+			t.Errorf("%s: the record, or the list, is changed: %t, want %t; %+v", name, got, c.want, d)
 		}
 	}
 }

@@ -187,7 +187,8 @@ func duties(o *Observation) []Action {
 	if history, ok := newHistory(o); ok {
 		actions = append(actions, PutHistory{History: history})
 	}
-	if list, ok := failsafeList(o); ok {
+	if list, ok := failsafeList(o); ok &&
+		!recordStands(o) { // guard: list_stands_in_failsafe — SAFETY 3, Failsafe: whom it adds has promised nothing
 		actions = append(actions, list)
 	}
 	if publishes(o) {

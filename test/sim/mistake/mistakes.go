@@ -23,6 +23,9 @@ var mistakes = []mistake{
 		{"agent/act.go", "l.server.configuring && starts(a) {", "l.server.configuring && false {"}}},
 	{"found_274965919865769_promotion_beside_a_reload", []change{
 		{"agent/act.go", "case election.StartServer, election.Restart, election.Promote:", "case election.StartServer, election.Restart:"}}},
+	{"found_88108925952056_list_sent_with_the_questions", []change{
+		{"election/holder.go", "!recordStands(o) { // guard: list_stands_in_failsafe", "true { // guard: list_stands_in_failsafe"},
+		{"election/failsafe.go", "case PutDurability, PutFailsafe:", "case PutDurability:"}}},
 	{"found_102852680006123_guard_frozen_before_the_store_has_the_pause", []change{
 		{"election/fence.go", "o.Lease.Term != 0 {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {",
 			"o.Lease.Term != 0 || o.Settings.Pause {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {"}}},
