@@ -68,8 +68,9 @@ func begun(o *Observation, r cluster.Rule) bool {
 	return s.Instance == "" || s.Instance != o.Guard.Instance || s.Names == names || s.Begun == names // guard: rule_in_force_is_kept — SAFETY 3
 }
 
-// withRule is the record with one more rule, each once. The newest gives way when the
-// server was never told of it.
+// withRule is the record with one more rule. The newest gives way when the server was
+// never told of it. One that is wanted again stays where it was too, since commits rest on
+// it: as the newest alone it could give way with the next change.
 func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 	next := cluster.Durability{Mode: o.Settings.SynchronousMode, Rules: []cluster.Rule{{Primary: o.Self.Name}}} // what was asynchronous until now
 	if record := o.View.Value.Durability; record != nil && len(record.Rules) > 0 {
@@ -77,12 +78,13 @@ func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 		if n := len(next.Rules); n > 1 && record.Mode == next.Mode && !begun(o, next.Rules[n-1]) {
 			next.Rules = next.Rules[:n-1]
 		}
-		next.Rules = slices.DeleteFunc(next.Rules, r.Equal)
 	}
 	if patroniLeft(o) { // guard: patroni_rule_recorded — SAFETY 3: until this member has proved its own, an election must satisfy what commits of before rest on
-		next.Rules = slices.DeleteFunc([]cluster.Rule{o.View.Value.Sync.Rule(), {Primary: o.Self.Name}}, r.Equal)
+		next.Rules = []cluster.Rule{o.View.Value.Sync.Rule(), {Primary: o.Self.Name}}
 	}
-	next.Rules = append(next.Rules, r)
+	if !next.Rules[len(next.Rules)-1].Equal(r) {
+		next.Rules = append(next.Rules, r)
+	}
 	return next
 }
 

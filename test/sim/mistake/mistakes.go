@@ -26,6 +26,9 @@ var mistakes = []mistake{
 	{"found_88108925952056_list_sent_with_the_questions", []change{
 		{"election/holder.go", "!recordStands(o) { // guard: list_stands_in_failsafe", "true { // guard: list_stands_in_failsafe"},
 		{"election/failsafe.go", "case PutDurability, PutFailsafe:", "case PutDurability:"}}},
+	{"found_76319871900396_rule_given_up_that_commits_rested_on", []change{
+		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
+			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
 	{"found_102852680006123_guard_frozen_before_the_store_has_the_pause", []change{
 		{"election/fence.go", "o.Lease.Term != 0 {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {",
 			"o.Lease.Term != 0 || o.Settings.Pause {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {"}}},
