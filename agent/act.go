@@ -139,6 +139,9 @@ func (l *Loop) onKeys(a election.Action) []Effect {
 		return nil
 	}
 	l.busy[LaneKeys] = true
+	if _, record := a.(election.PutDurability); record {
+		l.obs.RecordOver = over
+	}
 	l.sends(a)
 	return []Effect{{Lane: LaneKeys, Limit: l.obs.Settings.RetryTimeout, Do: OnKeys{a, l.holder(), over}}}
 }

@@ -35,7 +35,7 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 			l.config.pauseAt = l.obs.Now.Add(keysPause)
 			return nil
 		}
-		l.obs.Guard.Paused, l.seen.Paused = e.On, e.On
+		l.obs.Guard.Paused, l.obs.Guard.MayPause, l.seen.Paused = e.On, e.On, e.On
 		return l.persist()
 	case SessionOpened:
 		l.foldSession(e)

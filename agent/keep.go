@@ -40,13 +40,14 @@ func (l *Loop) keepPause() []Effect {
 	if o.Guard.Writable || l.mayBegin() { // guard: pause_spares_no_promotion — SAFETY 2, Pause
 		want = election.DeadlineLifted(o)
 	}
-	if !o.Guard.Connected || l.config.pausing || want == o.Guard.Paused || o.Now < l.config.pauseAt {
+	told := want == o.Guard.Paused && (want || !o.Guard.MayPause)
+	if !o.Guard.Connected || l.config.pausing || told || o.Now < l.config.pauseAt {
 		return nil
 	}
 	if !want && o.Guard.Writable && (o.Lease.Term == 0 || o.Now >= o.Guard.Deadline) {
 		return nil // the guard would refuse: a writable server needs a deadline first
 	}
-	l.config.pausing = true
+	l.config.pausing, o.Guard.MayPause = true, o.Guard.MayPause || want
 	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardPause{On: want}}}
 }
 

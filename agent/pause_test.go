@@ -118,3 +118,29 @@ func puts[A election.Action](effects []Effect) (all []A) {
 	}
 	return all
 }
+
+// TestAPauseThatTheGuardMayStillHearOfIsEndedFirst: the answer to the word that lifts the
+// deadline was lost, the pause is over, and the word may yet be carried out.
+func TestAPauseThatTheGuardMayStillHearOfIsEndedFirst(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Config = &cluster.Config{Raw: []byte(`{"pause":true}`), ModRevision: 70}
+	r.view.PausedAt = &cluster.PausedPrimary{Name: "pg1", ModRevision: 71}
+	if told := find[GuardPause](r.see()); len(told) != 1 || !told[0].On {
+		t.Fatalf("%v: the guard is told of the pause", told)
+	}
+	r.step(GuardPaused{On: true, Err: "no answer"})
+	r.pass(keysPause)
+	r.view.Config = &cluster.Config{Raw: []byte(`{"pause":false}`), ModRevision: 72}
+	effects := r.see()
+	if told := find[GuardPause](effects); len(told) != 1 || told[0].On {
+		t.Errorf("%v: it must be told that the pause is over", told)
+	}
+	if asked := puts[election.PutPausedPrimary](effects); len(asked) != 0 {
+		t.Errorf("%v: the mark is taken back while its deadline may yet be lifted", asked)
+	}
+	effects = r.step(GuardPaused{On: false})
+	if asked := puts[election.PutPausedPrimary](append(effects, r.see()...)); len(asked) == 0 {
+		t.Error("the mark stays for ever")
+	}
+}

@@ -88,6 +88,9 @@ func failsafeLists(o *Observation) []map[string]string {
 
 // inEveryList: whichever list the store has, this member is in it.
 func inEveryList(o *Observation) bool {
+	if !o.Lease.Resumed && o.View.Value.Revision < int64(o.Lease.Term) { // guard: lists_of_this_term — SAFETY 3, Failsafe: the worker before this one may have written another that was not seen
+		return false
+	}
 	lists := failsafeLists(o)
 	for _, list := range lists {
 		if list[o.Self.Name] == "" { // guard: failsafe_in_every_list — SAFETY 3, Failsafe

@@ -230,6 +230,8 @@ func failsafeRules() []rule {
 			})), reason: ReasonInheriting},
 		{name: "a member that is not listed takes no lease",
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) { v.Failsafe = map[string]string{"b": urlOf("b")} })), reason: ReasonNotListed},
+		{name: "nobody is asked by lists that are older than the term: the worker before this one may have written another",
+			given: primary(failsafe, storeless(5*time.Second), view(func(v *cluster.View) { v.Revision = int64(term) - 1 })), reason: ReasonLeading},
 		{name: "unless the holder has given it up",
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
 				v.Failsafe = map[string]string{"b": urlOf("b")}

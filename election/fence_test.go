@@ -289,6 +289,8 @@ func pauseRules() []rule {
 			given: primary(inPause, mark("a"), unmarks, longAgo, storeDown), reason: ReasonDeadlinePassed, do: acts(LoseLease{})},
 		{name: "in the next pause that one is put anew",
 			given: primary(inPause, mark("a"), unmarks), reason: ReasonPausedLeading, do: acts(PutPausedPrimary{Name: "a"})},
+		{name: "after a pause the mark stays while a word that lifts the deadline may still reach the guard",
+			given: primary(mark("a"), func(o *Observation) { o.Guard.MayPause = true }), reason: ReasonLeading},
 		{name: "a mark that names another lifts no deadline",
 			given: primary(inPause, mark("b"), longAgo), reason: ReasonDeadlinePassed, do: acts(LoseLease{})},
 		{name: "an agent stopped in pause records its primary before it leaves it behind",

@@ -181,7 +181,7 @@ func duties(o *Observation) []Action {
 	// Whoever leads after a pause takes its mark back: its own once its deadline is
 	// enforced again; another's because it leads by that one's hand-over or by the
 	// operator's word that it is dead.
-	if v.PausedAt != nil && !o.Settings.Pause && !o.Guard.Paused { // guard: mark_until_enforced — SAFETY 2, Pause
+	if v.PausedAt != nil && !o.Settings.Pause && !o.Guard.Paused && !o.Guard.MayPause { // guard: mark_until_enforced — SAFETY 2, Pause
 		actions = append(actions, PutPausedPrimary{Revision: v.PausedAt.ModRevision})
 	}
 	if history, ok := newHistory(o); ok {

@@ -40,6 +40,9 @@ type Observation struct {
 	Sync Sync
 	// Phase is the running switchover as this process watched it.
 	Phase PhaseSeen
+	// RecordOver is the revision of the record of rules that the last change was sent over,
+	// under this term: while the store shows that one, the change may still come.
+	RecordOver int64
 	// RetainedSlots are the slots of members that have left; ExpiredSlots those
 	// of them that were left for longer than member_slots_ttl.
 	RetainedSlots, ExpiredSlots []string
@@ -125,8 +128,9 @@ type Guard struct {
 	// one of this session ended; zero when there was none.
 	Fencing  bool
 	FencedAt cluster.Instant
-	// Paused: the guard does not enforce its deadline.
-	Paused bool
+	// Paused: the guard does not enforce its deadline. MayPause: a word that has it do so
+	// was sent, and none since that it should, and has answered: it may yet be.
+	Paused, MayPause bool
 	// Deadline is when the guard stops the server; zero when it has none. Term is what it
 	// was for when this worker came, unless that had ended.
 	Deadline cluster.Instant

@@ -43,6 +43,10 @@ func keepRule(o *Observation) (Action, bool) {
 	switch {
 	case differs: // guard: rule_recorded_first — SAFETY 3
 		return PutDurability{withRule(o, want)}, true
+	case !inForce(o, want) && o.View.Value.Revision < int64(o.Lease.Term): // the record may be newer than what was seen of it
+		return nil, false
+	case !inForce(o, want) && record.ModRevision == o.RecordOver: // guard: record_settled_first — SAFETY 3: what was sent over this one may still take its place, without the rule
+		return PutDurability{cluster.Durability{Mode: record.Mode, Rules: record.Rules}}, true
 	case !inForce(o, want):
 		return SetSync{Names: namesOf(o, want)}, true
 	case len(record.Rules) > 1 && flushedUnder(o, want): // guard: old_rule_until_flushed — SAFETY 3
@@ -64,8 +68,14 @@ const mostRules = 6
 
 // begun: the server may go by the rule, as far as this process knows.
 func begun(o *Observation, r cluster.Rule) bool {
-	s, names := o.Sync, namesOf(o, r)
-	return s.Instance == "" || s.Instance != o.Guard.Instance || s.Names == names || s.Begun == names // guard: rule_in_force_is_kept — SAFETY 3
+	s := o.Sync
+	if s.Instance == "" || s.Instance != o.Guard.Instance {
+		return true
+	}
+	return slices.ContainsFunc([]bool{true, false}, func(quorum bool) bool { // the mode may have changed since
+		names := r.Names(quorum)
+		return s.Names == names || s.Begun == names // guard: rule_in_force_is_kept — SAFETY 3
+	})
 }
 
 // withRule is the record with one more rule. The newest gives way when the server was
