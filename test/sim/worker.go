@@ -41,6 +41,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // newWorker starts a worker: what RunWorker does, without REST.
 func newWorker(n *Node) *worker {
 	k := &worker{process: process{w: n.w}, n: n}
+	n.seen.until = n.leaseEnd() // its guard tells it what the one before it did not hear of
 	log := quiet
 	if n.w.text != nil {
 		log = slog.New(storyteller{n})
