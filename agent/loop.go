@@ -23,8 +23,7 @@ type Identity struct {
 }
 
 // ParseConfig turns the stored dynamic configuration into settings, as far as it is good;
-// why is empty
-// when it is good.
+// why is empty when all of it is.
 type ParseConfig func(raw json.RawMessage) (s cluster.Settings, why string)
 
 // Loop is the state between two steps. It is used by one goroutine.

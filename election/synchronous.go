@@ -43,18 +43,27 @@ func keepRule(o *Observation) (Action, bool) {
 	switch {
 	case differs: // guard: rule_recorded_first — SAFETY 3
 		return PutDurability{withRule(o, want)}, true
-	case !inForce(o, want) && o.View.Value.Revision < int64(o.Lease.Term): // the record may be newer than what was seen of it
-		return nil, false
-	case !inForce(o, want) && record.ModRevision == o.RecordOver: // guard: record_settled_first — SAFETY 3: what was sent over this one may still take its place, without the rule
-		return PutDurability{cluster.Durability{Mode: record.Mode, Rules: record.Rules}}, true
 	case !inForce(o, want):
-		return SetSync{Names: namesOf(o, want)}, true
+		return tellServer(o, want)
 	case len(record.Rules) > 1 && flushedUnder(o, want): // guard: old_rule_until_flushed — SAFETY 3
 		return PutDurability{cluster.Durability{Mode: mode, Rules: []cluster.Rule{want}}}, true
 	case !o.Settings.Synchronous() && len(record.Rules) == 1: // commits are asynchronous, and proved to be
 		return PutDurability{}, true
 	}
 	return nil, false
+}
+
+// tellServer gives the server the newest rule of the record, once it is certain that the
+// store has that record.
+func tellServer(o *Observation, r cluster.Rule) (Action, bool) {
+	record := o.View.Value.Durability
+	switch {
+	case o.View.Value.Revision < int64(o.Lease.Term): // the record may be newer than what was seen of it
+		return nil, false
+	case record.ModRevision == o.RecordOver: // guard: record_settled_first — SAFETY 3: what was sent over this one may still take its place, without the rule
+		return PutDurability{cluster.Durability{Mode: record.Mode, Rules: record.Rules}}, true
+	}
+	return SetSync{Names: namesOf(o, r)}, true
 }
 
 // namesOf are the standbys of a rule as the server is told them in this mode.
