@@ -293,7 +293,7 @@ func (w *World) opened(n *Node, promoted bool) {
 	if pid := n.pg.Postmaster(); pid != n.seen.pid { // not one that goes on after a backend has crashed
 		n.seen.pid, n.seen.frozen, n.seen.stoodStill, n.seen.marked = pid, false, false, false
 		n.seen.gate.must = 0
-		if n.seen.gate.started && w.gateWanted {
+		if n.seen.gate.started && w.gateWanted && n.seen.gate.ungated != pid {
 			n.seen.gate.must = w.serverNow()
 		}
 	}

@@ -28,6 +28,10 @@ type gateFacts struct {
 	// started: the last thing that was begun with the server was under settings that ask
 	// for a gate.
 	started bool
+	// ungated is the server whose promotion was begun under settings that ask for none. It
+	// may come through late, after the configuration has changed and before the server
+	// could be told.
+	ungated int
 	// must is since when the server has to have one: it began with it, or had its name in
 	// force, and the settings still ask for it; 0 for not.
 	must cluster.Instant

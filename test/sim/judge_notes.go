@@ -25,6 +25,9 @@ func (n *Node) noteEffect(e agent.Effect) {
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
 		n.noteGate(do.Settings)
+		if _, promotes := do.Action.(election.Promote); promotes && !do.Settings.CommitGate {
+			n.seen.gate.ungated = n.pg.Postmaster()
+		}
 	}
 }
 
