@@ -47,8 +47,10 @@ func (l *Loop) foldLease(e LeaseDone) []Effect {
 			o.Self.InitRevision = e.Revision
 		}
 	case election.AbandonInitialize:
-		l.abandoned, o.Self.InitRevision = o.Self.InitRevision, 0
-		o.Job.Last = election.JobNone
+		if e.Outcome == Succeeded || e.Outcome == Refused { // otherwise it may still stand, and nobody else could claim
+			l.abandoned, o.Self.InitRevision = o.Self.InitRevision, 0
+			o.Job.Last = election.JobNone
+		}
 	}
 	if e.Outcome == LeaseGone {
 		l.loseSession()

@@ -143,6 +143,11 @@ func TestAClaimWhoseAnswerWasLostIsKnownByItsLease(t *testing.T) {
 		t.Errorf("our own claim: revision %d, reason %s; want 71 and the work to go on", r.loop.obs.Self.InitRevision, r.loop.decision.Reason)
 	}
 	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.AbandonInitialize{Revision: 71}, Outcome: Unknown, Err: "no answer in time"})
+	if r.loop.obs.Self.InitRevision != 71 {
+		t.Error("the claim may still stand: nobody else can initialise until it is given up")
+	}
+	r.loop.busy[LaneLease] = true
 	r.step(LeaseDone{Action: election.AbandonInitialize{Revision: 71}, Outcome: Succeeded})
 	r.see()
 	if r.loop.obs.Self.InitRevision != 0 {

@@ -238,7 +238,7 @@ func (n *Node) keysDone(ctx context.Context, do OnKeys) Event {
 	case election.PutFailsafe:
 		put = func(l *dcs.Lease) (int64, error) { return l.PutFailsafe(ctx, a.Members, do.Over) }
 	case election.PutSwitchover:
-		put = func(l *dcs.Lease) (int64, error) { return l.PutSwitchover(ctx, a.Switchover, do.Over) }
+		put = func(l *dcs.Lease) (int64, error) { return l.PutSwitchover(ctx, a.Switchover, do.Over, a.Wish) }
 	case election.DeleteSwitchover:
 		put = func(l *dcs.Lease) (int64, error) { return l.DeleteSwitchover(ctx, do.Over) }
 	default:

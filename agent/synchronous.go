@@ -17,9 +17,10 @@ func (l *Loop) foldSync(e ServerDone, a election.SetSync) {
 
 // promise keeps what this member has just made true: its receiver of the old primary is
 // gone. It counts only once it is on disk; a memory that is being written does not have
-// it yet.
+// it yet. It binds at once.
 func (l *Loop) promise(term cluster.Term) []Effect {
 	l.seen.Promised = max(l.seen.Promised, term)
+	l.obs.Self.Promising = l.seen.Promised
 	return l.persist()
 }
 
@@ -41,6 +42,12 @@ func (l *Loop) foldPersisted(e persisted) []Effect {
 		l.obs.Self.Promised = e.Memory.Promised // guard: promise_is_durable — SAFETY 3
 		l.log.Info("promise kept", "member", l.id.Name, "term", int64(e.Memory.Promised))
 		l.stale("a promise was just made")
+	}
+	// One that cannot be written was told to nobody and binds nobody: a race that still
+	// wants it asks again. Otherwise a full disk would keep this member from following, and
+	// the holder would never learn why.
+	if self := &l.obs.Self; e.Err != "" || self.Promising <= self.Promised {
+		self.Promising, l.seen.Promised = 0, self.Promised
 	}
 	if e.Err == "" {
 		l.tenure = e.Memory.Tenure

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"testing"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
@@ -34,6 +35,35 @@ func TestAPromiseIsToldOnceItIsOnDisk(t *testing.T) {
 	r.view.Revision = 700 // which has the memory written again
 	if e := find[Persist](r.see()); len(e) != 1 || e[0].Promised != 70 {
 		t.Errorf("%v: the promise is forgotten", e)
+	}
+}
+
+// TestAPromiseBindsBeforeItIsOnDisk: what is followed while it is being written would still
+// be about to be followed when it is told. One that could not be written binds nobody.
+func TestAPromiseBindsBeforeItIsOnDisk(t *testing.T) {
+	r := newRig(t)
+	r.step(GuardUp{guard.Status{Server: &guard.Server{Instance: "i1", PID: 9}}})
+	r.view.Leader = &cluster.Leader{Name: "pg2", LeaseID: 22, Term: 60}
+	r.view.Members["pg2"] = cluster.Member{Name: "pg2", State: cluster.StateRunning, Role: cluster.RolePrimary, Timeline: 1, ConnURL: "postgres://h2:5432/postgres"}
+	r.see()
+	r.settle()
+	look := func() cluster.Reason {
+		r.pass(10 * time.Millisecond)
+		r.loop.busy[LaneLook] = true
+		r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1,
+			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018}})
+		return r.loop.decision.Reason
+	}
+	written := find[Persist](r.step(ServerDone{Action: election.Promise{Term: 60}, Instance: "i1"}))
+	if len(written) != 1 || written[0].Promised != 60 {
+		t.Fatalf("%v, want the promise written", written)
+	}
+	if got := look(); got != election.ReasonPromisedAway {
+		t.Errorf("reason %s; want nobody followed whose term is being revoked", got)
+	}
+	r.step(persisted{Memory: Memory(written[0]), Err: "no space left on device"})
+	if got := look(); got != election.ReasonRepointing || r.loop.seen.Promised != 0 {
+		t.Errorf("reason %s, to be written: %d; want pg2 followed, for nobody was promised anything", got, r.loop.seen.Promised)
 	}
 }
 

@@ -130,8 +130,9 @@ func (l *Lease) PutHolder(ctx context.Context, h cluster.Holder) error {
 }
 
 // PutSwitchover records how far a switchover has come, before the step it names, in the
-// place of the record of revision over, 0 for none, and of no other: ErrCompared.
-func (l *Lease) PutSwitchover(ctx context.Context, s cluster.Switchover, over int64) (rev int64, err error) {
+// place of the record of revision over, 0 for none, and of no other: ErrCompared. One that
+// begins names the revision of the wish it begins for, which must still stand; 0 for none.
+func (l *Lease) PutSwitchover(ctx context.Context, s cluster.Switchover, over, wish int64) (rev int64, err error) {
 	s.Term = l.Term()
 	value, err := compact(s)
 	if err != nil {
@@ -141,6 +142,9 @@ func (l *Lease) PutSwitchover(ctx context.Context, s cluster.Switchover, over in
 		// guard: phase_replaced — SAFETY 7: a request that arrives again, or late, under the
 		// same term does not go on with a switchover that was rolled back.
 		modIs(l.key(keySwitchover), over),
+	}
+	if wish != 0 { // guard: wish_stands — SAFETY 7: nor does the first, which takes nobody's place, begin it again
+		compares = append(compares, modIs(l.key(keyFailover), wish))
 	}
 	return l.underTerm(ctx, l.Term(), "record the switchover", compares, Put(l.key(keySwitchover), value, 0))
 }

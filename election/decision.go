@@ -133,8 +133,12 @@ type (
 	PutHistory struct{ History cluster.History }
 	// PutConfig restores a missing dynamic configuration.
 	PutConfig struct{}
-	// PutSwitchover records a phase before the step it names.
-	PutSwitchover struct{ Switchover cluster.Switchover }
+	// PutSwitchover records a phase before the step it names. Wish is the mod_revision of
+	// the key failover that it begins for; 0 when it goes on, or nobody asked.
+	PutSwitchover struct {
+		Switchover cluster.Switchover
+		Wish       int64
+	}
 	// DeleteSwitchover clears a switchover that is over.
 	DeleteSwitchover struct{}
 	// ClearFailover answers the key `failover` (result when it has an id) and

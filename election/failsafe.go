@@ -233,9 +233,9 @@ func takes(a Action) bool {
 
 // unlisted: a holder without store does not know of this member, and goes on without
 // its promise. An operator who forces a failover vouches that there is no such holder.
-func unlisted(o *Observation) bool {
+func unlisted(o *Observation, name string) bool {
 	v := &o.View.Value
-	return len(v.Failsafe) > 0 && v.Failsafe[o.Self.Name] == "" && !released(o) && !forced(o)
+	return len(v.Failsafe) > 0 && v.Failsafe[name] == "" && !released(o) && !forced(o)
 }
 
 // failsafeList is what the store must say of the members, when it does not.

@@ -75,7 +75,7 @@ func lacksForTheLease(o *Observation) (lacks []string) {
 	if pledged(o) {
 		lacks = append(lacks, fmt.Sprintf("it has promised the primary, which cannot reach etcd, not to replace it, for %s more", lasting(o.Self.Pledged.Sub(o.Now))))
 	}
-	if unlisted(o) {
+	if unlisted(o, o.Self.Name) {
 		lacks = append(lacks, "it is not in the list of failsafe members, so the last primary may go on without its promise: bring a member back that is")
 	}
 	if !o.Node.Good() || !o.Node.Value.Mode.Running() {

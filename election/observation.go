@@ -79,8 +79,10 @@ type Self struct {
 	// Paused: a worker before this one, or this one, has told the guard of a pause and
 	// not of its end.
 	Paused bool
-	// Promised is the newest term this member will take no WAL from, durably.
-	Promised cluster.Term
+	// Promised is the newest term this member will take no WAL from, durably. Promising is
+	// the same while it is being written: nobody is told yet, and nothing is followed
+	// beside it that would still arrive when it is.
+	Promised, Promising cluster.Term
 	// Pledged is until when this member has promised a holder, durably or about to be,
 	// to race for nothing and to vote for nobody.
 	Pledged cluster.Instant

@@ -169,7 +169,7 @@ func standing(o *Observation, mine report) Decision {
 // with the beat where we saw it.
 func acquire(o *Observation, reason cluster.Reason) Decision {
 	v := &o.View.Value
-	if unlisted(o) { // guard: unlisted_takes_nothing — SAFETY 3, Failsafe
+	if unlisted(o, o.Self.Name) { // guard: unlisted_takes_nothing — SAFETY 3, Failsafe
 		return wait(ReasonNotListed, "the last holder does not know this member, and may go on without its promise")
 	}
 	a := Acquire{FailsafeRevision: v.FailsafeRev}

@@ -60,10 +60,17 @@ func takesNothing(o *Observation) bool {
 	return false
 }
 
-// promisedAway: the leader is of a term this member will take no WAL from.
+// promisedAway: the leader is of a term this member will take no WAL from, or is about to
+// promise so. A Follow begun before the promise is on disk would end after it was told.
 func promisedAway(o *Observation) bool {
 	leader := o.View.Value.Leader
-	return leader != nil && leader.Name != o.Self.Name && o.Self.Promised != 0 && leader.Term <= o.Self.Promised // guard: promise_kept — SAFETY 3
+	if leader == nil || leader.Name == o.Self.Name {
+		return false
+	}
+	if leader.Term <= o.Self.Promising { // guard: promising_follows_nobody — SAFETY 3
+		return true
+	}
+	return o.Self.Promised != 0 && leader.Term <= o.Self.Promised // guard: promise_kept — SAFETY 3
 }
 
 // promisedAgainst names members that take no WAL of the term held: it must be a new one.
@@ -94,6 +101,9 @@ func promisedReports(o *Observation, mine report) []report {
 			r.priority = 0
 		}
 		if m.NoWatchdog() { // guard: watchdog_copy — S2, L1: what it has counts, and it is not waited for
+			r.priority = 0
+		}
+		if unlisted(o, name) { // guard: unlisted_copy — S2, L1: what it has counts, and it is not waited for
 			r.priority = 0
 		}
 		all = append(all, r)

@@ -146,6 +146,12 @@ func sickRules() []rule {
 			given:  vacant(lsn, strictOf("b", "a", "c"), promises("a"), promises("c"), reports("c", lsn+0x1000), sickMember("c", cluster.AilmentFull)),
 			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
 
+		{name: "and of one that may not lead, since a holder without store does not know of it",
+			given: vacant(lsn, strictOf("b", "a", "c"), promises("a"), promises("c"), reports("c", lsn+0x1000), view(func(v *cluster.View) {
+				v.Failsafe = map[string]string{"a": urlOf("a"), "b": urlOf("b")}
+			})),
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+
 		// a required watchdog
 		{name: "a member without the watchdog it requires is no candidate, be it alone", given: vacant(lsn, alone, noWatchdog),
 			reason: ReasonNoWatchdog, also: says(Say{Vacancy: beat, Position: &end})},

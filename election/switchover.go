@@ -75,7 +75,7 @@ func begin(o *Observation, f cluster.Failover) (Decision, bool) {
 		}
 		return refuse(o, why), true
 	}
-	d := do(ReasonSwitchoverPreparing, PutSwitchover{cluster.Switchover{
+	d := do(ReasonSwitchoverPreparing, PutSwitchover{Wish: f.ModRevision, Switchover: cluster.Switchover{
 		ID: wishID(f), From: o.Self.Name, To: m.Name, Phase: cluster.SwitchoverPreparing, Term: o.Lease.Term}})
 	d.Detail = "to " + m.Name
 	return d, true
@@ -192,10 +192,10 @@ func advance(o *Observation, sw cluster.Switchover) Decision {
 	case m.IsKeeper() && m.Keeper.Switchover != sw.ID:
 	case len(unheld(o, sw)) > 0:
 		sw.Phase = cluster.SwitchoverHolding
-		d = do(ReasonSwitchoverHolding, PutSwitchover{sw})
+		d = do(ReasonSwitchoverHolding, PutSwitchover{Switchover: sw})
 	default:
 		sw.Phase = cluster.SwitchoverStopping
-		d = do(ReasonSwitchoverStopping, PutSwitchover{sw})
+		d = do(ReasonSwitchoverStopping, PutSwitchover{Switchover: sw})
 	}
 	return d
 }
@@ -206,7 +206,7 @@ func holdWork(o *Observation, sw cluster.Switchover) Decision {
 	waiting := unheld(o, sw)
 	if len(waiting) == 0 || phaseAge(o, sw) > holdPatience {
 		sw.Phase = cluster.SwitchoverStopping
-		return do(ReasonSwitchoverStopping, PutSwitchover{sw})
+		return do(ReasonSwitchoverStopping, PutSwitchover{Switchover: sw})
 	}
 	d := wait(ReasonSwitchoverHolding, "for the pooler of "+strings.Join(waiting, ", "))
 	d.wakeAt(o.Phase.Since.Add(holdPatience + 1))
@@ -247,7 +247,7 @@ func abort(o *Observation, sw cluster.Switchover, why string) Decision {
 		return d
 	}
 	sw.Phase, sw.Why, sw.Term = cluster.SwitchoverAborted, why, o.Lease.Term
-	d.Actions = append(d.Actions, PutSwitchover{sw})
+	d.Actions = append(d.Actions, PutSwitchover{Switchover: sw})
 	return d
 }
 
@@ -261,7 +261,7 @@ func handOverStopped(o *Observation, sw cluster.Switchover) Decision {
 		return wait(ReasonSwitchoverStopping, "the guard still has the server")
 	case sw.Term != o.Lease.Term: // a new worker of ours: the successor reads the phase under the new term
 		sw.Term = o.Lease.Term
-		return do(ReasonSwitchoverStopping, PutSwitchover{sw})
+		return do(ReasonSwitchoverStopping, PutSwitchover{Switchover: sw})
 	case node.Control.State != cluster.ControlShutdown || !position.LSN.Known(): // guard: clean_shutdown_record — SAFETY 2, Release
 		return abort(o, sw, fmt.Sprintf("the server did not shut down cleanly: %s, last record ends at %s", node.Control.State, position.LSN))
 	case m.State != cluster.StateRunning: // guard: successor_runs — SAFETY 7

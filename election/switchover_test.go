@@ -20,8 +20,9 @@ func switchoverRules() []rule {
 	short := cluster.Position{Timeline: 3, LSN: lsn}
 	phaseFor := func(d time.Duration) change { return func(o *Observation) { o.Phase.Since = ago(d) } }
 	record := func(id, to string, phase cluster.SwitchoverPhase) PutSwitchover {
-		return PutSwitchover{cluster.Switchover{ID: id, From: "a", To: to, Phase: phase, Term: term}}
+		return PutSwitchover{Switchover: cluster.Switchover{ID: id, From: "a", To: to, Phase: phase, Term: term}}
 	}
+	begun := func(p PutSwitchover) PutSwitchover { p.Wish = 400; return p } // while that wish stands
 	phased := func(p PutSwitchover) PutSwitchover { p.Switchover.ModRevision = 410; return p }
 	refused := func(why string) []Action {
 		return acts(ClearFailover{Revision: 400, Result: cluster.Result{ID: "op", Member: "a", Refused: true, NewLeader: "a",
@@ -55,16 +56,16 @@ func switchoverRules() []rule {
 	return []rule{
 		// begin
 		{name: "a switchover to a named candidate begins with its record",
-			given: primary(wish("a", "b")), reason: ReasonSwitchoverPreparing, do: acts(record("op", "b", preparing))},
+			given: primary(wish("a", "b")), reason: ReasonSwitchoverPreparing, do: acts(begun(record("op", "b", preparing)))},
 		{name: "a failover with a healthy leader is a switchover",
-			given: primary(wish("", "c")), reason: ReasonSwitchoverPreparing, do: acts(record("op", "c", preparing))},
+			given: primary(wish("", "c")), reason: ReasonSwitchoverPreparing, do: acts(begun(record("op", "c", preparing)))},
 		{name: "without a name the best standby is chosen",
 			given:  primary(wish("a", ""), node(func(n *cluster.NodeState) { n.Walsenders[0].Flush = lsn - 8 })),
-			reason: ReasonSwitchoverPreparing, do: acts(record("op", "c", preparing))},
+			reason: ReasonSwitchoverPreparing, do: acts(begun(record("op", "c", preparing)))},
 		{name: "a wish by Patroni's tools has no id and gets one",
 			given: primary(wish("a", "b"), view(func(v *cluster.View) {
 				v.Failover = &cluster.Failover{Leader: "a", Member: "b", ModRevision: 400}
-			})), reason: ReasonSwitchoverPreparing, do: acts(record("failover-400", "b", preparing))},
+			})), reason: ReasonSwitchoverPreparing, do: acts(begun(record("failover-400", "b", preparing)))},
 		{name: "a switchover that is not due waits",
 			given: primary(wish("a", "b"), func(o *Observation) { o.Wish.FailoverDue = false }), reason: ReasonLeading},
 		{name: "a switchover whose time has passed is refused",
@@ -244,7 +245,7 @@ func switchoverRules() []rule {
 			reason: ReasonHandingOver, do: acts(HandOver{To: "b", LeaseID: 1098, Position: end})},
 		{name: "a hand-over that fails it does not try again: the record stays as aborted",
 			given:  primary(stop, switchover("a", "b", preparing), phaseFor(31*time.Second)),
-			reason: ReasonSwitchoverAborted, do: acts(PutSwitchover{cluster.Switchover{ID: "op", From: "a", To: "b", Phase: aborted, Term: term,
+			reason: ReasonSwitchoverAborted, do: acts(PutSwitchover{Switchover: cluster.Switchover{ID: "op", From: "a", To: "b", Phase: aborted, Term: term,
 				Why: "the candidate was not ready after 30s", ModRevision: 410}})},
 		{name: "after that it stops its server",
 			given: primary(stop, switchover("a", "b", aborted)), reason: ReasonStoppingAgent, do: acts(StopServer{Mode: StopFast})},

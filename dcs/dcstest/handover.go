@@ -107,7 +107,7 @@ var handoverCases = []testCase{
 		for _, id := range []string{"", "wish"} {
 			a, b := w.acquire(w.session("a")), w.session("b")
 			w.must(w.store.PutFailover(w.ctx, cluster.Failover{Leader: "a", ID: "wish"}, -1))
-			_, err := a.PutSwitchover(w.ctx, cluster.Switchover{ID: "wish", Phase: cluster.SwitchoverStopping}, 0)
+			_, err := a.PutSwitchover(w.ctx, cluster.Switchover{ID: "wish", Phase: cluster.SwitchoverStopping}, 0, 0)
 			w.must(err)
 			w.must(a.HandOver(w.ctx, cluster.Handover{To: "b", ID: id}, b.ID()))
 			v := w.view()

@@ -179,20 +179,36 @@ var leaseCases = []testCase{
 		phase := func(p cluster.SwitchoverPhase) cluster.Switchover {
 			return cluster.Switchover{ID: "1", From: "a", To: "b", Phase: p}
 		}
-		first, err := a.PutSwitchover(w.ctx, phase(cluster.SwitchoverPreparing), 0)
+		first, err := a.PutSwitchover(w.ctx, phase(cluster.SwitchoverPreparing), 0, 0)
 		w.must(err)
-		again, err := a.PutSwitchover(w.ctx, phase(cluster.SwitchoverHolding), first)
+		again, err := a.PutSwitchover(w.ctx, phase(cluster.SwitchoverHolding), first, 0)
 		w.must(err)
 		_, err = a.DeleteSwitchover(w.ctx, first)
 		w.want(dcs.ErrCompared, err)
 		_, err = a.DeleteSwitchover(w.ctx, again)
 		w.must(err)
 		for _, over := range []int64{first, again} { // what was sent before the end
-			_, err = a.PutSwitchover(w.ctx, phase(cluster.SwitchoverStopping), over)
+			_, err = a.PutSwitchover(w.ctx, phase(cluster.SwitchoverStopping), over, 0)
 			w.want(dcs.ErrCompared, err)
 		}
 		if got := w.view().Switchover; got != nil {
 			w.Errorf("it goes on as %+v", got)
+		}
+	}},
+	{"wish_stands: a switchover does not begin anew for a wish that was answered", func(w *world) {
+		a := w.acquire(w.session("a"))
+		w.must(w.store.PutFailover(w.ctx, cluster.Failover{Leader: "a", Member: "b", ID: "1"}, 0))
+		wish := w.view().Failover.ModRevision
+		begin := cluster.Switchover{ID: "1", From: "a", To: "b", Phase: cluster.SwitchoverPreparing}
+		rev, err := a.PutSwitchover(w.ctx, begin, 0, wish)
+		w.must(err)
+		w.must(a.ClearFailover(w.ctx, wish))
+		_, err = a.DeleteSwitchover(w.ctx, rev)
+		w.must(err)
+		_, err = a.PutSwitchover(w.ctx, begin, 0, wish) // again, or late
+		w.want(dcs.ErrCompared, err)
+		if got := w.view().Switchover; got != nil {
+			w.Errorf("it begins again as %+v", got)
 		}
 	}},
 	{"renew_txn: a renewal fails once the key is gone, although the lease is alive", func(w *world) {
@@ -310,7 +326,7 @@ func guardedWrites(w *world, l *dcs.Lease, other int64) map[string]error {
 	_, reserve := l.Reserve(ctx, nil, 2)
 	_, durability := l.PutDurability(ctx, cluster.Durability{}, 0)
 	_, failsafe := l.PutFailsafe(ctx, nil, 0)
-	_, begun := l.PutSwitchover(ctx, cluster.Switchover{}, 0)
+	_, begun := l.PutSwitchover(ctx, cluster.Switchover{}, 0, 0)
 	_, ended := l.DeleteSwitchover(ctx, 0)
 	return map[string]error{
 		"renew":             l.Renew(ctx, 10*time.Second),

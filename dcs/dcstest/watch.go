@@ -86,7 +86,7 @@ var watchCases = []testCase{
 		if v := w.view(); v.Durability.ModRevision != rev {
 			w.Errorf("the record of rules was put at revision %d, and is shown of %d", rev, v.Durability.ModRevision)
 		}
-		_, err = l.PutSwitchover(w.ctx, cluster.Switchover{ID: "1", From: "a", To: "b", Phase: cluster.SwitchoverPreparing}, 0)
+		_, err = l.PutSwitchover(w.ctx, cluster.Switchover{ID: "1", From: "a", To: "b", Phase: cluster.SwitchoverPreparing}, 0, 0)
 		w.must(err)
 		w.must(l.PutPausedPrimary(w.ctx))
 		w.must(l.PutInitialize(w.ctx, "7268616322854375442"))

@@ -18,6 +18,9 @@ type story struct {
 	settings string
 	faults   []fault
 	until    time.Duration
+	// healed is when an operator ends whatever has not ended, as at the end of every
+	// schedule; 0 for never.
+	healed time.Duration
 	// stuck: only an operator can go on from the end.
 	stuck bool
 	// seed is of a schedule that violated an invariant once; 0 for none.
@@ -187,6 +190,12 @@ var stories = []story{
 			{at: 6284222415, lasts: 4592250546, kind: "kill agent", node: 2, to: 3, n: 19},
 			{at: 45717776502, lasts: 2640782374, kind: "one-way cut", node: 0, to: 0, n: 8},
 			{at: 49707524877, lasts: 300400600, kind: "fast_failover changed", node: 2, to: 0, n: 24}}},
+	{name: "found_256953898232953_waited_for_and_not_listed", seed: 256953898232953, nodes: 3, healed: 60 * s, until: 130 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":2048,"synchronous_mode":"on","synchronous_mode_strict":false,"synchronous_node_count":1,"failsafe_mode":true}`, faults: []fault{
+			{at: 53095931692, lasts: 12504291428, kind: "agent stopped", node: 2, to: 0, n: 4},
+			{at: 48836335373, lasts: 6660686392, kind: "etcd restored", node: 2, to: 0, n: 45},
+			{at: 52301390676, lasts: 4267146218, kind: "isolated", node: 1, to: 1, n: 32},
+			{at: 30885190460, lasts: 19018391623, kind: "kill agent", node: 0, to: 2, n: 31}}},
 	{name: "worker_killed_in_failsafe", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"failsafe_mode":true}`,
 		faults: []fault{{at: 10 * s, kind: "everybody cut from etcd", lasts: 20 * s, to: 3}, lead(15*s, "kill worker", 0, 0), on(2, 17*s, "kill worker", 0, 0)}},
 	{name: "found_266367764927229_lease_of_another_length_in_failsafe", seed: 8113347895295767476, nodes: 4, until: 90 * s,
@@ -324,6 +333,9 @@ func (c story) world(threads *pool, told bool) *World {
 		w.after(start, doing(n.power))
 	}
 	w.plan(c.faults)
+	if c.healed != 0 {
+		w.at(c.healed, doing(w.heal))
+	}
 	return w
 }
 

@@ -26,6 +26,8 @@ var mistakes = []mistake{
 	{"found_88108925952056_list_sent_with_the_questions", []change{
 		{"election/holder.go", "!recordStands(o) { // guard: list_stands_in_failsafe", "true { // guard: list_stands_in_failsafe"},
 		{"election/failsafe.go", "case PutDurability, PutFailsafe:", "case PutDurability:"}}},
+	{"found_256953898232953_waited_for_and_not_listed", []change{
+		{"election/revoke.go", "\t\tif unlisted(o, name) {", "\t\tif false && unlisted(o, name) {"}}},
 	{"found_76319871900396_rule_given_up_that_commits_rested_on", []change{
 		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
