@@ -167,13 +167,14 @@ func (l *Loop) over(a election.Action) (rev int64, replaces bool) {
 }
 
 func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
-	if l.busy[LaneServer] || l.obs.Now < l.server.retryAt {
+	lane := serverLane(a)
+	if l.busy[lane] || l.obs.Now < l.server.retryAt {
 		return nil
 	}
 	if f, ok := a.(election.Follow); ok && f == l.server.followed && l.obs.Node.At < l.server.followedAt {
 		return nil // it has just been told
 	}
-	l.busy[LaneServer] = true
+	l.busy[lane] = true
 	switch a := a.(type) {
 	case election.SetSync:
 		l.obs.Sync.Begun = a.Names
@@ -189,7 +190,15 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	}
 	waits := l.obs.Node.Value.Gate != cluster.GateOff
 	l.config.gated = l.config.gated || l.config.settings.CommitGate || waits
-	return []Effect{{Lane: LaneServer, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up, Gated: l.config.gated, Waits: waits}}}
+	return []Effect{{Lane: lane, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up, Gated: l.config.gated, Waits: waits}}}
+}
+
+// serverLane is where an action of OnServer runs.
+func serverLane(a election.Action) Lane {
+	if _, long := a.(election.Checkpoint); long {
+		return LaneCheckpoint
+	}
+	return LaneServer
 }
 
 // onJob starts long work, but none beside a fence. A fence takes every process in the data

@@ -17,6 +17,9 @@ const (
 	LaneKeys
 	LaneMember
 	LaneServer
+	// LaneCheckpoint is apart: a checkpoint takes minutes on a large server, and neither a
+	// promise nor whom commits wait for can wait that long.
+	LaneCheckpoint
 	LaneJob
 	LaneGuard
 	LaneFence

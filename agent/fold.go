@@ -346,7 +346,7 @@ func (l *Loop) foldKeys(e KeysDone) {
 
 // foldServer ends quick SQL.
 func (l *Loop) foldServer(e ServerDone) []Effect {
-	l.busy[LaneServer] = false
+	l.busy[serverLane(e.Action)] = false
 	if _, configured := e.Action.(election.Reload); configured {
 		l.server.configuring = false
 	}

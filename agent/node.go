@@ -39,6 +39,10 @@ type Node struct {
 	// told: the running server goes by those files, since it was started on them or has
 	// reloaded them. A reload that failed leaves files that say more than the server knows.
 	told atomic.Bool
+	// naming is held by who writes whom commits wait for; promoting is the server that a
+	// promotion has told last.
+	naming    atomic.Bool
+	promoting string
 	// watchdog is what keepWatchdog told the guard last.
 	watchdog guard.Watchdog
 	// without is the session whose guard is known to have none; only keepWatchdog looks.

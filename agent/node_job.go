@@ -55,7 +55,7 @@ func (n *Node) runJob(ctx context.Context, do OnJob, e *JobDone) error {
 	case election.StopServer:
 		return n.stopFor(ctx, do.Settings, a)
 	case election.Promote:
-		if _, err := n.pg.SetSync(ctx, a.Names); err != nil { // guard: names_before_promotion — SAFETY 3
+		if err := n.namePromoted(ctx, do.Instance, a.Names); err != nil { // guard: names_before_promotion — SAFETY 3
 			return err
 		}
 		return n.promote(ctx, do, a.Timeline, e)

@@ -33,7 +33,7 @@ func (n *Node) onServer(ctx context.Context, do OnServer) (from cluster.LSN, err
 		_, err = n.pg.EnsureSlots(ctx, a.Want, postgres.SlotPolicy{
 			Drop: func(slot cluster.Slot) bool { return slices.Contains(a.Drop, slot.Name) }})
 	case election.Checkpoint:
-		err = n.checkpoint(ctx, a)
+		err = n.checkpoint(ctx, do.Instance, a)
 	case election.SetSync:
 		return n.pg.SetSync(ctx, a.Names)
 	case election.Reload:
@@ -46,18 +46,56 @@ func (n *Node) onServer(ctx context.Context, do OnServer) (from cluster.LSN, err
 
 // checkpoint also has, after a promotion, the archive learn of the history files
 // that skip timelines: a recovery from the archive alone stops at a missing one.
-func (n *Node) checkpoint(ctx context.Context, a election.Checkpoint) error {
+func (n *Node) checkpoint(ctx context.Context, instance string, a election.Checkpoint) error {
 	if a.For == "" {
 		if err := n.pg.ArchiveHistory(ctx); err != nil {
 			n.log.Warn("history files not handed to the archiver", "error", err.Error())
 		}
 	}
 	if a.Names != "" { // a promotion makes sure of them in any case
-		if _, err := n.pg.SetSync(ctx, a.Names); err != nil {
+		if err := n.nameAhead(ctx, instance, a.Names); err != nil {
 			n.log.Debug("synchronous standbys not set ahead of the promotion", "error", err.Error())
 		}
 	}
 	return n.pg.Checkpoint(ctx)
+}
+
+// nameAhead tells a switchover's candidate whom commits will wait for, unless a promotion
+// of it has begun: that knows better, and what is told ahead must not arrive after it.
+func (n *Node) nameAhead(ctx context.Context, instance, names string) error {
+	release, err := n.holdNaming(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if n.promoting == instance { // guard: promotion_names_last — SAFETY 3 "a new primary has its names in force before it is promoted"
+		return nil
+	}
+	_, err = n.pg.SetSync(ctx, names)
+	return err
+}
+
+// namePromoted tells the server that is about to be promoted.
+func (n *Node) namePromoted(ctx context.Context, instance, names string) error {
+	release, err := n.holdNaming(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	n.promoting = instance
+	_, err = n.pg.SetSync(ctx, names)
+	return err
+}
+
+// holdNaming waits until nobody else tells the server whom commits wait for.
+func (n *Node) holdNaming(ctx context.Context) (release func(), err error) {
+	for !n.naming.CompareAndSwap(false, true) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		n.clock.Sleep(ctx.Done(), promotedEvery)
+	}
+	return func() { n.naming.Store(false) }, nil
 }
 
 // upstream is where to stream from, through this member's own slot.

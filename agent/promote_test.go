@@ -119,3 +119,42 @@ func TestNothingIsPromotedWithoutItsSynchronousStandbys(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsToldAheadDoesNotArriveAfterAPromotion: a switchover's candidate is told whom
+// commits will wait for while it writes its checkpoint. When the primary dies meanwhile it
+// may be promoted under other rules, which what was told ahead must not undo.
+func TestWhatIsToldAheadDoesNotArriveAfterAPromotion(t *testing.T) {
+	p := &promotee{lands: 7, exited: make(chan struct{})}
+	n := NewNode(Parts{Server: p, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+	ahead := func(instance string) {
+		e, _ := n.Run(t.Context(), OnServer{Action: election.Checkpoint{For: "op", Names: "ANY 1 (c)"}, Instance: instance}).(ServerDone)
+		if e.Err != "" {
+			t.Error(e.Err)
+		}
+	}
+	if ahead("i1"); p.names != "ANY 1 (c)" {
+		t.Fatalf("told %q ahead", p.names)
+	}
+	if err := n.namePromoted(t.Context(), "i1", "ANY 1 (b)"); err != nil {
+		t.Fatal(err)
+	}
+	if ahead("i1"); p.names != "ANY 1 (b)" {
+		t.Errorf("told %q by what came late", p.names)
+	}
+	if ahead("i2"); p.names != "ANY 1 (c)" {
+		t.Errorf("the next server is told %q ahead", p.names)
+	}
+
+	release, _ := n.holdNaming(t.Context()) // somebody is telling it
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.namePromoted(ctx, "i2", "ANY 1 (b)") }()
+	cancel()
+	if err := <-ended; err == nil || p.names != "ANY 1 (c)" {
+		t.Errorf("%v, and %q: two told it at once", err, p.names)
+	}
+	release()
+}
+
+// Checkpoint implements Server.
+func (p *promotee) Checkpoint(context.Context) error { return nil }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/guard"
@@ -200,5 +201,39 @@ func TestAWriteNamesWhatItReplaces(t *testing.T) {
 	}
 	if _, replaces := r.loop.over(election.PutStatus{}); replaces {
 		t.Error("a status replaces nothing: the next comes anyway")
+	}
+}
+
+// TestACheckpointHoldsNothingUp: it takes minutes on a large server; a promise that an
+// election waits for, and whom commits wait for, do not.
+func TestACheckpointHoldsNothingUp(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.settle()
+	r.loop.obs.Self.Checkpointed = false
+	checkpoints := func(effects []Effect) (n int) {
+		for _, d := range find[OnServer](effects) {
+			if _, is := d.Action.(election.Checkpoint); is {
+				n++
+			}
+		}
+		return n
+	}
+	if got := checkpoints(r.look(cluster.ModePrimary)); got != 1 {
+		t.Fatalf("%d checkpoints begin, want one", got)
+	}
+	for _, a := range []election.Action{election.Promise{Term: 60}, election.SetSync{Names: `ANY 1 ("pg2")`}, election.EnsureSlots{}} {
+		if got := find[OnServer](r.loop.onServer(a, nil)); len(got) != 1 {
+			t.Errorf("%T waits for the checkpoint", a)
+		}
+		r.loop.fold(clock.Reading{Boot: r.now}, ServerDone{Action: a, Instance: "i1", Err: "it broke"})
+		r.loop.server.retryAt = 0
+	}
+	if got := checkpoints(r.look(cluster.ModePrimary)); got != 0 {
+		t.Errorf("%d checkpoints begin beside the first", got)
+	}
+	r.step(ServerDone{Action: election.Checkpoint{}, Instance: "i1"})
+	if !r.loop.obs.Self.Checkpointed || r.loop.busy[LaneCheckpoint] {
+		t.Error("its end is not noted")
 	}
 }

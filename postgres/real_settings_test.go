@@ -3,6 +3,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"syscall"
@@ -183,6 +184,28 @@ func TestTheGateGivesWayToSynchronousStandbysAndTakesTheirPlaceAgain(t *testing.
 	sync(standbys, standbys)
 	n.must(n.WriteGate("pgkeeper_gate_2"))
 	sync("", "pgkeeper_gate_2")
+}
+
+// The file says that commits wait for nobody, and the server was never told, since the
+// reload failed: that is not taken for in force the next time.
+func TestNamesThatAServerWasNotToldAreNotTakenForInForce(t *testing.T) {
+	const standbys = `ANY 1 ("b")`
+	n := primary(t, "a")
+	_, err := n.SetSync(n.ctx(), standbys)
+	n.must(err)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := n.SetSync(ended, ""); err == nil {
+		t.Fatal("told without a connection")
+	}
+	if file, shown := n.read(syncName), n.sql("show synchronous_standby_names"); file != "" || shown != standbys {
+		t.Fatalf("%s says %q, and commits wait for %q", syncName, file, shown)
+	}
+	_, err = n.SetSync(n.ctx(), "")
+	n.must(err)
+	if shown := n.sql("show synchronous_standby_names"); shown != "" {
+		t.Errorf("commits wait for %q", shown)
+	}
 }
 
 // A standby that is about to be promoted, and has been told ahead whom its commits will

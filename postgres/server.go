@@ -97,6 +97,9 @@ type Server struct {
 	confLoaded atomic.Value
 	// filled: the last clone found a full disk, whatever was known of its size.
 	filled atomic.Bool
+	// untold: the file with whom commits wait for may say what the server was not proved to
+	// go by.
+	untold atomic.Bool
 
 	mu       sync.Mutex
 	forced   map[string]string // command line parameters as configured last

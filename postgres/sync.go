@@ -58,9 +58,18 @@ func (s *Server) writeSync(names string) (changed bool, err error) {
 // confirms nothing meanwhile is ended.
 func (s *Server) SetSync(ctx context.Context, names string) (from cluster.LSN, err error) {
 	changed, err := s.writeSync(names)
-	if err != nil || names == "" && !changed { // an asynchronous cluster, which promotes without a detour
+	if err != nil || names == "" && !changed && !s.untold.Load() { // an asynchronous cluster, which promotes without a detour
 		return 0, err
 	}
+	s.untold.Store(true)
+	if from, err = s.proveSync(ctx, names, changed); err == nil {
+		s.untold.Store(false)
+	}
+	return from, err
+}
+
+// proveSync brings what writeSync wrote to the server.
+func (s *Server) proveSync(ctx context.Context, names string, changed bool) (from cluster.LSN, err error) {
 	if !changed && s.standbyShows(ctx, names) { // a switchover's candidate was told ahead
 		return 0, nil
 	}
