@@ -237,7 +237,7 @@ func fastOver(full, fast cluster.NodeState) cluster.NodeState {
 		full.Receiver = fast.Receiver
 	}
 	full.WriteLSN = max(full.WriteLSN, fast.WriteLSN)
-	full.ReceiveLSN, full.ReplayLSN = fast.ReceiveLSN, fast.ReplayLSN
+	full.ReceiveLSN, full.ReplayLSN, full.EndKnown = fast.ReceiveLSN, fast.ReplayLSN, fast.EndKnown
 	if fast.Timeline != 0 {
 		full.Timeline = fast.Timeline
 	}

@@ -14,7 +14,7 @@ import (
 func fastState(f postgres.Fast) cluster.NodeState {
 	node := cluster.NodeState{Mode: cluster.ModePrimary, Timeline: f.Timeline, WriteLSN: f.Flush, ReceiveLSN: f.Receive, ReplayLSN: f.Replay}
 	if f.InRecovery {
-		node.Mode = cluster.ModeStandby
+		node.Mode, node.EndKnown = cluster.ModeStandby, f.EndKnown
 		if f.Receiver {
 			node.Receiver = &cluster.Receiver{Status: "streaming", Timeline: f.Timeline}
 		}

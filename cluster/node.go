@@ -30,6 +30,10 @@ type NodeState struct {
 
 	// Receiver is the standby's WAL receiver; nil when there is none.
 	Receiver *Receiver
+	// EndKnown tells that a standby had read all of the WAL in its own directory before its
+	// positions were read. Before that it is known how far it has replayed, and not how much
+	// more it has flushed, and confirmed, in an earlier life.
+	EndKnown bool
 	// PrimaryConninfo is the conninfo in force, password never included.
 	PrimaryConninfo string
 	PrimarySlotName string
@@ -51,7 +55,8 @@ type NodeState struct {
 
 // Position is the newest WAL the server has durably: the flush position of a
 // primary, the greater of received and replayed for a standby (trap 5), the last
-// checkpoint's for a stopped server.
+// checkpoint's for a stopped server. Of a standby whose EndKnown is false it is the least
+// that it has.
 func (n NodeState) Position() Position {
 	switch n.Mode {
 	case ModePrimary:

@@ -108,12 +108,15 @@ func standby(at cluster.LSN, changes ...change) Observation {
 
 func standbyNode(at cluster.LSN) cluster.NodeState {
 	return cluster.NodeState{
-		Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: sys, Timeline: 3, ReceiveLSN: at, ReplayLSN: at,
+		Mode: cluster.ModeStandby, EndKnown: true, Data: cluster.DataValid, SystemID: sys, Timeline: 3, ReceiveLSN: at, ReplayLSN: at,
 		Control:         cluster.ControlData{State: cluster.ControlInArchiveRecovery, SystemID: sys, Timeline: 3, StandbySignal: true},
 		Receiver:        &cluster.Receiver{Status: "streaming", Host: "10.0.0.2", Port: "5432"},
 		PrimaryConninfo: "user=replicator host=10.0.0.2 port=5432 application_name=a",
 	}
 }
+
+// readsOwn: its server was started a moment ago, and has not read all of its own WAL.
+var readsOwn = node(func(n *cluster.NodeState) { n.EndKnown, n.ReceiveLSN = false, 0 })
 
 // vacant: b led and has been silent for longer than T; its key and member key are
 // gone. Nobody has reported yet.

@@ -84,7 +84,28 @@ func race(o *Observation) Decision {
 	if d, ok := revoke(o); ok {
 		return d
 	}
+	if d, ok := readsOwnWAL(o); ok {
+		return d
+	}
 	return compete(o)
+}
+
+// readsOwnWAL: a standby that was started again has yet to read what is in its own
+// directory. It has flushed, and may have confirmed, more than it has replayed; to report
+// what it has replayed would have commits lost that it has (trap 5). Where commits wait for
+// standbys that is waited for. Elsewhere nothing hangs on it but who has the most, for
+// which a while must do: its replay may be paused, or delayed for hours.
+func readsOwnWAL(o *Observation) (Decision, bool) {
+	until := raceBegan(o).Add(startGrace)
+	if o.Node.Value.EndKnown || forced(o) || !votes(o) && o.Now >= until { // guard: end_known — SAFETY 3
+		return Decision{}, false
+	}
+	d := wait(ReasonReadingOwnWAL, fmt.Sprintf("replayed up to %s; how far its own WAL reaches is not known yet", o.Node.Value.ReplayLSN))
+	d.lookAgain(o)
+	if !votes(o) {
+		d.wakeAt(until)
+	}
+	return d, true
 }
 
 // forced: the operator vouches for the old primary being dead.

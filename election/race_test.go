@@ -33,6 +33,10 @@ func raceRules() []rule {
 		}
 	}
 	return []rule{
+		{name: "a standby that reads its own WAL is left some time to find how much it has",
+			given: vacant(lsn, later(time.Second), alone, readsOwn), reason: ReasonReadingOwnWAL, also: says(Say{})},
+		{name: "and no more, where commits wait for nobody: its replay may be paused",
+			given: vacant(lsn, later(2*time.Second), alone, readsOwn), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
 		// when
 		{name: "the best standby takes the lease when T has passed and all have reported",
 			given: vacant(lsn, reports("c", lsn-8)), reason: ReasonAcquiring, do: take, also: saysPosition(lsn)},

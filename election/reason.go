@@ -84,6 +84,8 @@ const (
 	ReasonRevoking      cluster.Reason = "promising_to_follow_no_more"
 	ReasonTooFewReports cluster.Reason = "too_few_promises"
 	ReasonPromisedAway  cluster.Reason = "leader_was_revoked"
+	// ReasonReadingOwnWAL: nobody knows yet how far the WAL of this standby reaches.
+	ReasonReadingOwnWAL cluster.Reason = "reading_own_wal"
 	ReasonNewTerm       cluster.Reason = "renewing_revoked_term"
 	ReasonRecordingRule cluster.Reason = "recording_rule_before_promotion"
 

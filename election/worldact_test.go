@@ -341,7 +341,7 @@ func (m *machine) start(writable bool, up *Upstream) error {
 	if !n.Control.StandbySignal {
 		n.ReplayLSN = n.WriteLSN
 	}
-	n.Mode, n.Control.StandbySignal, n.ReceiveLSN = cluster.ModeStandby, true, 0
+	n.Mode, n.EndKnown, n.Control.StandbySignal, n.ReceiveLSN = cluster.ModeStandby, true, true, 0
 	n.ReplayLSN = max(n.ReplayLSN, n.Control.MinRecovery, n.Control.CheckpointEnd)
 	return nil
 }

@@ -27,7 +27,7 @@ func (s *Server) Look(ctx context.Context, running bool, pid int) (cluster.NodeS
 		return n, err
 	}
 	n.PostmasterPID = pid
-	row, err := s.ask(ctx)
+	row, known, err := s.ask(ctx)
 	if err != nil {
 		if n.Mode, err = s.refusal(err, pid); err != nil {
 			return cluster.NodeState{}, err
@@ -37,15 +37,42 @@ func (s *Server) Look(ctx context.Context, running bool, pid int) (cluster.NodeS
 	if err := s.fillRunning(ctx, &n, row); err != nil {
 		return cluster.NodeState{}, err
 	}
+	n.EndKnown = known
 	if n.PendingRestart, err = s.pendingRestart(ctx, row); err != nil {
 		return cluster.NodeState{}, err
 	}
 	return n, nil
 }
 
-// ask runs the statement of Look. Functions of recovery fail when a promotion
-// ends it under their feet; asked once more, the server has made up its mind.
-func (s *Server) ask(ctx context.Context) (lookRow, error) {
+// ask runs the statement of Look.
+func (s *Server) ask(ctx context.Context) (row lookRow, endKnown bool, err error) {
+	return s.askKnowing(ctx, func() ([]*string, error) { return s.askOnce(ctx) }, colRecovery, colReceive)
+}
+
+// askKnowing asks for the positions, in a row whose columns recovery and receive say
+// whether the server is a standby and where it last received, and whether the end of a
+// standby's WAL was known before. It is once a receiver was asked for, which the startup
+// process does when it has read all that is there. A standby that streams from nobody asks
+// for none: then that process says whether it waits, and the positions are read after that.
+func (s *Server) askKnowing(ctx context.Context, ask func() ([]*string, error), recovery, receive int) (row []*string, endKnown bool, err error) {
+	row, err = ask()
+	if err != nil || row[recovery] == nil || *row[recovery] != "t" || row[receive] != nil {
+		return row, err == nil && row[receive] != nil, err
+	}
+	waits, err := s.watch.query(ctx, "drained", drainedSQL)
+	if err != nil {
+		return nil, false, err
+	}
+	if r := (reader{row: waits[0]}); !r.flag(0) {
+		return row, false, r.err
+	}
+	row, err = ask()
+	return row, err == nil, err
+}
+
+// askOnce runs the statement. Functions of recovery fail when a promotion ends it under
+// their feet; asked once more, the server has made up its mind.
+func (s *Server) askOnce(ctx context.Context) ([]*string, error) {
 	rows, err := s.watch.query(ctx, "look", lookSQL)
 	if sqlState(err) == stateNotInPrerequisite {
 		rows, err = s.watch.query(ctx, "look", lookSQL)
@@ -155,6 +182,8 @@ type Fast struct {
 	Timeline cluster.Timeline
 	// Receiver tells that a WAL receiver runs.
 	Receiver bool
+	// EndKnown is cluster.NodeState's.
+	EndKnown bool
 }
 
 // Position is the newest WAL the server has, as far as Timeline is known.
@@ -164,22 +193,30 @@ func (f Fast) Position() cluster.Position {
 
 // LookFast asks for little, on the same kept connection as Look.
 func (s *Server) LookFast(ctx context.Context) (Fast, error) {
+	row, known, err := s.askKnowing(ctx, func() ([]*string, error) { return s.askFast(ctx) }, 0, 1)
+	if err != nil {
+		return Fast{}, err
+	}
+	r := reader{row: row}
+	f := Fast{InRecovery: r.flag(0), Receive: r.lsn(1), Replay: r.lsn(2), Flush: r.lsn(3), Receiver: r.flag(5), EndKnown: known}
+	if f.InRecovery {
+		f.Timeline = r.timeline(4, 10)
+	} else {
+		f.Timeline, f.Receive, f.Replay, f.Receiver, f.EndKnown = r.timeline(4, 16), 0, 0, false, false
+	}
+	return f, r.err
+}
+
+func (s *Server) askFast(ctx context.Context) ([]*string, error) {
 	rows, err := s.watch.query(ctx, "fast", fastSQL)
 	if sqlState(err) == stateNotInPrerequisite {
 		rows, err = s.watch.query(ctx, "fast", fastSQL)
 	}
 	if err != nil {
-		return Fast{}, fmt.Errorf("look at the server: %w", err)
+		return nil, fmt.Errorf("look at the server: %w", err)
 	}
 	if len(rows) != 1 {
-		return Fast{}, fmt.Errorf("look at the server: %d rows, want 1", len(rows))
+		return nil, fmt.Errorf("look at the server: %d rows, want 1", len(rows))
 	}
-	r := reader{row: rows[0]}
-	f := Fast{InRecovery: r.flag(0), Receive: r.lsn(1), Replay: r.lsn(2), Flush: r.lsn(3), Receiver: r.flag(5)}
-	if f.InRecovery {
-		f.Timeline = r.timeline(4, 10)
-	} else {
-		f.Timeline, f.Receive, f.Replay, f.Receiver = r.timeline(4, 16), 0, 0, false
-	}
-	return f, r.err
+	return rows[0], nil
 }

@@ -72,6 +72,13 @@ select pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_
   w.pid is not null
 from pg_stat_get_wal_receiver() w`
 
+// drainedSQL tells whether a standby's startup process waits for WAL from elsewhere, which it
+// does when it has read all that its directory has, and not before
+// (WaitForWALToBecomeAvailable in PostgreSQL's xlogrecovery.c).
+const drainedSQL = `
+select coalesce(bool_or(wait_event in ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')), false)
+from pg_stat_get_activity(null) where backend_type = 'startup'`
+
 // reader takes typed values out of a row and keeps the first error.
 type reader struct {
 	row lookRow

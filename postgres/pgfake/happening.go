@@ -62,7 +62,7 @@ type Fast struct {
 	InRecovery             bool
 	Receive, Replay, Flush cluster.LSN
 	Timeline               cluster.Timeline
-	Receiver               bool
+	Receiver, EndKnown     bool
 }
 
 // Source is what a server says of itself; the fields are postgres.SourceInfo's.

@@ -78,6 +78,10 @@ type recovery struct {
 	recv            *stream
 	tryAt           cluster.Instant
 	receive, replay cluster.LSN
+	// drained: all WAL in the directory has been read since the start; readAt is when the
+	// startup process comes to the end of it, unless something holds replay up.
+	drained bool
+	readAt  cluster.Instant
 	// goal is recovery_target_timeline=latest as of now.
 	goal           cluster.Timeline
 	paused         bool // by an operator
@@ -145,7 +149,7 @@ func (s *Server) Look(now cluster.Instant) (cluster.NodeState, error) {
 		n.WriteLSN, n.Gate, n.CheckpointerPID = s.dir.end, s.gateState(), p.pid+1+p.crashes
 	} else {
 		n.Timeline = max(n.Timeline, s.dir.control.Timeline, s.dir.control.MinRecoveryTLI)
-		n.ReceiveLSN, n.ReplayLSN, n.ReplayPaused = p.receive, p.replay, s.replayPaused()
+		n.ReceiveLSN, n.ReplayLSN, n.ReplayPaused, n.EndKnown = p.receive, p.replay, s.replayPaused(), p.drained
 		n.PrimaryConninfo, n.PrimarySlotName = p.conninfo, p.up.Slot
 		if p.recv != nil {
 			n.Receiver = s.shown.receive(cluster.Receiver{Status: "streaming", Host: p.up.Host, Port: p.up.Port, SlotName: p.up.Slot,
@@ -195,7 +199,7 @@ func (s *Server) LookFast(now cluster.Instant) (Fast, error) {
 	if s.proc.mode == cluster.ModePrimary {
 		return Fast{Flush: s.dir.end, Timeline: s.dir.branch.timeline}, nil
 	}
-	f := Fast{InRecovery: true, Receive: s.proc.receive, Replay: s.proc.replay, Receiver: s.proc.recv != nil}
+	f := Fast{InRecovery: true, Receive: s.proc.receive, Replay: s.proc.replay, Receiver: s.proc.recv != nil, EndKnown: s.proc.drained}
 	if f.Receiver {
 		f.Timeline = s.dir.branch.timeline
 	}

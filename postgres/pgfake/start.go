@@ -3,6 +3,7 @@ package pgfake
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -123,10 +124,14 @@ func (s *Server) started(now cluster.Instant) {
 
 func (s *Server) startedStandby(now cluster.Instant) {
 	p, d := &s.proc, &s.dir
+	again := d.control.State == cluster.ControlInArchiveRecovery || d.control.State == cluster.ControlShutdownInRecovery
 	d.control.State = cluster.ControlInArchiveRecovery
 	d.unacked = 0
 	p.mode, p.tryAt = cluster.ModeStandby, now
 	p.replay = d.end
+	if again && !s.site.traps.NoReceiveReset {
+		s.readsOwn(now)
+	}
 	if at := s.parameterStop(max(d.control.Redo, 1)); at != 0 {
 		p.replay = at
 	}
@@ -137,6 +142,24 @@ func (s *Server) startedStandby(now cluster.Instant) {
 		s.beginPromotion(now)
 	}
 }
+
+// readsOwn: a standby that is started again lets clients in at its minimum recovery point,
+// long before it has read what it had received (trap 5). A primary that crashed, or was
+// shut down, reads all of its WAL first.
+func (s *Server) readsOwn(now cluster.Instant) {
+	p, d := &s.proc, &s.dir
+	from := min(d.end, max(d.control.Redo, d.control.MinRecovery, 1))
+	if from == d.end {
+		return
+	}
+	p.replay, p.readAt = from, now.Add(readsOwnAtLeast)
+	if rate := s.site.Tuning.ReplayRate; rate > 0 {
+		p.readAt = p.readAt.Add(time.Duration(float64(d.end-from) / float64(rate) * float64(time.Second)))
+	}
+}
+
+// readsOwnAtLeast is how long a small server takes for that.
+const readsOwnAtLeast = 200 * time.Millisecond
 
 // parameterStop is where replay after from stops because the primary had more
 // connections than this standby (trap 19); 0 for nowhere.

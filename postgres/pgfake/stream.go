@@ -92,7 +92,11 @@ func (s *Server) pump(now cluster.Instant) {
 	if p.mode != cluster.ModeStandby || p.promote || s.halted() || s.machine.full {
 		return
 	}
-	if p.recv == nil && p.up.Host != "" && now >= p.tryAt {
+	if !p.drained {
+		s.replayUntil(now)
+		p.drained = p.replay >= s.dir.end || now >= p.readAt && s.parameterStop(p.replay) == p.replay+1
+	}
+	if p.recv == nil && p.up.Host != "" && now >= p.tryAt && p.drained {
 		p.complaint = s.dial(now)
 		if p.complaint != "" {
 			p.tryAt = now.Add(s.site.Tuning.Retry)
@@ -284,6 +288,9 @@ func (s *Server) join(up *Server) string {
 func (s *Server) replayUntil(now cluster.Instant) {
 	p, d := &s.proc, &s.dir
 	to := d.end
+	if now < p.readAt {
+		return
+	}
 	if !s.site.traps.NoReplayLag {
 		if p.paused {
 			return

@@ -55,7 +55,7 @@ func (s server) LookFast(ctx context.Context) (postgres.Fast, error) {
 		return postgres.Fast{}, err
 	}
 	f, err := s.n.pg.LookFast(s.n.w.serverNow())
-	return postgres.Fast{InRecovery: f.InRecovery, Receive: f.Receive, Replay: f.Replay, Flush: f.Flush, Timeline: f.Timeline, Receiver: f.Receiver}, err
+	return postgres.Fast{InRecovery: f.InRecovery, Receive: f.Receive, Replay: f.Replay, Flush: f.Flush, Timeline: f.Timeline, Receiver: f.Receiver, EndKnown: f.EndKnown}, err
 }
 
 // Disk implements agent.Server.

@@ -28,6 +28,8 @@ var mistakes = []mistake{
 		{"election/failsafe.go", "case PutDurability, PutFailsafe:", "case PutDurability:"}}},
 	{"found_256953898232953_waited_for_and_not_listed", []change{
 		{"election/revoke.go", "\t\tif unlisted(o, name) {", "\t\tif false && unlisted(o, name) {"}}},
+	{"found_by_reading_voter_that_has_yet_to_read_its_wal", []change{
+		{"election/race.go", "if o.Node.Value.EndKnown || forced(o)", "if true || o.Node.Value.EndKnown || forced(o)"}}},
 	{"found_76319871900396_rule_given_up_that_commits_rested_on", []change{
 		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
