@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
@@ -17,6 +19,9 @@ import (
 // that two do not take the same, and by try.
 func (l *Loop) cloneFrom() *election.Upstream {
 	v := &l.obs.View.Value
+	if election.Counts(v, l.id.Name) { // guard: copy_that_counts_from_the_primary — S2: a standby may lack what this member has confirmed
+		return nil
+	}
 	leader, _ := v.LeaderMember()
 	var lent []cluster.Member
 	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
@@ -58,11 +63,29 @@ func (n *Node) copySource(ctx context.Context, do OnJob, up election.Upstream, p
 	return source, lent.Member
 }
 
-// notStanding asks both, the standby first: the primary only ever gets further.
+// lagPatience is how long a standby that is to be copied may take to have what its primary
+// had when the copy was asked for; looked at every lagPause.
+const (
+	lagPatience = 5 * time.Second
+	lagPause    = 100 * time.Millisecond
+)
+
+// notStanding asks the primary, then the standby until that one has as much: this member's
+// own server has stopped, and confirmed nothing beyond it. Then it asks the primary again,
+// which only ever gets further.
 func (n *Node) notStanding(ctx context.Context, standby, primary postgres.Source) (why string) {
 	ctx, cancel := n.clock.WithTimeout(ctx, askLimit)
 	defer cancel()
+	had, err := n.pg.SourceInfo(ctx, primary)
+	if err != nil {
+		return err.Error()
+	}
 	lent, err := n.pg.SourceInfo(ctx, standby)
+	for until := n.clock.Now().Add(lagPatience); err == nil && lent.LSN < had.LSN; lent, err = n.pg.SourceInfo(ctx, standby) { // guard: copied_standby_has_all — S2: what this member has confirmed is in its copy
+		if n.clock.Now() >= until || !n.clock.Sleep(ctx.Done(), lagPause) {
+			return fmt.Sprintf("it is at %s, the primary was at %s", lent.LSN, had.LSN)
+		}
+	}
 	if err != nil {
 		return err.Error()
 	}

@@ -92,9 +92,7 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case StopWanted:
 		l.obs.Wish.Stop, l.obs.Wish.Leave = true, e.Leave
 	case Reloaded:
-		if e.Tags != nil {
-			l.obs.Self.Tags = e.Tags
-		}
+		l.obs.Self.Tags = e.Tags               // none where the file has none any more
 		l.config.rev, l.config.applied = 0, -1 // local settings may have changed too
 	}
 	return nil

@@ -74,6 +74,9 @@ func (n *Node) copyFrom(ctx context.Context, do OnJob, up election.Upstream, pri
 		return err
 	}
 	n.log.Warn("clone from a standby failed, cloning from the leader", "member", member, "error", err.Error())
+	if err := n.stillPrimary(ctx, up, primary); err != nil { // it took its time
+		return err
+	}
 	return n.copyOne(ctx, primary, up.Member, removed)
 }
 

@@ -63,3 +63,17 @@ func TestASecondReloadDoesNotWait(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestTagsThatWereTakenOutOfTheFileAreGone: a member whose last tag was removed is none
+// that must not be primary any more.
+func TestTagsThatWereTakenOutOfTheFileAreGone(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.step(Reloaded{Tags: cluster.Tags{"nofailover": true}})
+	if !r.loop.obs.Self.Tags.NoFailover() {
+		t.Fatal("a tag that was written is not in force")
+	}
+	if r.step(Reloaded{}); r.loop.obs.Self.Tags.NoFailover() {
+		t.Error("a tag that was taken out is still in force")
+	}
+}

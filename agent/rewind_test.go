@@ -29,7 +29,7 @@ type rewinding struct {
 
 func (s *rewinding) SourceInfo(_ context.Context, of postgres.Source) (postgres.SourceInfo, error) {
 	if of.Host == "standby" {
-		return postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 800, InRecovery: true}, nil
+		return postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 900, InRecovery: true}, nil
 	}
 	info := s.infos[0]
 	if len(s.infos) > 1 {
@@ -244,7 +244,8 @@ func TestACloneIsCopiedFromAStandbyThatIsLentForIt(t *testing.T) {
 	}{
 		"that stands on its history": {newPrimary, nil, "clone from standby for primary"},
 		"but fails":                  {newPrimary, map[string]error{"standby": errors.New("broken pipe")}, "clone from standby for primary, clone from primary"},
-		"but has more than it":       {postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 799}, nil, "clone from primary"},
+		"but has more than it":       {postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 899}, nil, "clone from primary"},
+		"but lacks what that has":    {postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 901}, nil, "clone from primary"},
 		"but is on another timeline": {postgres.SourceInfo{SystemID: "sys", Timeline: 3, LSN: 900}, nil, "clone from primary"},
 		"but of another system":      {postgres.SourceInfo{SystemID: "other", Timeline: 2, LSN: 900}, nil, "clone from primary"},
 	} {
@@ -253,6 +254,55 @@ func TestACloneIsCopiedFromAStandbyThatIsLentForIt(t *testing.T) {
 		err := n.clone(t.Context(), OnJob{Node: empty, Settings: rejoinSettings(), CloneFrom: lent}, rejoinUp)
 		if got := strings.Join(s.done, ", "); !errors.Is(err, errStart) || got != "make room, lost , "+c.want {
 			t.Errorf("a standby %s: %s, want %s (%v)", name, got, c.want, err)
+		}
+	}
+}
+
+// TestAPrimaryThatWasDeposedIsNotCopiedAfterAStandbyFailed: the copy of the standby took
+// its time.
+func TestAPrimaryThatWasDeposedIsNotCopiedAfterAStandbyFailed(t *testing.T) {
+	deposed := newPrimary
+	deposed.InRecovery = true
+	// Asked twice before there is room, and twice about the standby.
+	s := &rewinding{infos: []postgres.SourceInfo{newPrimary, newPrimary, newPrimary, newPrimary, deposed}, clone: map[string]error{"standby": errors.New("broken pipe")}}
+	n, _ := rewindNode(s)
+	empty := cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataEmpty}
+	err := n.clone(t.Context(), OnJob{Node: empty, Settings: rejoinSettings(), CloneFrom: &election.Upstream{Member: "pg3", Host: "standby", Port: "5432"}}, rejoinUp)
+	if got := strings.Join(s.done, ", "); err == nil || got != "make room, lost , clone from standby for primary" {
+		t.Errorf("%s (%v)", got, err)
+	}
+}
+
+// TestNoStandbyIsCopiedForAMemberThatCommitsRestOn: it may have confirmed what that
+// standby does not have.
+func TestNoStandbyIsCopiedForAMemberThatCommitsRestOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		view func(v *cluster.View)
+		want bool
+	}{
+		"nobody is waited for": {func(*cluster.View) {}, true},
+		"others are": {func(v *cluster.View) {
+			v.Durability = &cluster.Durability{Rules: []cluster.Rule{{Primary: "pg2", Voters: []string{"pg3"}, Need: 1}}}
+		}, true},
+		"it is a voter": {func(v *cluster.View) {
+			v.Durability = &cluster.Durability{Rules: []cluster.Rule{{Primary: "pg2", Voters: []string{"pg3", "PG1"}, Need: 1}, {Primary: "pg2"}}}
+		}, false},
+		"it was the primary": {func(v *cluster.View) {
+			v.Durability = &cluster.Durability{Rules: []cluster.Rule{{Primary: "pg1", Voters: []string{"pg3"}, Need: 1}}}
+		}, false},
+		"nobody can read who is": {func(v *cluster.View) { v.Durability = &cluster.Durability{Unreadable: true} }, false},
+		"Patroni waits for it":   {func(v *cluster.View) { v.Sync = &cluster.Sync{Leader: "pg2", SyncStandby: "pg3,pg1"} }, false},
+	} {
+		r := newRig(t)
+		r.view.Leader = &cluster.Leader{Name: "pg2", Term: 60}
+		r.view.Members = map[string]cluster.Member{
+			"pg2": {Name: "pg2", ConnURL: "postgres://pg2:5432/postgres", State: cluster.StateRunning, Role: cluster.RolePrimary, Timeline: 2},
+			"pg3": {Name: "pg3", ConnURL: "postgres://pg3:5432/postgres", State: cluster.StateRunning, Role: cluster.RoleReplica, Timeline: 2, Tags: cluster.Tags{"clonefrom": true}},
+		}
+		c.view(&r.view)
+		r.see()
+		if got := r.loop.cloneFrom() != nil; got != c.want {
+			t.Errorf("%s: a standby is copied: %t, want %t", name, got, c.want)
 		}
 	}
 }

@@ -77,6 +77,9 @@ func decodeFailover(p Pair) (*cluster.Failover, error) {
 		}
 	}
 	f.ModRevision = p.ModRevision
+	if !validName(f.ID) { // no key could hold the answer, and the wish would stand for ever
+		f.ID = ""
+	}
 	return f, err
 }
 

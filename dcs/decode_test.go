@@ -261,3 +261,13 @@ func TestTheFirstTimelineNumberIsReservedFromAnEmptyList(t *testing.T) {
 		t.Errorf("reserved %+v, %v, want number 2 for term 7", next, err)
 	}
 }
+
+// TestAWishWhoseAnswerNoKeyCouldHoldAsksForNone: somebody wrote the key by hand; a holder
+// that could not answer would refuse the wish again and again, and do nothing else.
+func TestAWishWhoseAnswerNoKeyCouldHoldAsksForNone(t *testing.T) {
+	for value, want := range map[string]string{`{"member":"b","id":"x-1"}`: "x-1", `{"member":"b","id":"a/b"}`: "", `{"member":"b"}`: ""} {
+		if f := viewOf("failover", value).Failover; f.ID != want || f.Member != "b" {
+			t.Errorf("%s: %+v", value, f)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package election
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -26,8 +28,16 @@ func bootstrap(o *Observation) (Decision, bool) {
 		return do(ReasonRecordSystem, PutInitialize{SystemID: o.Node.Value.SystemID}), true
 	case o.View.Value.Leader != nil && mine:
 		return do(ReasonAbandoning, AbandonInitialize{Revision: init.ModRevision}), true
+	case o.View.Value.HolderIs(o.Self.Name) && hasData(&o.Node.Value): // a new worker of the holder's: it goes on with the key, and repairs it then
+		return Decision{}, false
+	case init == nil && staleLeader(o) && hasData(&o.Node.Value): // that one leads no more, and its key may stand as long as its agent lives
+		return recordExisting(o), true
 	case o.View.Value.Leader != nil: // guard: claim_leaderless — S7
-		return wait(ReasonWaitingBootstrap, "the leader has yet to record the system identifier"), true
+		d := wait(ReasonWaitingBootstrap, "the leader has yet to record the system identifier")
+		if o.View.Value.Beat != nil {
+			d.wakeAt(waitUntil(o))
+		}
+		return d, true
 	case init == nil && hasData(&o.Node.Value):
 		return recordExisting(o), true
 	case init == nil:
@@ -54,6 +64,9 @@ func claim(o *Observation) Decision {
 	default:
 		return wait(ReasonDataBroken, "the data directory has entries but is no PostgreSQL data directory: empty it or correct data_dir")
 	}
+	if trace := lived(o); trace != "" { // guard: claim_only_what_never_lived — S7: `initialize` is gone, and the data is not
+		return wait(ReasonWaitingBootstrap, trace+": a member that has its data must record the system identifier")
+	}
 	if o.Self.Tags.NoFailover() { // guard: nofailover_claims_nothing
 		return wait(ReasonWaitingBootstrap, "tagged nofailover: another member must initialise the cluster")
 	}
@@ -66,6 +79,21 @@ func claim(o *Observation) Decision {
 		return d
 	}
 	return do(ReasonClaiming, ClaimInitialize{})
+}
+
+// lived says what tells of a cluster that somebody has the data of, although the store
+// knows no system identifier: somebody deleted that key. Empty where nothing does.
+func lived(o *Observation) string {
+	v := &o.View.Value
+	if v.Beat != nil || v.Status != nil {
+		return "this cluster has had a primary"
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
+		if m := v.Members[name]; name != o.Self.Name && m.Timeline != 0 {
+			return name + " has data"
+		}
+	}
+	return ""
 }
 
 // initialise runs initdb under the claim and ends the bootstrap.

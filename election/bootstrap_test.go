@@ -71,10 +71,33 @@ func bootstrapRules() []rule {
 			given: primary(claimedBy(4)), reason: ReasonLeading},
 		{name: "nobody claims the bootstrap of a cluster that has a leader",
 			given: fresh(view(func(v *cluster.View) { v.Leader = &cluster.Leader{Name: "b", Term: 3} })), reason: ReasonWaitingBootstrap},
+		{name: "nobody claims the bootstrap of a cluster that has had a primary",
+			given: fresh(view(func(v *cluster.View) { v.Beat = &cluster.Beat{Term: 3, ModRevision: 4} })), reason: ReasonWaitingBootstrap},
+		{name: "also where Patroni's was the last",
+			given: fresh(view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: 5} })), reason: ReasonWaitingBootstrap},
+		{name: "nor of one of which another member has the data",
+			given: fresh(view(func(v *cluster.View) { v.Members = map[string]cluster.Member{"b": {Name: "b", Timeline: 1}} })), reason: ReasonWaitingBootstrap},
+		{name: "members without data do not keep it from being claimed",
+			given:  fresh(view(func(v *cluster.View) { v.Members = map[string]cluster.Member{"b": {Name: "b"}} })),
+			reason: ReasonClaiming, do: acts(ClaimInitialize{})},
+		{name: "a new worker of the holder goes on with the key although the identifier was deleted",
+			given:  primary(uninitialised, func(o *Observation) { o.Lease.Term, o.Lease.Renewed = 0, 0 }),
+			reason: ReasonInheriting, do: acts(Inherit{Term: term, LeaseID: 1000 + 'a'})},
+		{name: "who has data waits for a leader that beats to record a deleted identifier, and looks again when it would have been silent",
+			given: standby(lsn, uninitialised), reason: ReasonWaitingBootstrap, also: wakes(standbyWaits())},
+		{name: "and records it when that leader is silent for T, whose key may stand on",
+			given:  standby(lsn, uninitialised, func(o *Observation) { o.Beat.At = ago(time.Hour) }),
+			reason: ReasonRecordSystem, do: acts(PutInitialize{SystemID: sys})},
 		{name: "a claim in a cluster that has a leader is given back",
 			given:  fresh(claimedBy(4), mine, view(func(v *cluster.View) { v.Leader = &cluster.Leader{Name: "b", Term: 3} })),
 			reason: ReasonAbandoning, do: acts(AbandonInitialize{Revision: 4})},
 	}
+}
+
+// standbyWaits is when the beat that a standby has seen would have been silent for T.
+func standbyWaits() cluster.Instant {
+	o := standby(lsn)
+	return waitUntil(&o)
 }
 
 func TestBootstrap(t *testing.T) { check(t, bootstrapRules()) }

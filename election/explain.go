@@ -42,7 +42,7 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonInitDB:           {"This member won the right to initialise the cluster and runs initdb, and then `bootstrap.post_bootstrap` where it is set.", nothing},
 	ReasonFinishing:        {"initdb is done, and this member records the new cluster and takes the lease in one transaction.", "It ends when etcd answers."},
 	ReasonAbandoning:       {"This member's bootstrap failed or lost to another, so it gives its claim back or moves its own new directory aside.", "If it repeats, follow the detail: it has the error of initdb or of `bootstrap.post_bootstrap`."},
-	ReasonWaitingBootstrap: {"Another member initialises the cluster, or has to.", "It ends when that member is done or its claim expires; if every member is tagged nofailover, take the tag off one."},
+	ReasonWaitingBootstrap: {"Another member initialises the cluster, or has to.", "It ends when that member is done or its claim expires; if every member is tagged nofailover, take the tag off one; if the data of a cluster whose key initialize was deleted is lost for good, delete the other keys of the cluster too."},
 	ReasonRecordSystem:     {"The store knows no system identifier, and this member records that of the data that exists.", "Nothing to do; a standby waits for the member that was primary to come first."},
 	ReasonWaitingForData:   {"This member has no usable data, and nobody leads from whom to clone.", "Start a member that has data."},
 

@@ -43,6 +43,14 @@ func patroniLeft(o *Observation) bool {
 // votes: an election must satisfy a rule.
 func votes(o *Observation) bool { return o.View.Value.Durability.Asks() || byPatroni(o) }
 
+// Counts reports whether an election may rest on what a member has: it is one of the copies
+// that commits were acknowledged on.
+func Counts(v *cluster.View, member string) bool {
+	counts := func(r cluster.Rule) bool { return r.IsCopy(member) }
+	return v.Durability != nil && v.Durability.Unreadable || slices.ContainsFunc(v.Durability.Asking(), counts) ||
+		v.Sync != nil && v.Sync.Leader != "" && counts(v.Sync.Rule())
+}
+
 // patroniSettles is when what Patroni members publish is no older than the end of the
 // lease.
 func patroniSettles(o *Observation) cluster.Instant { return o.Vacancy.Add(o.Settings.TTL) }

@@ -261,6 +261,9 @@ func unfit(o *Observation, mine report) (Decision, bool) {
 	if olderTimeline(o, mine) && o.Settings.CheckTimeline { // guard: old_timeline — trap 6
 		return wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d, and check_timeline is on", mine.position.Timeline, published.Timeline)), true
 	}
+	if published.Timeline != 0 && mine.position.Timeline > published.Timeline { // guard: promoted_since_is_not_behind — L1: that promotion has given up what it lacks of that
+		return Decision{}, false
+	}
 	limit := o.Settings.MaximumLagOnFailover
 	behind := shared(o, mine).Behind(published.Optime)
 	if limit >= 0 && behind > uint64(limit) { // guard: maximum_lag_on_failover

@@ -158,6 +158,14 @@ func raceRules() []rule {
 				v.History = append(history(), cluster.HistoryLine{Timeline: 3, Switch: lsn - 2<<20})
 			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
 			reason: ReasonTooFarBehind},
+		{name: "who was promoted since that position was published is not behind it",
+			given: vacant(lsn-2<<20, reports("c", lsn-3<<20), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: lsn, Timeline: 2}
+			})), reason: ReasonAcquiring, do: take},
+		{name: "a position without a timeline is of no older one",
+			given: vacant(lsn-2<<20, reports("c", lsn-3<<20), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: lsn}
+			})), reason: ReasonTooFarBehind},
 		{name: "an unfit member reports all the same",
 			given: vacant(lsn - 2<<20), reason: ReasonTooFarBehind, also: saysPosition(lsn - 2<<20)},
 

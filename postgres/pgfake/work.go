@@ -1,6 +1,7 @@
 package pgfake
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -32,8 +33,10 @@ type Work struct {
 	touches cluster.Instant
 	parted  cluster.LSN
 	// floor is the oldest WAL a clone has.
-	floor  cluster.LSN
-	stream *stream
+	floor cluster.LSN
+	// standby: the source of a clone is one, and must stay one.
+	standby bool
+	stream  *stream
 }
 
 func (w *Work) end(err error) { w.Done, w.Err = true, err }
@@ -67,7 +70,7 @@ func (s *Server) Clone(now cluster.Instant, from, slot, as string) (*Work, error
 		return nil, fmt.Errorf("replication slot %q is active", slot)
 	}
 	s.dir.data, s.dir.tombstone = cluster.DataBroken, tombClone
-	w := &Work{kind: tombClone, from: src, pid: src.proc.pid, Until: now.Add(s.draw(s.site.Costs.Clone)), floor: s.site.segment(src.dir.control.Redo)}
+	w := &Work{kind: tombClone, from: src, pid: src.proc.pid, standby: src.proc.mode == cluster.ModeStandby, Until: now.Add(s.draw(s.site.Costs.Clone)), floor: s.site.segment(src.dir.control.Redo)}
 	s.begin(now, w)
 	w.stream = &stream{up: src, name: as, slot: slot, begun: now, heard: now, work: w}
 	src.proc.senders = append(src.proc.senders, w.stream)
@@ -215,6 +218,8 @@ func (s *Server) workDue(now cluster.Instant) {
 	w.end(nil)
 }
 
+var errPromoted = errors.New("the standby was promoted during online backup")
+
 // lost is why the source can give nothing more.
 func (w *Work) lost(now cluster.Instant) error {
 	src := w.from
@@ -224,6 +229,9 @@ func (w *Work) lost(now cluster.Instant) error {
 	if w.server.site.reaches(w.server, src) && !src.machine.frozen {
 		if w.heard = now; src.proc.pid != w.pid || !src.serves() {
 			return fmt.Errorf("%w: server closed the connection unexpectedly", ErrUnreachable)
+		}
+		if w.standby && src.proc.mode == cluster.ModePrimary {
+			return errPromoted
 		}
 		return nil
 	}

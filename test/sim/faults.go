@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -413,12 +414,14 @@ func failover(w *World, _ *Node, f fault) func() {
 	return nil
 }
 
-func (w *World) ask(n *Node, kind cluster.RequestKind) {
+func (w *World) ask(n *Node, kind cluster.RequestKind) { w.askRaw(n, kind, nil) }
+
+func (w *World) askRaw(n *Node, kind cluster.RequestKind, args json.RawMessage) {
 	if w.etcdDown {
 		return
 	}
 	w.operations++
-	r := cluster.Request{Member: n.name, ID: "ask-" + strconv.Itoa(w.operations), Kind: kind}
+	r := cluster.Request{Member: n.name, ID: "ask-" + strconv.Itoa(w.operations), Kind: kind, Args: args}
 	_ = w.store.PutRequest(context.Background(), r) // as above
 }
 

@@ -76,6 +76,7 @@ type facts struct {
 	how     election.Action // the action that took the lease
 	named   bool            // an operator named this node
 	forced  bool            // and said that what is lost thereby is lost
+	lag     int64           // maximum_lag_on_failover when it took the lease
 	// frozen: every process of its agent was frozen while this server ran, asleep when it
 	// was seen so last. It ends with a renewal that it began afterwards.
 	frozen bool
@@ -337,10 +338,13 @@ func (w *World) loss(n *Node) {
 	if w.last.Synchronous && !n.seen.forced {
 		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
 	}
+	if n.seen.forced { // they are given up, for whoever comes after this one too
+		w.last = pgfake.Ack{}
+	}
 	if _, handed := n.seen.how.(election.Accept); handed {
 		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
 	}
-	pub, limit := w.view().Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
+	pub, limit := w.view().Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, n.seen.lag, 0))
 	if pub == nil || n.seen.named {
 		return
 	}

@@ -31,19 +31,24 @@ func (n *Node) has() holding {
 	return holding{n.pg.SystemID(), log, n.pg.Place(log.Timeline)}
 }
 
-// replaces: a directory is about to be overwritten by a copy of another.
-func (w *World) replaces(n *Node, source, what string) {
+// replaces: a directory is about to be overwritten by a copy of another; proof is the
+// primary that has proved its history where that other is a standby.
+func (w *World) replaces(n *Node, source, what, proof string) {
 	from := w.nodes[w.site.Server(source).Number()]
 	w.tell(n, "%s from %s begins", what, from.name)
 	if from.pg.Mode() != cluster.ModePrimary {
-		w.fail("S5", "%s is made a %s of %s, which is no primary", n.name, what, from.name)
+		from = w.lent(n, from, proof)
 	}
 	old := n.has()
 	if what == "clone" {
 		if old.system != "" {
 			w.fail("S5", "the data of %s was not moved aside before its clone", n.name)
 		}
-		if old = n.seen.copies.aside; old.system == n.seen.copies.made && old.system != w.system { // it lost a bootstrap
+		old = n.seen.copies.aside
+		switch {
+		case old.system == n.seen.copies.made && old.system != w.system: // it lost a bootstrap
+			return
+		case w.led: // the history that the store has forgotten: it is aside still, and the operator will look for it
 			return
 		}
 	}

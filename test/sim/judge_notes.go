@@ -19,6 +19,9 @@ func (n *Node) noteEffect(e agent.Effect) {
 	switch do := e.Do.(type) {
 	case agent.OnLease:
 		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
+		if _, races := do.Action.(election.Acquire); races {
+			n.seen.lag = do.Settings.MaximumLagOnFailover
+		}
 	case agent.OnServer:
 		n.noteGate(do.Settings)
 	case agent.OnFailsafe:

@@ -100,7 +100,7 @@ func TestWhatReplacesDataMustBeOfANewerHistoryOrTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.seen.copies.aside, n.seen.copies.made = old, "made"
-			if w.replaces(n, lead.name, "clone"); (w.violation == "S5") != c.violated {
+			if w.replaces(n, lead.name, "clone", ""); (w.violation == "S5") != c.violated {
 				t.Errorf("%q\n%s", w.violation, w.text)
 			}
 		})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent"
+	"github.com/pgkeeper/pgkeeper/dcs"
 )
 
 const (
@@ -43,7 +44,9 @@ func newSchedule(seed uint64) schedule {
 	more = append(more, yet...)
 	fast, yet := sudden(seed, mode, nodes, len(faults)+len(more))
 	more = append(more, yet...)
-	more = append(more, crowding(seed, nodes, len(faults)+len(more))...)
+	for _, others := range []func(seed uint64, nodes, index int) []fault{crowding, operating, tampering, tagging} {
+		more = append(more, others(seed, nodes, len(faults)+len(more))...)
+	}
 	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...)}
 }
 
@@ -138,6 +141,8 @@ func (w *World) heal() {
 		n.startAgent()
 	}
 	w.blocked, w.outages, w.pauses = [8][8]uint8{}, 0, 0
+	w.readable()
+	w.untag()
 	w.patch("pause", false)
 	if w.restored {
 		w.forget()
@@ -163,6 +168,9 @@ func (w *World) forget() {
 		n.killServer()
 		n.memory = agent.Memory{}
 		n.pg.SetSync(w.serverNow(), 0)
+	}
+	if w.view().Initialize == nil && w.system != "" { // which would have them wait for the one that was primary last
+		w.byHand(dcs.Put(base+"initialize", []byte(w.system), 0))
 	}
 	w.vouched()
 	w.after(40*time.Second, doing(func() {

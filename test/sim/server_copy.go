@@ -63,7 +63,7 @@ func (s server) Rewind(ctx context.Context, src postgres.Source, _ postgres.Rewi
 	if work.Done {
 		return false, named(work.Err) // "no rewind required"
 	}
-	s.n.w.replaces(s.n, src.Host, "rewind")
+	s.n.w.replaces(s.n, src.Host, "rewind", "")
 	if err := s.n.await(ctx, work); err != nil {
 		return false, err
 	}
@@ -77,9 +77,13 @@ func (s server) Clone(ctx context.Context, src postgres.Source, progress func(do
 		s.n.sleep(ctx, time.Second)
 		return fmt.Errorf("%s: %w", src.Host, named(err))
 	}
-	s.n.w.replaces(s.n, src.Host, "clone")
+	proof, slot := "", src.SlotName
+	if src.Keeper != nil { // the slot is there
+		proof, slot = src.Keeper.Host, ""
+	}
+	s.n.w.replaces(s.n, src.Host, "clone", proof)
 	s.n.disk()
-	work, err := s.n.pg.Clone(s.n.w.serverNow(), src.Host, src.SlotName, "pgkeeper_clone_"+s.n.name)
+	work, err := s.n.pg.Clone(s.n.w.serverNow(), src.Host, slot, "pgkeeper_clone_"+s.n.name)
 	if err != nil {
 		return named(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -288,9 +289,28 @@ var stories = []story{
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 
+// handStories are about what operators do by hand, and about tags.
+var handStories = []story{
+	{name: "copied_standby_lags_and_the_primary_dies", settings: withFast, faults: []fault{on(2, 10*s, tagsChanged, 90*s, 11), on(2, 11*s, "receiver stuck", 30*s, 0),
+		on(3, 11500*time.Millisecond, "reinitialize", 0, 0), lead(12*s, "power off", 25*s, 0)}, until: 80 * s},
+	{name: "leader_key_deleted", faults: []fault{lead(10*s, "leader key deleted", 0, 0)}},
+	{name: "lease_of_the_primary_revoked", faults: []fault{lead(10*s, "member lease revoked", 0, 0)}},
+	{name: "configuration_deleted_and_the_primary_dies", faults: []fault{lead(10*s, "configuration deleted", 25*s, 0), lead(12*s, "power off", 10*s, 0)}, until: 50 * s},
+	{name: "member_removed_and_back", faults: []fault{on(3, 10*s, "member removed", 20*s, 0)}, until: 50 * s},
+	{name: "failover_forced_in_a_pause", faults: []fault{lead(10*s, "pause", 25*s, 0), {at: 15 * s, lasts: 12 * s, kind: "failover forced", to: 1, exact: true, n: 1}}, until: 60 * s},
+	{name: "nofailover_tagged_while_the_primary_dies", faults: []fault{on(2, 10*s, tagsChanged, 20*s, 1), lead(11*s, "power off", 15*s, 0)}, until: 50 * s},
+	{name: "found_1190_bootstrap_beside_the_data", settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3}`, faults: []fault{on(2, 10*s, "reinitialize", 0, 0), lead(10500*time.Millisecond, "leader key deleted", 0, 0), on(2, 12*s, "initialize deleted", 0, 0)}, until: 80 * s},
+	{name: "found_703_identifier_deleted_while_the_agent_is_away", faults: []fault{lead(10*s, "kill agent", 3*s, 0), on(2, 10100*time.Millisecond, "initialize deleted", 0, 0)}, until: 50 * s},
+	{name: "found_56_tags_that_stayed", faults: []fault{{at: 10 * s, lasts: 10 * s, kind: tagsChanged, node: 2, to: 1, n: 4}}},
+	{name: "found_269592999147691_wish_that_no_key_can_answer", faults: []fault{lead(10*s, "power off", 15*s, 0), on(2, 11*s, "failover without sense", 0, 13)}, until: 60 * s},
+	{name: "found_269592999146928_behind_what_was_published", until: 80 * s,
+		settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1024,"synchronous_mode":"quorum","synchronous_mode_strict":true}`,
+		faults:   []fault{lead(10*s, "cut from servers", 10*s, 0), lead(14*s, "power off", 40*s, 0), lead(16*s, "durability changed", 0, 2), on(2, 19123500*time.Microsecond, "power off", 3*s, 0)}},
+}
+
 // TestStories compares what happens with what is written in testdata.
 func TestStories(t *testing.T) {
-	for _, c := range stories {
+	for _, c := range slices.Concat(stories, handStories) {
 		t.Run(c.name, func(t *testing.T) {
 			got := c.tell(t)
 			path := filepath.Join("testdata", c.name+".txt")

@@ -52,7 +52,7 @@ func newWorker(n *Node) *worker {
 	k.link = newLink(k)
 	k.node = agent.NewNode(agent.Parts{
 		Store: dcs.NewStore(kv{n}, "service", scope).Remember(&n.w.memo), Server: server{n}, Link: k.link, Clock: nodeClock{n},
-		Config: n.w.local(n), Post: k.post, Reread: func() error { return nil },
+		Config: n.w.local(n), Post: k.post, Reread: k.reread,
 		Persist: func(m agent.Memory) error { n.disk(); n.memory = m; return nil }, Log: log,
 		Peers: failsafeCalls{n}, Knocker: knocks{n}, Answer: n.w.answered,
 	})

@@ -43,6 +43,9 @@ type World struct {
 	etcdLost time.Duration // how long the store had no leader, in all
 	etcdFrom time.Duration
 	healed   bool // all faults were
+	// spoilt is the configuration while somebody has spoilt it, good the last that was.
+	spoilt, good json.RawMessage
+	tagged       bool // some member's tags were changed
 
 	site       *pgfake.Site
 	blocked    [8][8]uint8         // servers: from, to: how many faults keep packets back

@@ -71,6 +71,20 @@ var mistakes = []mistake{
 		{"test/sim/link.go", "if !g.frozen {", "if g != nil {"}}},
 	{"found_265591737878596_new_worker_of_a_frozen_guard_at_the_deadline", []change{
 		{"agent/guard_link.go", "frozen := h.Unheard && ", "frozen := false && "}}},
+	{"copied_standby_lags_and_the_primary_dies", []change{
+		{"agent/clonefrom.go", "if election.Counts(v, l.id.Name) {", "if false {"},
+		{"agent/clonefrom.go", "err == nil && lent.LSN < had.LSN;", "err == nil && lent.LSN < had.LSN && false;"}}},
+	{"found_1190_bootstrap_beside_the_data", []change{
+		{"election/bootstrap.go", "if trace := lived(o); trace != \"\" {", "if trace := lived(o); trace == \"no\" {"}}},
+	{"found_703_identifier_deleted_while_the_agent_is_away", []change{
+		{"election/bootstrap.go", "case init == nil && staleLeader(o) && hasData(&o.Node.Value):", "case false:"},
+		{"election/bootstrap.go", "case o.View.Value.HolderIs(o.Self.Name) && hasData(&o.Node.Value):", "case false:"}}},
+	{"found_56_tags_that_stayed", []change{
+		{"agent/fold.go", "l.obs.Self.Tags = e.Tags ", "if e.Tags != nil {\n\t\t\tl.obs.Self.Tags = e.Tags\n\t\t}\n"}}},
+	{"found_269592999147691_wish_that_no_key_can_answer", []change{
+		{"dcs/decode.go", "if !validName(f.ID) {", "if false {"}}},
+	{"found_269592999146928_behind_what_was_published", []change{
+		{"election/race.go", "if published.Timeline != 0 && mine.position.Timeline > published.Timeline {", "if false {"}}},
 	{"gate_goes_on_while_its_agent_is_frozen", []change{ // the gate confirms past the deadline
 		{"guard/gate/warden.go", "\treturn now < until // guard: gate-before-deadline", "\treturn true // guard: gate-before-deadline"}}},
 	{"gate_and_a_guest_that_stands_still", []change{ // clocks that jumped are believed at once
