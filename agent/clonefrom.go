@@ -81,7 +81,10 @@ func (n *Node) notStanding(ctx context.Context, standby, primary postgres.Source
 		return err.Error()
 	}
 	lent, err := n.pg.SourceInfo(ctx, standby)
-	for until := n.clock.Now().Add(lagPatience); err == nil && lent.LSN < had.LSN; lent, err = n.pg.SourceInfo(ctx, standby) { // guard: copied_standby_has_all — S2: what this member has confirmed is in its copy
+	for until := n.clock.Now().Add(lagPatience); err == nil; lent, err = n.pg.SourceInfo(ctx, standby) {
+		if lent.LSN >= had.LSN { // guard: copied_standby_has_all — S2: what this member has confirmed is in its copy
+			break
+		}
 		if n.clock.Now() >= until || !n.clock.Sleep(ctx.Done(), lagPause) {
 			return fmt.Sprintf("it is at %s, the primary was at %s", lent.LSN, had.LSN)
 		}

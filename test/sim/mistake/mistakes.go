@@ -73,7 +73,7 @@ var mistakes = []mistake{
 		{"agent/guard_link.go", "frozen := h.Unheard && ", "frozen := false && "}}},
 	{"copied_standby_lags_and_the_primary_dies", []change{
 		{"agent/clonefrom.go", "if election.Counts(v, l.id.Name) {", "if false {"},
-		{"agent/clonefrom.go", "err == nil && lent.LSN < had.LSN;", "err == nil && lent.LSN < had.LSN && false;"}}},
+		{"agent/clonefrom.go", "if lent.LSN >= had.LSN {", "if lent.LSN >= 0 {"}}},
 	{"found_1190_bootstrap_beside_the_data", []change{
 		{"election/bootstrap.go", "if trace := lived(o); trace != \"\" {", "if trace := lived(o); trace == \"no\" {"}}},
 	{"found_703_identifier_deleted_while_the_agent_is_away", []change{
