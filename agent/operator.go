@@ -50,7 +50,7 @@ func (p *Operator) Failover(ctx context.Context, wish cluster.Failover) (cluster
 	if wish.ScheduledAt != "" {
 		return cluster.Result{ID: wish.ID, Accepted: true, Message: "Switchover scheduled"}, nil
 	}
-	return p.store.WaitResult(ctx, wish.ID)
+	return p.store.WaitFailover(ctx, wish.ID, v)
 }
 
 // CancelFailover clears a scheduled wish.

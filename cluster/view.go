@@ -237,6 +237,16 @@ type PausedPrimary struct {
 // HolderIs reports whether name holds the leader key.
 func (v View) HolderIs(name string) bool { return v.Leader != nil && v.Leader.Name == name }
 
+// HasPatroni reports whether a member runs Patroni.
+func (v View) HasPatroni() bool {
+	for _, m := range v.Members {
+		if !m.IsKeeper() {
+			return true
+		}
+	}
+	return false
+}
+
 // LeaderMember returns the member key of the holder.
 func (v View) LeaderMember() (Member, bool) {
 	if v.Leader == nil {

@@ -24,6 +24,7 @@ type Keys interface {
 	PutFailover(ctx context.Context, f cluster.Failover, ifModRevision int64) error
 	PutRequest(ctx context.Context, r cluster.Request) error
 	WaitResult(ctx context.Context, id string) (cluster.Result, error)
+	WaitFailover(ctx context.Context, id string, before cluster.View) (cluster.Result, error)
 }
 
 // Store reaches a cluster through its store.
@@ -177,8 +178,7 @@ func (s *Store) SetConfig(ctx context.Context, from Config, to json.RawMessage) 
 	return nil
 }
 
-// Failover writes the key failover and waits for the result key. A leader that
-// is no pgkeeper agent writes no result: then the change of the leader tells.
+// Failover writes the key failover and waits for what became of it.
 func (s *Store) Failover(ctx context.Context, wish cluster.Failover) (cluster.Result, error) {
 	v, err := s.Load(ctx)
 	if err != nil {
@@ -198,10 +198,8 @@ func (s *Store) Failover(ctx context.Context, wish cluster.Failover) (cluster.Re
 	if wish.ScheduledAt != "" { // accepted by being recorded, as Patroni does
 		return cluster.Result{ID: wish.ID, Accepted: true, Message: "Switchover scheduled"}, nil
 	}
-	if m, ok := v.LeaderMember(); ok && !m.IsKeeper() {
-		return s.patroniFailover(ctx, v, wish)
-	}
-	return s.result(ctx, wish.ID)
+	r, err := s.keys.WaitFailover(ctx, wish.ID, v)
+	return r, unanswered(ctx, err, wish.ID)
 }
 
 func at(when string) string {
@@ -213,29 +211,18 @@ func at(when string) string {
 
 func (s *Store) result(ctx context.Context, id string) (cluster.Result, error) {
 	r, err := s.keys.WaitResult(ctx, id)
-	if err != nil {
-		if ctx.Err() != nil {
-			return r, fmt.Errorf("%w: request %s was recorded and may still be carried out: look with pgkeeper list", ErrNoAnswer, id)
-		}
-		return r, fmt.Errorf("wait for the result of request %s: %w", id, err)
-	}
-	return r, nil
+	return r, unanswered(ctx, err, id)
 }
 
-// patroniFailover watches what a Patroni leader does with the wish: it writes no
-// result.
-func (s *Store) patroniFailover(ctx context.Context, before cluster.View, wish cluster.Failover) (cluster.Result, error) {
-	for s.options.Clock.Wait(ctx, pollEvery) == nil {
-		v, err := s.keys.Load(ctx)
-		switch {
-		case err != nil || v.Leader == nil:
-		case !before.HolderIs(v.Leader.Name):
-			return cluster.Result{ID: wish.ID, Done: true, NewLeader: v.Leader.Name}, nil
-		case v.Failover.Empty():
-			return cluster.Result{ID: wish.ID, Message: fmt.Sprintf("%s withdrew the switchover and is still the leader: its log says why", v.Leader.Name)}, nil
-		}
+// unanswered says what an operator knows of a request that nobody answered.
+func unanswered(ctx context.Context, err error, id string) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: request %s was recorded and may still be carried out: look with pgkeeper list", ErrNoAnswer, id)
 	}
-	return cluster.Result{}, fmt.Errorf("%w: the wish was recorded and may still be carried out: look with pgkeeper list", ErrNoAnswer)
+	return fmt.Errorf("wait for the result of request %s: %w", id, err)
 }
 
 // CancelFailover empties the key failover.

@@ -160,6 +160,7 @@ func TestSwitchoverUnderAPatroniLeaderWatchesTheLeaderKey(t *testing.T) {
 	go func() { done <- r.Switchover(t.Context(), SwitchoverOptions{Candidate: "pg2"}) }()
 	waitFor(t, func() bool { return strings.Contains(r.get(t, "failover"), "pg2") })
 	r.put(t, "leader", "pg2")
+	r.put(t, "members/pg2", patroni) // as a primary
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

@@ -136,8 +136,9 @@ func (l *Lease) HandOver(ctx context.Context, h cluster.Handover, successorLease
 
 // Release gives the cluster up, after this member's server was proved stopped:
 // the leader key is deleted and the record written that lets candidates act
-// without waiting. By, Term and the last beat are filled in. After
-// ErrUnknownOutcome only Settle tells.
+// without waiting. By, Term and the last beat are filled in. The record of a
+// switchover is removed: a Patroni candidate takes the key from here and removes none, and
+// poolers hold work while it stands. After ErrUnknownOutcome only Settle tells.
 func (l *Lease) Release(ctx context.Context, r cluster.Release) error {
 	term, beatRev, _ := l.state()
 	r.By, r.Term, r.BeatRevision = l.session.name, term, max(r.BeatRevision, beatRev)
@@ -146,7 +147,7 @@ func (l *Lease) Release(ctx context.Context, r cluster.Release) error {
 		return err
 	}
 	_, err = l.underTerm(ctx, term, "release", nil,
-		Delete(l.key(keyLeader)), Put(l.key(keyRelease), value, 0))
+		Delete(l.key(keyLeader)), Put(l.key(keyRelease), value, 0), Delete(l.key(keySwitchover)))
 	return err
 }
 

@@ -45,7 +45,7 @@ func watched(o *Observation) (leader cluster.Member, ok bool) {
 	case v.Beat == nil, !ownBeat(v): // guard: fast_needs_own_beat — SAFETY 2: a successor that has not accepted yet
 	case v.Switchover != nil, !v.Failover.Empty(): // guard: fast_not_in_switchover — L1: its server is stopped on purpose
 	case pledged(o): // guard: fast_not_when_pledged — SAFETY 3, Failsafe
-	case anyPatroni(v): // guard: fast_needs_keepers — SAFETY 3: Patroni promises nothing
+	case v.HasPatroni(): // guard: fast_needs_keepers — SAFETY 3: Patroni promises nothing
 	case weakened(leader): // guard: fast_not_where_weakened — S1: such commits wait for nobody, and end with the lease only
 	case o.Node.Value.Mode != cluster.ModeStandby:
 	default:
@@ -58,15 +58,6 @@ func watched(o *Observation) (leader cluster.Member, ok bool) {
 func WatchesLeader(o *Observation) bool {
 	_, ok := watched(o)
 	return ok
-}
-
-func anyPatroni(v *cluster.View) bool {
-	for _, m := range v.Members {
-		if !m.IsKeeper() {
-			return true
-		}
-	}
-	return false
 }
 
 // weakened: roles or databases there commit without waiting, or nobody has looked yet.

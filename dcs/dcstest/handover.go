@@ -133,6 +133,15 @@ var handoverCases = []testCase{
 			w.Error("the old release is not older than the new holder's beat")
 		}
 	}},
+	{"a release ends the switchover: a Patroni candidate removes no record of it", func(w *world) {
+		l := w.acquire(w.session("a"))
+		_, err := l.PutSwitchover(w.ctx, cluster.Switchover{ID: "wish", Phase: cluster.SwitchoverStopping}, 0, 0)
+		w.must(err)
+		w.must(l.Release(w.ctx, cluster.Release{}))
+		if v := w.view(); v.Leader != nil || v.Switchover != nil {
+			w.Errorf("leader %+v, switchover %+v", v.Leader, v.Switchover)
+		}
+	}},
 	{"settle: what did not happen cannot happen any more", func(w *world) {
 		a, b := w.acquire(w.session("a")), w.session("b")
 		old := a.Term()

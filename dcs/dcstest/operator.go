@@ -3,10 +3,29 @@ package dcstest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/dcs"
 )
+
+// A Patroni member's key, as version 3 writes it.
+const (
+	patroniReplica = `{"state":"running","role":"replica","version":"3.0.2"}`
+	patroniPrimary = `{"state":"running","role":"master","version":"3.0.2"}`
+)
+
+// write puts a key as another program does.
+func (w *world) write(name, value string) {
+	w.Helper()
+	w.txn(nil, dcs.Put(w.key(name), []byte(value), 0))
+}
+
+// agent makes the key of a session's member one of an agent.
+func (w *world) agent(s *dcs.Session) {
+	w.Helper()
+	w.must(s.PutMember(w.ctx, &cluster.Member{State: cluster.StateRunning, Role: cluster.RolePrimary, Keeper: &cluster.MemberKeeper{}}))
+}
 
 var operatorCases = []testCase{
 	{"operator_revision: an operator changes only what he saw", func(w *world) {
@@ -60,6 +79,45 @@ var operatorCases = []testCase{
 		}
 		if v := w.view(); len(v.Results) != 0 || len(v.Requests) != 1 {
 			w.Errorf("left over: %+v %+v", v.Results, v.Requests)
+		}
+	}},
+	{"a wish that comes to a Patroni member has no result: the leader key tells, once its server is primary", func(w *world) {
+		l := w.acquire(w.session("a"))
+		w.agent(l.Session())
+		w.write("members/p", patroniReplica)
+		before := w.view()
+		got, errs := make(chan cluster.Result, 1), make(chan error, 1)
+		go func() {
+			r, err := w.newStore().WaitFailover(w.ctx, "1", before)
+			got <- r
+			errs <- err
+		}()
+		w.must(l.Release(w.ctx, cluster.Release{}))
+		w.write("leader", "p")
+		w.write("members/p", patroniPrimary)
+		if r := <-got; !r.Done || r.NewLeader != "p" || r.ID != "1" {
+			w.Errorf("result is %+v", r)
+		}
+		w.must(<-errs)
+	}},
+	{"a wish that a Patroni leader empties was withdrawn; what an agent answers is taken", func(w *world) {
+		w.write("members/p", patroniPrimary)
+		w.write("leader", "p")
+		w.write("failover", "{}")
+		r, err := w.store.WaitFailover(w.ctx, "1", w.view())
+		w.must(err)
+		if r.Done || !strings.Contains(r.Message, "withdrew") {
+			w.Errorf("result is %+v", r)
+		}
+		w.write("members/p", patroniReplica)
+		w.write("leader", "a")
+		s := w.session("a")
+		w.agent(s)
+		w.must(s.PutResult(w.ctx, cluster.Result{ID: "2", Refused: true, Message: "no"}))
+		r, err = w.store.WaitFailover(w.ctx, "2", w.view())
+		w.must(err)
+		if v := w.view(); !r.Refused || len(v.Results) != 0 {
+			w.Errorf("result is %+v, left over %+v", r, v.Results)
 		}
 	}},
 	{"a result that is there already is taken at once, and goes with its member", func(w *world) {
