@@ -32,7 +32,11 @@ func (r Result) LastLine() string {
 
 // Run runs the program with the arguments as they are, input on stdin.
 func (c *Cluster) Run(ctx context.Context, input string, args ...string) (Result, error) {
-	cmd := exec.CommandContext(ctx, c.binary, args...)
+	return run(ctx, exec.CommandContext(ctx, c.binary, args...), input)
+}
+
+// run runs a command to its end.
+func run(ctx context.Context, cmd *exec.Cmd, input string) (Result, error) {
 	var out, errOut bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errOut
 	cmd.Env = append(environment(), "LC_ALL=C.UTF-8", "NO_COLOR=1")
@@ -45,7 +49,7 @@ func (c *Cluster) Run(ctx context.Context, input string, args ...string) (Result
 		r.Code = exit.ExitCode()
 		return r, ctx.Err()
 	case err != nil:
-		return r, fmt.Errorf("run pgkeeper %s: %w", strings.Join(args, " "), err)
+		return r, fmt.Errorf("run %s: %w", strings.Join(cmd.Args, " "), err)
 	}
 	return r, nil
 }
@@ -53,13 +57,22 @@ func (c *Cluster) Run(ctx context.Context, input string, args ...string) (Result
 // Ctl runs a verb over the store, from an operator's machine: its configuration
 // file is none of the nodes'.
 func (c *Cluster) Ctl(ctx context.Context, verb string, args ...string) (Result, error) {
+	path, err := c.operatorConfig()
+	if err != nil {
+		return Result{}, err
+	}
+	return c.Run(ctx, "", append([]string{verb, "-c", path}, args...)...)
+}
+
+// operatorConfig is the operator's configuration file.
+func (c *Cluster) operatorConfig() (string, error) {
 	path := filepath.Join(c.place.dir, "ctl.yml")
 	c.ctl.Do(func() { // once: another verb may be reading it
 		text := fmt.Sprintf("scope: %s\netcd3:\n  hosts: %q\n", Scope, strings.Join(c.Etcd.Endpoints(), ","))
 		c.ctlErr = os.WriteFile(path, []byte(text), 0o600)
 	})
 	if c.ctlErr != nil {
-		return Result{}, fmt.Errorf("write the operator's configuration: %w", c.ctlErr)
+		return "", fmt.Errorf("write the operator's configuration: %w", c.ctlErr)
 	}
-	return c.Run(ctx, "", append([]string{verb, "-c", path}, args...)...)
+	return path, nil
 }

@@ -166,7 +166,7 @@ func (c *Cluster) look(ctx context.Context) (primary *Node, statuses map[string]
 			wrong = append(wrong, n.Name+" and "+primary.Name+" both say they are the primary")
 		case n.Health(ctx, "/primary") == 200:
 			primary = n
-		case n.Health(ctx, "/replica") != 200 || status.ReplicationState != "streaming":
+		case n.Health(ctx, "/replica") != 200 || status.ReplicationState != "streaming" && !n.patroni: // Patroni 3.0 does not say: the primary does
 			wrong = append(wrong, n.Name+": "+status.String())
 		}
 	}

@@ -25,6 +25,8 @@ type Node struct {
 	dir    string
 	relays []*relay
 	config map[string]any
+	// patroni: the next start runs Patroni.
+	patroni bool
 
 	pipeRead, pipeWrite *os.File
 	command             *exec.Cmd
@@ -170,7 +172,7 @@ func (n *Node) writeConfig() error {
 	return os.WriteFile(n.ConfigPath(), append(text, '\n'), 0o600)
 }
 
-// Start runs `pgkeeper agent` and returns at once.
+// Start runs `pgkeeper agent`, or Patroni, and returns at once.
 func (n *Node) Start() error {
 	if n.Running() {
 		return fmt.Errorf("the agent of %s runs already", n.Name)
@@ -180,6 +182,9 @@ func (n *Node) Start() error {
 		return fmt.Errorf("open the log of %s: %w", n.Name, err)
 	}
 	defer log.Close()
+	if n.patroni {
+		return n.startPatroni(log)
+	}
 	n.command = n.host.command(n.bed.binary, "agent", "--config", n.ConfigPath(), "--until-parent-exits")
 	n.command.Env = append(environment(), n.bed.options.Environment...)
 	n.command.Stdout, n.command.Stderr = log, log

@@ -38,6 +38,12 @@ func (n *Node) PID(p Process) (int, error) {
 	switch p {
 	case Postmaster:
 		pid = n.postmaster()
+	case Supervisor:
+		if !n.patroni {
+			pid = lockHolder(filepath.Join(n.RuntimeDir(), string(p)+".lock"))
+		} else if n.Running() { // Patroni is one process
+			pid = n.command.Process.Pid
+		}
 	case Gate, Probe:
 		pid = n.unlocked(p)
 	default:
