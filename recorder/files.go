@@ -44,7 +44,7 @@ func newFiles(o Options) *files {
 }
 
 // write writes one step, in a new file when the last one is full.
-func (f *files) write(s Step, gap int64) error {
+func (f *files) write(s *Step, gap int64) error {
 	if f.now == nil || f.size >= f.limit {
 		if err := f.next(); err != nil {
 			return err

@@ -100,7 +100,7 @@ func (r *Recorder) Run(done <-chan struct{}) {
 // write writes one step, and reports a disk that takes nothing once.
 func (r *Recorder) write(s *Latest) {
 	gap := r.dropped.Swap(0)
-	err := r.attempt(s.Step, gap)
+	err := r.attempt(&s.Step, gap)
 	if err != nil {
 		r.dropped.Add(gap + 1)
 	}
@@ -115,7 +115,7 @@ func (r *Recorder) write(s *Latest) {
 }
 
 // attempt turns a panic into an error: a mistake in here must not end the worker.
-func (r *Recorder) attempt(s Step, gap int64) (err error) {
+func (r *Recorder) attempt(s *Step, gap int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("encode a step: %v", p)

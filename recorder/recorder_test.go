@@ -230,6 +230,40 @@ func TestWhatIsNoRecordingIsRefused(t *testing.T) {
 	}
 }
 
+// TestWhatDidNotChangeHasTheTreeItHad: steps that have nothing, a little or all in common are told as if each were the first.
+func TestWhatDidNotChangeHasTheTreeItHad(t *testing.T) {
+	var o, d encoder
+	var last Step
+	for i, drawn := range drawn(60) {
+		for j, s := range []Step{drawn, drawn, mixed(last, drawn), mixed(drawn, last), {}, last} {
+			if where := differences("observation", treeOf(s.Observation), o.treeOf(&s.Observation)); len(where) > 0 {
+				t.Fatalf("step %d.%d: %s", i, j, where)
+			}
+			if where := differences("decision", treeOf(s.Decision), d.treeOf(&s.Decision)); len(where) > 0 {
+				t.Fatalf("step %d.%d: %s", i, j, where)
+			}
+		}
+		last = drawn
+	}
+}
+
+// mixed has every second field of each of two steps, within the large ones too.
+func mixed(a, b Step) Step {
+	var mix func(to, from reflect.Value, depth int)
+	mix = func(to, from reflect.Value, depth int) {
+		for i := range to.NumField() {
+			switch {
+			case to.Field(i).Kind() == reflect.Struct && depth < 3 && to.Field(i).CanSet():
+				mix(to.Field(i), from.Field(i), depth+1)
+			case i%2 == 1 && to.Field(i).CanSet():
+				to.Field(i).Set(from.Field(i))
+			}
+		}
+	}
+	mix(reflect.ValueOf(&a).Elem(), reflect.ValueOf(&b).Elem(), 0)
+	return a
+}
+
 // TestMembersThatDidNotChangeAreEncodedOnce: they are most of a step, and the same in most.
 func TestMembersThatDidNotChangeAreEncodedOnce(t *testing.T) {
 	members := map[string]cluster.Member{}

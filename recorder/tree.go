@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
-
-	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // A tree is a value as JSON has it: map[string]any, []any, string, bool and
@@ -20,14 +18,75 @@ import (
 // treeOf turns a value into its tree, without its secrets.
 func treeOf(v any) any { return (&encoder{}).treeOf(v) }
 
-// encoder makes trees of one step after another. The members of a view are most of a
-// step, and hardly ever change: views are immutable, so the same map has the same tree.
+// encoder makes trees of one value after another. Most of a step is as it was in the step
+// before, and what is gets the tree it had: nothing that a step refers to is ever changed,
+// or it could not be read beside the loop.
 type encoder struct {
-	members reflect.Value // kept, so that no other map takes its place in memory
-	tree    any
+	was  reflect.Value // kept, so that nothing else takes its place in memory
+	tree any
 }
 
-func (e *encoder) treeOf(v any) any { return e.encode(reflect.ValueOf(v)) }
+func (e *encoder) treeOf(v any) any {
+	now := reflect.ValueOf(v)
+	e.tree = e.again(now, e.was, e.tree)
+	e.was = now
+	return e.tree
+}
+
+// again encodes a value of which another was encoded before, as tree.
+func (e *encoder) again(v, was reflect.Value, tree any) any {
+	switch {
+	case !was.IsValid() || was.Type() != v.Type():
+		return e.encode(v)
+	case v.Kind() == reflect.Pointer && !v.IsNil() && !was.IsNil():
+		return e.again(v.Elem(), was.Elem(), tree)
+	case tree != nil && unchanged(v, was):
+		return tree
+	case v.Kind() == reflect.Struct:
+		return e.encodeStruct(v, was, tree)
+	}
+	return e.encode(v)
+}
+
+// unchanged reports whether two values of one type have the same tree, as far as that is
+// told with little: it may miss that they do.
+func unchanged(v, was reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Bool:
+		return v.Bool() == was.Bool()
+	case reflect.String:
+		return v.String() == was.String()
+	case reflect.Struct:
+		for _, f := range recorded(v.Type()) {
+			if !unchanged(v.Field(f.index), was.Field(f.index)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Pointer:
+		return v.Pointer() == was.Pointer() || !v.IsNil() && !was.IsNil() && unchanged(v.Elem(), was.Elem())
+	case reflect.Map:
+		return v.Pointer() == was.Pointer()
+	case reflect.Slice:
+		return unchangedSlice(v, was)
+	case reflect.Interface:
+		a, b := v.Elem(), was.Elem()
+		return a.IsValid() == b.IsValid() && (!a.IsValid() || a.Type() == b.Type() && unchanged(a, b))
+	}
+	return v.CanInt() && v.Int() == was.Int() || v.CanUint() && v.Uint() == was.Uint()
+}
+
+func unchangedSlice(v, was reflect.Value) bool {
+	if v.Len() != was.Len() || v.IsNil() != was.IsNil() {
+		return false
+	}
+	for i := range v.Len() {
+		if !unchanged(v.Index(i), was.Index(i)) {
+			return false
+		}
+	}
+	return true
+}
 
 func (e *encoder) encode(v reflect.Value) any {
 	switch v.Kind() {
@@ -38,7 +97,7 @@ func (e *encoder) encode(v reflect.Value) any {
 	case reflect.Float32, reflect.Float64:
 		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
 	case reflect.Struct:
-		return e.encodeStruct(v)
+		return e.encodeStruct(v, reflect.Value{}, nil)
 	case reflect.Pointer:
 		return e.encode(v.Elem())
 	case reflect.Map:
@@ -86,19 +145,24 @@ func recorded(t reflect.Type) []field {
 	return fields
 }
 
-func (e *encoder) encodeStruct(v reflect.Value) any {
+// encodeStruct encodes a struct; was and tree are another one of its type, or none.
+func (e *encoder) encodeStruct(v, was reflect.Value, tree any) any {
 	out := map[string]any{}
+	old, _ := tree.(map[string]any)
 	for _, f := range recorded(v.Type()) {
-		value := v.Field(f.index)
+		value, before := v.Field(f.index), reflect.Value{}
 		if value.IsZero() {
 			continue
+		}
+		if was.IsValid() && f.form == nil {
+			before = was.Field(f.index)
 		}
 		if f.form != nil {
 			if value = reflect.ValueOf(f.form(value.String())); value.IsZero() {
 				continue
 			}
 		}
-		tree := e.encode(value)
+		tree := e.again(value, before, old[f.name])
 		if object, ok := tree.(map[string]any); ok && len(object) == 0 && f.within {
 			continue // everything in it was left out
 		}
@@ -107,19 +171,10 @@ func (e *encoder) encodeStruct(v reflect.Value) any {
 	return out
 }
 
-var membersType = reflect.TypeFor[map[string]cluster.Member]()
-
 func (e *encoder) encodeMap(v reflect.Value) any {
-	members := v.Type() == membersType && !v.IsNil()
-	if members && e.members.IsValid() && e.members.Pointer() == v.Pointer() {
-		return e.tree
-	}
 	out := make(map[string]any, v.Len())
 	for _, key := range v.MapKeys() {
 		out[encodeText(clean(key.String()))] = e.encode(v.MapIndex(key))
-	}
-	if members {
-		e.members, e.tree = v, out
 	}
 	return out
 }

@@ -50,8 +50,9 @@ type Writer struct {
 	w       io.Writer
 	head    Head
 	o, d    any
-	encoder encoder
 	written int
+	// observations and decisions make the trees of the one kind and the other.
+	observations, decisions encoder
 }
 
 // NewWriter makes a writer of the steps of one agent; head's Format and Wall are
@@ -61,13 +62,13 @@ func NewWriter(w io.Writer, head Head) *Writer {
 	return &Writer{w: w, head: head}
 }
 
-// Write records one step. After an error the next step is written whole, on a
+// Write records one step; nothing that it refers to may be changed later. After an error the next step is written whole, on a
 // line of its own.
-func (w *Writer) Write(s Step) error { return w.write(s, 0) }
+func (w *Writer) Write(s Step) error { return w.write(&s, 0) }
 
-func (w *Writer) write(s Step, gap int64) error {
+func (w *Writer) write(s *Step, gap int64) error {
 	l := line{Gap: gap}
-	o, d := w.encoder.treeOf(s.Observation), w.encoder.treeOf(s.Decision)
+	o, d := w.observations.treeOf(&s.Observation), w.decisions.treeOf(&s.Decision)
 	if w.o == nil || w.written%wholeEvery == 0 {
 		head := w.head
 		head.Wall = s.Wall
