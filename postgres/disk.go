@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -50,20 +50,24 @@ var errBroken = errors.New("incomplete data directory")
 
 // directory tells an absent or empty directory from one with entries.
 func (s *Server) directory() (cluster.DataDir, error) {
-	dir, err := os.Open(s.o.DataDir)
+	dir, err := openRead(s.o.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cluster.DataEmpty, nil
 	}
 	if err != nil {
 		return cluster.DataUnknown, err
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(1)
-	if len(names) == 0 {
-		if errors.Is(err, io.EOF) {
+	defer unix.Close(dir)
+	var names []string
+	for buffer := make([]byte, 4096); len(names) == 0; { // "." and ".." are no names
+		n, err := uninterrupted(func() (int, error) { return unix.ReadDirent(dir, buffer) })
+		if err != nil {
+			return cluster.DataUnknown, &fs.PathError{Op: "readdirent", Path: s.o.DataDir, Err: err}
+		}
+		if n == 0 {
 			return cluster.DataEmpty, nil
 		}
-		return cluster.DataUnknown, err
+		_, _, names = unix.ParseDirent(buffer[:n], 1, names)
 	}
 	return cluster.DataValid, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,13 +73,53 @@ func syncFilesystem(path string) error {
 	return nil
 }
 
-// readOptional is os.ReadFile for a file that may be missing.
+// readOptional is os.ReadFile for a file that may be missing. Every look reads some: package
+// os would first ask the kernel whether it can wait for each, which it cannot.
 func readOptional(path string) (content []byte, found bool, err error) {
-	content, err = os.ReadFile(path)
+	fd, err := openRead(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
-	return content, err == nil, err
+	if err != nil {
+		return nil, false, err
+	}
+	defer unix.Close(fd)
+	var info unix.Stat_t
+	if err := unix.Fstat(fd, &info); err != nil {
+		return nil, false, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	content = make([]byte, 0, max(info.Size, 0)+512) // one read for all of it: pg_control is written meanwhile
+	for {
+		n, err := uninterrupted(func() (int, error) { return unix.Read(fd, content[len(content):cap(content)]) })
+		if err != nil {
+			return nil, false, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return content, true, nil
+		}
+		if content = content[:len(content)+n]; len(content) == cap(content) {
+			content = slices.Grow(content, 4096)
+		}
+	}
+}
+
+// openRead opens a file or a directory for reading.
+func openRead(path string) (fd int, err error) {
+	fd, err = uninterrupted(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+// uninterrupted repeats a call that a signal broke off.
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // exists tells a missing file from one that cannot be looked at.

@@ -14,8 +14,9 @@ import (
 // configure other command line parameters; so it is asked then and not with
 // every look.
 type pendingCache struct {
-	key     string
-	pending map[string]cluster.PendingReason
+	started, loaded string
+	forced          map[string]string // never changed
+	pending         map[string]cluster.PendingReason
 }
 
 // pendingSQL lists what waits for a restart by the server's own account, with the
@@ -31,8 +32,8 @@ func (s *Server) pendingRestart(ctx context.Context, row lookRow) (map[string]cl
 	cached, forced := s.pending, s.forced
 	s.mu.Unlock()
 	r := reader{row: row}
-	key := fmt.Sprint(r.text(colStarted), r.text(colLoaded), forced) // maps print sorted
-	if cached.key == key {
+	started, loaded := r.text(colStarted), r.text(colLoaded)
+	if cached.pending != nil && cached.started == started && cached.loaded == loaded && maps.Equal(cached.forced, forced) {
 		return cached.pending, nil
 	}
 	rows, err := s.watch.query(ctx, "pending", pendingSQL, strings.Join(sortedKeys(forced), ","))
@@ -53,7 +54,7 @@ func (s *Server) pendingRestart(ctx context.Context, row lookRow) (map[string]cl
 		}
 	}
 	s.mu.Lock()
-	s.pending = pendingCache{key: key, pending: pending}
+	s.pending = pendingCache{started: started, loaded: loaded, forced: forced, pending: pending}
 	s.mu.Unlock()
 	return maps.Clone(pending), nil
 }

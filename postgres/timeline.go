@@ -24,6 +24,7 @@ type receivedTimeline struct {
 // replayed: pg_control lags behind until the next restart point. That second
 // question costs a connection, so it is asked once per replay position.
 func (s *Server) fillTimeline(ctx context.Context, n *cluster.NodeState, r *reader) error {
+	onDisk := n.Timeline
 	if n.Mode == cluster.ModePrimary {
 		n.Timeline = r.timeline(colWalFile, 16)
 		if r.err != nil {
@@ -31,6 +32,9 @@ func (s *Server) fillTimeline(ctx context.Context, n *cluster.NodeState, r *read
 		}
 	} else {
 		n.Timeline = max(n.Timeline, s.standbyTimeline(ctx, n))
+	}
+	if n.Timeline == onDisk && (onDisk <= 1 || n.TimelineHistory != nil) {
+		return nil // the directory's history, as it was read a moment ago
 	}
 	return s.owner.do(func() (err error) {
 		n.TimelineHistory, err = s.timelineHistory(n.Timeline)
