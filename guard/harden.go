@@ -17,7 +17,10 @@ import (
 func harden(log *slog.Logger) (resetOOM bool, err error) {
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(16 << 20)
-	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+	// One loop decides, and its other goroutines move lines: with a second processor each of
+	// them would wake a thread that finds nothing left to do. A thread that hangs in the
+	// kernel gives the processor up, as with two.
+	runtime.GOMAXPROCS(1)
 	ignoreSignals()
 	// A guard that sits in the data directory would count as a process of the server.
 	if err := os.Chdir("/"); err != nil {
