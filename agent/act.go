@@ -30,7 +30,7 @@ const (
 func (l *Loop) act(d election.Decision) []Effect {
 	var effects []Effect
 	for _, a := range d.Actions {
-		effects = append(effects, l.actOn(a)...)
+		effects = with(effects, l.actOn(a))
 	}
 	if d.Look && !l.busy[LaneLook] { // a look under way is the one that is asked for
 		l.looks.wanted = true

@@ -19,16 +19,23 @@ const (
 // keep is what is kept up whatever was decided: the member lease and key, the
 // looks, the server's configuration, the guard's pause, answers.
 func (l *Loop) keep() []Effect {
-	var effects []Effect
-	effects = append(effects, l.keepPause()...)
-	effects = append(effects, l.keepTenure()...)
-	effects = append(effects, l.keepRecovered()...)
-	effects = append(effects, l.keepSession()...)
-	effects = append(effects, l.keepMember()...)
-	effects = append(effects, l.keepAnswers()...)
-	effects = append(effects, l.keepConfigured()...)
-	effects = append(effects, l.keepJob()...)
-	return append(effects, l.keepLooking()...)
+	effects := l.keepPause()
+	effects = with(effects, l.keepTenure())
+	effects = with(effects, l.keepRecovered())
+	effects = with(effects, l.keepSession())
+	effects = with(effects, l.keepMember())
+	effects = with(effects, l.keepAnswers())
+	effects = with(effects, l.keepConfigured())
+	effects = with(effects, l.keepJob())
+	return with(effects, l.keepLooking())
+}
+
+// with adds effects to others; most steps have none, or one, which is not copied.
+func with(effects, more []Effect) []Effect {
+	if len(effects) == 0 {
+		return more
+	}
+	return append(effects, more...)
 }
 
 // keepPause has the guard enforce its deadline exactly when the safety argument

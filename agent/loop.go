@@ -223,9 +223,9 @@ func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 			l.decided(r, &l.obs, d) // before acting, which changes the observation
 		}
 		l.note(d)
-		effects = append(effects, l.act(d)...)
+		effects = with(effects, l.act(d))
 	}
-	return append(effects, l.keep()...)
+	return with(effects, l.keep())
 }
 
 // settled: the event is a view in which only positions and the holder's beat have
