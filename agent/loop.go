@@ -63,6 +63,8 @@ type Loop struct {
 	// left is since when the slot of a former member is nobody's.
 	left    map[string]cluster.Instant
 	started cluster.Instant
+	// wake is when to step again if nothing happens, as of the last step.
+	wake cluster.Instant
 	// failoverRev is the key failover that Wish.FailoverSince speaks of.
 	failoverRev int64
 	// abandoned is the claim on initialize that was given up last; the view may
@@ -202,13 +204,20 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	l.server.unconfirmed = memory.Unconfirmed
 	l.obs.Self.Tenure, l.tenure = tenureOf(&memory), memory.Tenure
 	l.looks.wanted = true
+	l.wake = l.nextWake()
 	return l
 }
 
 // Step folds one event, decides, and returns the effects to start. It reads no
 // clock and waits for nothing.
 func (l *Loop) Step(r clock.Reading, e Event) []Effect {
-	due := r.Boot >= l.NextWake() // as of the last step: what the driver was told
+	effects := l.step(r, e)
+	l.wake = l.nextWake()
+	return effects
+}
+
+func (l *Loop) step(r clock.Reading, e Event) []Effect {
+	due := r.Boot >= l.wake // what the driver was told
 	settled, kept := !due && l.settled(e), !due && l.kept(e)
 	l.obs.Now = r.Boot
 	kept = kept || l.onlyLooks(e)
@@ -395,7 +404,9 @@ func due(f *cluster.Failover, wall time.Time) (now, missed bool) {
 }
 
 // NextWake is when to step again if nothing happens.
-func (l *Loop) NextWake() cluster.Instant {
+func (l *Loop) NextWake() cluster.Instant { return l.wake }
+
+func (l *Loop) nextWake() cluster.Instant {
 	next := l.nextLook()
 	for _, at := range [...]cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.config.pauseAt} {
 		if !at.Never() && at > l.obs.Now && at < next {
