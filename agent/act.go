@@ -265,6 +265,9 @@ func (l *Loop) answer(a election.Answer) []Effect {
 
 // actionName is an action's type in snake_case, for logs and metrics.
 func actionName(a election.Action) string {
+	if _, renews := a.(election.Renew); renews { // as nearly always
+		return "renew"
+	}
 	name := fmt.Sprintf("%T", a)
 	name = name[strings.LastIndexByte(name, '.')+1:]
 	var b strings.Builder

@@ -39,8 +39,11 @@ func (b *outbox[T]) send(v T) {
 // shown is what the store has. One that was sent once and is there has taken effect; of
 // one that was sent again, the first may yet come.
 func (b *outbox[T]) shown(v T, same func(a, b T) bool) {
+	if len(b.last) == 0 { // as nearly always
+		return
+	}
 	again := slices.ContainsFunc(b.lost, func(l T) bool { return same(l, v) })
-	if len(b.last) > 0 && same(b.last[0], v) && (b.done || !again) {
+	if same(b.last[0], v) && (b.done || !again) {
 		b.last = nil
 	}
 }

@@ -14,11 +14,11 @@ import (
 func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	switch e := e.(type) {
 	case ViewSeen:
-		return l.foldView(e)
+		return l.foldView(&e.View)
 	case ViewFailed:
 		l.obs.View = l.obs.View.Failed(e.Err, r.Boot)
 	case Looked:
-		l.foldLook(e)
+		l.foldLook(&e)
 	case GuardUp:
 		return l.foldGuardUp(e.Status)
 	case GuardDown:
@@ -99,8 +99,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 }
 
 // foldView takes a view of the store, unless the store was set back (S4).
-func (l *Loop) foldView(e ViewSeen) []Effect {
-	v, o := e.View, &l.obs
+func (l *Loop) foldView(v *cluster.View) []Effect {
+	o := &l.obs
 	if why := l.setBack(v); why != "" { // guard: store_set_back — S4
 		o.View, o.Refused = o.View.Failed(why, o.Now), true
 		return nil
@@ -118,7 +118,7 @@ func (l *Loop) foldView(e ViewSeen) []Effect {
 		o.Phase = election.PhaseSeen{ID: sw.ID, Phase: sw.Phase, Since: o.Now}
 	}
 	l.foldMembers(v)
-	o.View = cluster.Seen(v, o.Now)
+	o.View = cluster.Seen(*v, o.Now)
 	l.foldConfig(v.Config)
 	l.foldRequests(v)
 	return l.remember(v)
@@ -126,7 +126,7 @@ func (l *Loop) foldView(e ViewSeen) []Effect {
 
 // setBack says why a view must not be believed: it is older than what this node
 // once persisted (a restored backup), or of another etcd cluster.
-func (l *Loop) setBack(v cluster.View) string {
+func (l *Loop) setBack(v *cluster.View) string {
 	switch {
 	case l.seen.ClusterID == 0:
 		return ""
@@ -145,7 +145,7 @@ func (l *Loop) setBack(v cluster.View) string {
 const persistEvery = 500
 
 // remember asks to persist what a reboot must not forget.
-func (l *Loop) remember(v cluster.View) []Effect {
+func (l *Loop) remember(v *cluster.View) []Effect {
 	var term cluster.Term
 	if v.Leader != nil {
 		term = v.Leader.Term
@@ -188,7 +188,7 @@ func (l *Loop) foldConfig(c *cluster.Config) {
 
 // foldLook takes a look, unless the server was replaced, or something else made
 // looks old, after it began.
-func (l *Loop) foldLook(e Looked) {
+func (l *Loop) foldLook(e *Looked) {
 	o := &l.obs
 	l.busy[LaneLook] = false
 	if e.Instance != l.instance() || e.At < l.looks.stale { // what it saw may be gone
@@ -204,9 +204,10 @@ func (l *Loop) foldLook(e Looked) {
 		o.Node = o.Node.Failed(e.Err, e.At)
 		return
 	}
-	node := e.Node
+	node := &e.Node
 	if e.Fast {
-		node = fastOver(o.Node.Value, node)
+		over := fastOver(o.Node.Value, node)
+		node = &over
 	}
 	if born := node.CheckpointerPID; born != 0 && !e.Fast {
 		if l.server.born.instance == e.Instance && l.server.born.checkpointer != born { // guard: backend_crash_is_noticed — SAFETY 3, trap 8
@@ -215,8 +216,8 @@ func (l *Loop) foldLook(e Looked) {
 		}
 		l.server.born.instance, l.server.born.checkpointer = e.Instance, born
 	}
-	l.foldHeard(&o.Node.Value, &node, e)
-	o.Node, o.LookTook = cluster.Seen(node, e.At), e.Took
+	l.foldHeard(&o.Node.Value, node, e)
+	o.Node, o.LookTook = cluster.Seen(*node, e.At), e.Took
 	l.noteWritten()
 	streaming := node.Receiver != nil && node.Receiver.Status == "streaming"
 	switch {
@@ -229,7 +230,7 @@ func (l *Loop) foldLook(e Looked) {
 
 // fastOver lays a cheap look over the last full one: it says mode, positions and
 // whether there is a receiver only.
-func fastOver(full, fast cluster.NodeState) cluster.NodeState {
+func fastOver(full cluster.NodeState, fast *cluster.NodeState) cluster.NodeState {
 	full.Mode = fast.Mode
 	if full.Receiver == nil || fast.Receiver == nil || full.Receiver.Timeline != fast.Receiver.Timeline {
 		full.Receiver = fast.Receiver
@@ -421,7 +422,7 @@ func (l *Loop) foldJob(e JobDone) []Effect {
 	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, LastMode: o.Job.Mode, Failures: failures}
 	l.stale("a job has just ended")
 	if e.Saw != nil && e.Saw.Instance == l.instance() { // clients need not wait for a whole look
-		o.Node = cluster.Seen(fastOver(o.Node.Value, e.Saw.Node), e.Saw.At)
+		o.Node = cluster.Seen(fastOver(o.Node.Value, &e.Saw.Node), e.Saw.At)
 	}
 	if r := l.server.restarting; r != nil && e.Kind == election.JobRestart {
 		l.server.restarting = nil

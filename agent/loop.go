@@ -243,10 +243,17 @@ func (l *Loop) step(r clock.Reading, e Event) []Effect {
 // that). What was decided stands until the next event, or the time it named; on a busy
 // cluster most views are of this kind.
 func (l *Loop) settled(e Event) bool {
-	seen, ok := e.(ViewSeen)
+	switch e := e.(type) {
+	case ViewSeen:
+		return l.onlyBeats(&e.View)
+	}
+	return false
+}
+
+func (l *Loop) onlyBeats(seen *cluster.View) bool {
 	o := &l.obs
-	return ok && o.View.Good() && !o.Refused && seen.View.News != 0 && seen.View.News == o.View.Value.News && seen.View.ClusterID == o.View.Value.ClusterID &&
-		seen.View.Revision >= o.View.Value.Revision && o.Vacancy.Never() && o.Suspicion.Since.Never() && o.View.Value.Switchover == nil && o.View.Value.Failover.Empty()
+	return o.View.Good() && !o.Refused && seen.News != 0 && seen.News == o.View.Value.News && seen.ClusterID == o.View.Value.ClusterID &&
+		seen.Revision >= o.View.Value.Revision && o.Vacancy.Never() && o.Suspicion.Since.Never() && o.View.Value.Switchover == nil && o.View.Value.Failover.Empty()
 }
 
 // kept: the event ends what the loop keeps up beside its decisions, in a way that
@@ -258,7 +265,7 @@ func (l *Loop) kept(e Event) bool {
 	case KeptAlive:
 		return !e.Gone && !l.session.opening
 	case Looked:
-		return l.onlyFlows(e)
+		return l.onlyFlows(&e)
 	case Probed: // of a server that was well and is
 		c := l.obs.Health.Of(e.Check)
 		return c == nil || e.Ailment == "" && c.Ailment == ""

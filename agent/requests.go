@@ -14,7 +14,7 @@ import (
 
 // foldRequests takes up the oldest request addressed to this member that was not
 // answered yet.
-func (l *Loop) foldRequests(v cluster.View) {
+func (l *Loop) foldRequests(v *cluster.View) {
 	l.obs.Wish.Request = nil
 	if len(v.Requests) == 0 { // as in nearly every view
 		clear(l.keys.screened)

@@ -11,7 +11,7 @@ import (
 // foldMembers notes whose slots became nobody's: of members that were there a
 // moment ago, and of those the last primary said it retains. Slots of any other
 // origin are never noted, and so never dropped.
-func (l *Loop) foldMembers(v cluster.View) {
+func (l *Loop) foldMembers(v *cluster.View) {
 	if len(l.left) > 0 {
 		for name := range v.Members {
 			delete(l.left, cluster.SlotName(name))
@@ -30,7 +30,7 @@ func (l *Loop) foldMembers(v cluster.View) {
 }
 
 // leave notes a slot as nobody's, unless it is still somebody's.
-func (l *Loop) leave(v cluster.View, slot string) {
+func (l *Loop) leave(v *cluster.View, slot string) {
 	if _, noted := l.left[slot]; noted || l.isSlotOfMember(v, slot) {
 		return
 	}
@@ -40,6 +40,9 @@ func (l *Loop) leave(v cluster.View, slot string) {
 // leftSlots are the slots on this server that former members left, and those of
 // them that were left for longer than member_slots_ttl.
 func (l *Loop) leftSlots() (retained, expired []string) {
+	if len(l.left) == 0 { // as nearly always
+		return nil, nil
+	}
 	for _, slot := range l.obs.Node.Value.Slots {
 		since, noted := l.left[slot.Name]
 		if !noted || slot.Type != "physical" || slot.Active || ignored(l.config.settings.IgnoreSlots, slot) {
@@ -81,7 +84,7 @@ func (l *Loop) remove(req cluster.Request) cluster.Result {
 	if err := json.Unmarshal(req.Args, &args); err != nil || args.Member == "" {
 		return refuse("the request names no member")
 	}
-	v, slot := l.obs.View.Value, cluster.SlotName(args.Member)
+	v, slot := &l.obs.View.Value, cluster.SlotName(args.Member)
 	switch since, noted := l.left[slot]; {
 	case !v.HolderIs(l.id.Name):
 		return refuse("%s is not the leader: slots of former members are its", l.id.Name)
@@ -102,7 +105,7 @@ func (l *Loop) remove(req cluster.Request) cluster.Result {
 	return result
 }
 
-func (l *Loop) isSlotOfMember(v cluster.View, slot string) bool {
+func (l *Loop) isSlotOfMember(v *cluster.View, slot string) bool {
 	for name := range v.Members {
 		if cluster.SlotName(name) == slot {
 			return true

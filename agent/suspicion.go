@@ -43,7 +43,7 @@ func (l *Loop) deriveSuspicion() {
 
 // foldHeard notes that WAL has come since the last look. A cheap look that finds a new
 // receiver is followed by one that asks what it does.
-func (l *Loop) foldHeard(before, now *cluster.NodeState, e Looked) {
+func (l *Loop) foldHeard(before, now *cluster.NodeState, e *Looked) {
 	fresh := now.Receiver != nil && before.Receiver == nil
 	if fresh || now.Receiver != nil && now.ReceiveLSN > before.ReceiveLSN {
 		l.obs.Suspicion.Heard = e.At
@@ -55,7 +55,7 @@ func (l *Loop) foldHeard(before, now *cluster.NodeState, e Looked) {
 
 // onlyFlows: a cheap look shows that WAL goes on coming, and nothing else. What is decided
 // about it is decided at the next whole look.
-func (l *Loop) onlyFlows(e Looked) bool {
+func (l *Loop) onlyFlows(e *Looked) bool {
 	o, last := &l.obs, &l.obs.Node.Value
 	return e.Fast && e.Err == "" && e.Instance == l.instance() && e.At >= l.looks.stale && o.Node.Good() && !o.Looking && !l.looks.wanted &&
 		l.decision.Reason == election.ReasonFollowing && o.Suspicion.Since.Never() && last.Mode == e.Node.Mode && last.Timeline == e.Node.Timeline &&
