@@ -20,6 +20,9 @@ func (d *deadlines) add(w *World, at time.Duration, x *expiry) {
 		return
 	}
 	bucket := &d.far[int(period)%len(d.far)]
+	if *bucket == nil {
+		*bucket = make([]*expiry, 0, 16)
+	}
 	*bucket = append(*bucket, x)
 	if len(*bucket) == 1 {
 		w.add(period*deadlinePeriod, (*nearing)(w))

@@ -46,7 +46,8 @@ type thread struct {
 // unwind ends a routine by a panic that nothing of the product recovers.
 type unwind struct{}
 
-// pool keeps idle threads; one pool serves one world at a time.
+// pool keeps idle threads; one pool serves one world at a time, and worlds one after the
+// other: a thread whose routine was killed serves the next.
 type pool struct{ idle []*thread }
 
 func (l *pool) take() *thread {
@@ -71,6 +72,18 @@ func (l *pool) close() {
 
 func (t *thread) run(yield func(struct{}) bool) {
 	t.yield = yield
+	for {
+		t.idle = false
+		t.once()
+		t.idle, t.r = true, nil
+		if !yield(struct{}{}) {
+			return
+		}
+	}
+}
+
+// once runs a routine to its end, or until it is killed.
+func (t *thread) once() {
 	defer func() {
 		if e := recover(); e != nil {
 			if _, wanted := e.(unwind); !wanted {
@@ -78,14 +91,7 @@ func (t *thread) run(yield func(struct{}) bool) {
 			}
 		}
 	}()
-	for {
-		t.idle = false
-		t.r.runs.main(&t.r.ctx)
-		t.idle, t.r = true, nil
-		if !yield(struct{}{}) {
-			return
-		}
-	}
+	t.r.runs.main(&t.r.ctx)
 }
 
 // start begins a routine.
@@ -122,14 +128,14 @@ func (r *routine) resume() {
 func (r *routine) end() {
 	if !r.ended {
 		r.ended = true
-		r.t.stop()
-		r.t.r = nil
+		r.t.next() // it unwinds
+		r.w.pool.idle = append(r.w.pool.idle, r.t)
 	}
 }
 
 // park waits for a poke.
 func (r *routine) park() {
-	if !r.t.yield(struct{}{}) {
+	if r.ended || !r.t.yield(struct{}{}) || r.ended {
 		panic(unwind{}) //nolint:forbidigo // unwinds a routine of a process that was killed
 	}
 }
