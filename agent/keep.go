@@ -30,6 +30,19 @@ func (l *Loop) keep() []Effect {
 	return with(effects, l.keepLooking())
 }
 
+// keepsSince reports whether keep might do more than look, and end work that nobody wants,
+// since it ran at before and nothing happened but that time has passed. It is nearly
+// never so. All of it that depends on time has one at which the loop asks to be woken, but
+// for a lease of another length than is wanted, and what ails this member.
+func (l *Loop) keepsSince(before cluster.Instant) bool {
+	for _, at := range [...]cluster.Instant{l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.config.pauseAt} {
+		if at > before && at <= l.obs.Now {
+			return true
+		}
+	}
+	return l.session.ttl != l.config.settings.TTL || !l.obs.Self.GaveUp.Never() || !l.obs.Health.Well()
+}
+
 // with adds effects to others; most steps have none, or one, which is not copied.
 func with(effects, more []Effect) []Effect {
 	if len(effects) == 0 {

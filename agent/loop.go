@@ -65,6 +65,8 @@ type Loop struct {
 	started cluster.Instant
 	// wake is when to step again if nothing happens, as of the last step.
 	wake cluster.Instant
+	// swept: the last step ended with all that is kept up beside the decisions.
+	swept bool
 	// failoverRev is the key failover that Wish.FailoverSince speaks of.
 	failoverRev int64
 	// abandoned is the claim on initialize that was given up last; the view may
@@ -219,9 +221,16 @@ func (l *Loop) Step(r clock.Reading, e Event) []Effect {
 func (l *Loop) step(r clock.Reading, e Event) []Effect {
 	due := r.Boot >= l.wake // what the driver was told
 	settled, kept := !due && l.settled(e), !due && l.kept(e)
+	before := l.obs.Now
 	l.obs.Now = r.Boot
-	kept = kept || l.onlyLooks(e)
+	if l.onlyLooks(e) {
+		if l.swept && !l.keepsSince(before) {
+			return with(l.keepJob(), l.keepLooking())
+		}
+		kept = true
+	}
 	effects := l.fold(r, e)
+	l.swept = !settled
 	if settled {
 		return effects
 	}

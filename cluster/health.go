@@ -94,6 +94,11 @@ func (h *Health) Of(name CheckName) *Check {
 // server hang, and not the other way round.
 func (h *Health) Each() [4]*Check { return [4]*Check{&h.Data, &h.WAL, &h.Tablespace, &h.Accept} }
 
+// Well reports whether nothing of it says that anything is wrong.
+func (h *Health) Well() bool {
+	return h.Data.Ailment == "" && h.WAL.Ailment == "" && h.Tablespace.Ailment == "" && h.Accept.Ailment == ""
+}
+
 // Note folds in how one try ended that began at begun and was known at at; an empty
 // ailment is a success. Of a failure begun is since when nothing has succeeded; one that
 // began before the last success says nothing.
