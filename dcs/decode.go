@@ -139,9 +139,9 @@ func decodeOptime(p Pair) (*cluster.Positions, error) {
 }
 
 // decodeSync reads `sync`; null members are empty.
-func decodeSync(p Pair) (*cluster.Sync, error) {
+func (f *folder) decodeSync(p Pair) (*cluster.Sync, error) {
 	var w syncWire
-	err := decodeInto(p.Value, &w, false)
+	err := meant(f.memo, p.Value, &w)
 	s := &cluster.Sync{Quorum: w.Quorum, ModRevision: p.ModRevision}
 	if w.Leader != nil {
 		s.Leader = *w.Leader
@@ -171,9 +171,9 @@ func (f *folder) decodeBeat(p Pair) (*cluster.Beat, error) {
 
 // decodeRelease gives nil for a bad value: a release lets candidates skip the
 // wait, so one that cannot be read must not exist.
-func decodeRelease(p Pair) (*cluster.Release, error) {
+func (f *folder) decodeRelease(p Pair) (*cluster.Release, error) {
 	r := &cluster.Release{}
-	if err := decodeInto(p.Value, r, false); err != nil {
+	if err := meant(f.memo, p.Value, r); err != nil {
 		return nil, err
 	}
 	if r.By == "" || r.Term == 0 {
@@ -185,9 +185,9 @@ func decodeRelease(p Pair) (*cluster.Release, error) {
 
 // decodeHandover gives nil for a bad value, as decodeRelease does: it tells a
 // successor that its predecessor is stopped.
-func decodeHandover(p Pair) (*cluster.Handover, error) {
+func (f *folder) decodeHandover(p Pair) (*cluster.Handover, error) {
 	h := &cluster.Handover{}
-	if err := decodeInto(p.Value, h, false); err != nil {
+	if err := meant(f.memo, p.Value, h); err != nil {
 		return nil, err
 	}
 	if h.From == "" || h.To == "" {
@@ -199,9 +199,9 @@ func decodeHandover(p Pair) (*cluster.Handover, error) {
 
 // decodeTimelines leaves a bad value without reservations; NextTimelines then
 // refuses, since it would hand out numbers again (S8).
-func decodeTimelines(p Pair) (*cluster.Timelines, error) {
+func (f *folder) decodeTimelines(p Pair) (*cluster.Timelines, error) {
 	t := &cluster.Timelines{}
-	err := decodeInto(p.Value, t, false)
+	err := meant(f.memo, p.Value, t)
 	if err == nil && len(t.Reserved) == 0 {
 		err = fmt.Errorf("%s lists no reservation", excerpt(p.Value))
 	}
@@ -218,23 +218,23 @@ func decodePaused(p Pair) (*cluster.PausedPrimary, error) {
 	return pp, err
 }
 
-func decodeSwitchover(p Pair) (*cluster.Switchover, error) {
+func (f *folder) decodeSwitchover(p Pair) (*cluster.Switchover, error) {
 	s := &cluster.Switchover{}
-	err := decodeInto(p.Value, s, false)
+	err := meant(f.memo, p.Value, s)
 	s.ModRevision = p.ModRevision
 	return s, err
 }
 
-func decodeDurability(p Pair) (*cluster.Durability, error) {
+func (f *folder) decodeDurability(p Pair) (*cluster.Durability, error) {
 	d := &cluster.Durability{}
-	err := decodeInto(p.Value, d, false)
+	err := meant(f.memo, p.Value, d)
 	d.ModRevision, d.Unreadable = p.ModRevision, err != nil
 	return d, err
 }
 
-func decodeHolder(p Pair) (*cluster.Holder, error) {
+func (f *folder) decodeHolder(p Pair) (*cluster.Holder, error) {
 	h := &cluster.Holder{}
-	err := decodeInto(p.Value, h, false)
+	err := meant(f.memo, p.Value, h)
 	return h, err
 }
 

@@ -21,9 +21,6 @@ func (s *Store) Remember(m *Memo) *Store {
 // learn notes what value, which was made of v, means. Maps of anything are left out:
 // JSON reads their numbers back as another type.
 func (m *Memo) learn(value []byte, v any) {
-	if m == nil || len(value) == 0 {
-		return
-	}
 	switch v := v.(type) {
 	case *cluster.Member:
 		if v.Tags != nil || v.ScheduledRestart != nil || v.PendingReason != nil {
@@ -35,6 +32,27 @@ func (m *Memo) learn(value []byte, v any) {
 		}
 	case *cluster.Beat:
 	default:
+		return
+	}
+	m.note(value, v)
+}
+
+// meant is decodeInto of a value that may have been read before: every load reads them
+// all anew.
+func meant[T any](m *Memo, value []byte, into *T) error {
+	if known, ok := recall[T](m, value); ok {
+		*into = known
+		return nil
+	}
+	err := decodeInto(value, into, false)
+	if err == nil && m != nil {
+		m.note(value, new(*into))
+	}
+	return err
+}
+
+func (m *Memo) note(value []byte, v any) {
+	if m == nil || len(value) == 0 {
 		return
 	}
 	if m.means == nil || len(m.means) >= mostRemembered {

@@ -95,11 +95,11 @@ func (f *folder) set(key string, c Change) error {
 		v.Failover, err = decoded(c, decodeFailover)
 		v.FailoverRev = present(c)
 	case keySync:
-		v.Sync, err = decoded(c, decodeSync)
+		v.Sync, err = decoded(c, f.decodeSync)
 	case keyHistory:
 		v.History, v.HistoryRev = nil, present(c)
 		if !c.Deleted {
-			err = decodeInto(c.Value, &v.History, false)
+			err = meant(f.memo, c.Value, &v.History)
 		}
 	case keyStatus:
 		v.Status, err = decoded(c, f.decodeStatus)
@@ -108,7 +108,7 @@ func (f *folder) set(key string, c Change) error {
 	case keyFailsafe:
 		v.Failsafe, v.FailsafeRev = nil, present(c)
 		if !c.Deleted {
-			err = decodeInto(c.Value, &v.Failsafe, false)
+			err = meant(f.memo, c.Value, &v.Failsafe)
 		}
 	default:
 		err = f.setKeeper(key, c)
@@ -123,17 +123,17 @@ func (f *folder) setKeeper(key string, c Change) (err error) {
 	case keyBeat:
 		v.Beat, err = decoded(c, f.decodeBeat)
 	case keyHolder:
-		v.Holder, err = decoded(c, decodeHolder)
+		v.Holder, err = decoded(c, f.decodeHolder)
 	case keyHandover:
-		v.Handover, err = decoded(c, decodeHandover)
+		v.Handover, err = decoded(c, f.decodeHandover)
 	case keyRelease:
-		v.Release, err = decoded(c, decodeRelease)
+		v.Release, err = decoded(c, f.decodeRelease)
 	case keyTimelines:
-		v.Timelines, err = decoded(c, decodeTimelines)
+		v.Timelines, err = decoded(c, f.decodeTimelines)
 	case keyDurability:
-		v.Durability, err = decoded(c, decodeDurability)
+		v.Durability, err = decoded(c, f.decodeDurability)
 	case keySwitchover:
-		v.Switchover, err = decoded(c, decodeSwitchover)
+		v.Switchover, err = decoded(c, f.decodeSwitchover)
 	case keyPeerKey:
 		v.PeerKeyRev = present(c) // never the key: a view is shown and recorded
 	case keyPausedPrimary:
