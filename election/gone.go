@@ -36,9 +36,12 @@ type Suspicion struct {
 // its lease has run out.
 func watched(o *Observation) (leader cluster.Member, ok bool) {
 	v, s := &o.View.Value, &o.Settings
-	leader, known := v.LeaderMember()
 	switch {
 	case !s.FastFailover, !s.Synchronous(), !s.SynchronousStrict: // guard: fast_strict_only — S2
+		return leader, false // as in most clusters
+	}
+	leader, known := v.LeaderMember()
+	switch {
 	case v.Durability.Lax(): // guard: fast_strict_record — S2: commits may have been acknowledged that waited for nobody
 	case s.Pause, v.PausedAt != nil: // guard: fast_not_in_pause — S6
 	case !known, leader.Name == o.Self.Name, o.Lease.Term != 0, !o.View.Good():

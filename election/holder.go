@@ -238,8 +238,13 @@ func newHistory(o *Observation) (cluster.History, bool) {
 	if len(own) == 0 { // on timeline 1, or the file was not read
 		return nil, false
 	}
+	keep := o.Settings.MaxTimelinesHistory
+	whole := keep <= 0 || len(own) <= keep
+	if whole && slices.EqualFunc(own, published, sameSwitch) && slices.IsSortedFunc(own, byTimeline) { // as nearly always
+		return nil, false
+	}
 	history := slices.Clone(own)
-	slices.SortFunc(history, func(a, b cluster.HistoryLine) int { return cmp.Compare(a.Timeline, b.Timeline) })
+	slices.SortFunc(history, byTimeline)
 	for i, line := range history {
 		known := slices.IndexFunc(published, func(p cluster.HistoryLine) bool { return sameSwitch(p, line) })
 		switch {
@@ -249,11 +254,13 @@ func newHistory(o *Observation) (cluster.History, bool) {
 			history[i].NewLeader = o.Self.Name
 		}
 	}
-	if keep := o.Settings.MaxTimelinesHistory; keep > 0 && len(history) > keep {
+	if !whole {
 		history = history[len(history)-keep:]
 	}
 	return history, !slices.EqualFunc(history, published, sameSwitch)
 }
+
+func byTimeline(a, b cluster.HistoryLine) int { return cmp.Compare(a.Timeline, b.Timeline) }
 
 func sameSwitch(a, b cluster.HistoryLine) bool {
 	return a.Timeline == b.Timeline && a.Switch == b.Switch
