@@ -336,6 +336,9 @@ func (l *Loop) Done() bool { return l.decision.Done && !l.busy[LaneLease] && !l.
 // Term is held, or 0.
 func (l *Loop) Term() cluster.Term { return l.obs.Lease.Term }
 
+// Settings are those that the last step went by.
+func (l *Loop) Settings() cluster.Settings { return l.obs.Settings }
+
 // derive fills in what follows from the folded state and the clocks.
 func (l *Loop) derive(r clock.Reading) {
 	o := &l.obs

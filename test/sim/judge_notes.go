@@ -7,10 +7,10 @@ import (
 )
 
 func (n *Node) settings() cluster.Settings {
-	if n.worker == nil || n.worker.state() == nil {
+	if n.worker == nil || !n.worker.stepped {
 		return cluster.Settings{}
 	}
-	return n.worker.state().Settings
+	return n.worker.loop.Settings()
 }
 
 // noteEffect sees what a node's loop is about to do.
@@ -51,11 +51,15 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.noteFailsafe(e)
 	case agent.ServerDone:
 		n.noteWaived(e)
+	case agent.LeaseDone:
+		if e.Outcome == agent.Succeeded {
+			n.noteLease(e)
+		}
 	}
-	done, ok := e.(agent.LeaseDone)
-	if !ok || done.Outcome != agent.Succeeded {
-		return
-	}
+}
+
+// noteLease sees a call on the leader key that has succeeded.
+func (n *Node) noteLease(done agent.LeaseDone) {
 	w := n.w
 	n.seen.marked = false
 	switch done.Action.(type) {
