@@ -12,6 +12,9 @@ import (
 // moment ago, and of those the last primary said it retains. Slots of any other
 // origin are never noted, and so never dropped.
 func (l *Loop) foldMembers(v *cluster.View) {
+	if last := &l.obs.View.Value; v.News != 0 && v.News == last.News && v.ClusterID == last.ClusterID {
+		return // the same members, and the same that are retained
+	}
 	if len(l.left) > 0 {
 		for name := range v.Members {
 			delete(l.left, cluster.SlotName(name))
