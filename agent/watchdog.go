@@ -76,7 +76,8 @@ func (n *Node) lookAtWatchdog(ctx context.Context, ttl time.Duration) (cluster.W
 	if status.Protocol < watchdogProtocol {
 		return watchdogSeen(c, nil, errOldGuard.Error()), nil
 	}
-	w := watchdogOf(c, ttl, cluster.Settings{TTL: ttl}.Margin(status.LastKill))
+	lease := cluster.Settings{TTL: ttl}
+	w := watchdogOf(c, ttl, lease.Margin(status.LastKill))
 	// One that a new guard has not heard of, one that changed, one to be tried again, one
 	// that has gone since it was tried.
 	_, gone := os.Stat(c.Device)

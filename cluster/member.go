@@ -148,7 +148,7 @@ func (t Tags) FailoverPriority() int { return t.Number("failover_priority", 1) }
 func (t Tags) Clone() Tags { return maps.Clone(t) }
 
 // Address returns host and port of the member's PostgreSQL server from conn_url.
-func (m Member) Address() (host, port string, ok bool) {
+func (m *Member) Address() (host, port string, ok bool) {
 	if host, port, ok = plainAddress(m.ConnURL); ok {
 		return host, port, true
 	}
@@ -192,7 +192,7 @@ func unusualInHost(r rune) bool {
 func unusualInPath(r rune) bool { return r != '/' && r != '_' && unusualInHost(r) }
 
 // HostPort is the member's server address as host:port; empty when unknown.
-func (m Member) HostPort() string {
+func (m *Member) HostPort() string {
 	host, port, ok := m.Address()
 	if !ok {
 		return ""
@@ -204,10 +204,10 @@ func (m Member) HostPort() string {
 }
 
 // Position is where the member said it was: its timeline and its newest WAL.
-func (m Member) Position() Position { return Position{Timeline: m.Timeline, LSN: m.XlogLocation} }
+func (m *Member) Position() Position { return Position{Timeline: m.Timeline, LSN: m.XlogLocation} }
 
 // Sick is what keeps the member from serving, as far as it says so.
-func (m Member) Sick() Ailment {
+func (m *Member) Sick() Ailment {
 	if m.Keeper == nil {
 		return ""
 	}
@@ -216,12 +216,12 @@ func (m Member) Sick() Ailment {
 
 // RunsPrimary reports whether the member says that its server runs as the primary; an
 // older Patroni calls that master.
-func (m Member) RunsPrimary() bool {
+func (m *Member) RunsPrimary() bool {
 	return m.State == StateRunning && (m.Role == RolePrimary || m.Role == "master")
 }
 
 // IsKeeper reports whether a pgkeeper agent, not Patroni, writes this key.
-func (m Member) IsKeeper() bool { return m.Keeper != nil }
+func (m *Member) IsKeeper() bool { return m.Keeper != nil }
 
 // Equal reports whether the keys of both would have the same value. What comes
 // from the store, and the name, which is the key's, do not count.

@@ -57,7 +57,7 @@ type NodeState struct {
 // primary, the greater of received and replayed for a standby (trap 5), the last
 // checkpoint's for a stopped server. Of a standby whose EndKnown is false it is the least
 // that it has.
-func (n NodeState) Position() Position {
+func (n *NodeState) Position() Position {
 	switch n.Mode {
 	case ModePrimary:
 		return Position{n.Timeline, n.WriteLSN}

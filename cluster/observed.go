@@ -39,4 +39,4 @@ func (o Observed[T]) Failed(why string, at Instant) Observed[T] {
 }
 
 // Good reports whether the newest look succeeded.
-func (o Observed[T]) Good() bool { return o.At != 0 && o.Err == "" }
+func (o *Observed[T]) Good() bool { return o.At != 0 && o.Err == "" }

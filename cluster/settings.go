@@ -82,28 +82,28 @@ func DefaultSettings() Settings {
 }
 
 // Synchronous reports whether commits are to wait for standbys.
-func (s Settings) Synchronous() bool {
+func (s *Settings) Synchronous() bool {
 	return s.SynchronousMode == SyncOn || s.SynchronousMode == SyncQuorum
 }
 
 // RenewEvery is the time between two renewals of a holder: min(loop_wait, T/5).
-func (s Settings) RenewEvery() time.Duration { return min(s.LoopWait, s.TTL/5) }
+func (s *Settings) RenewEvery() time.Duration { return min(s.LoopWait, s.TTL/5) }
 
 // KeepEvery is the time between two keepalives of a standby's member lease.
-func (s Settings) KeepEvery() time.Duration { return s.TTL / 3 }
+func (s *Settings) KeepEvery() time.Duration { return s.TTL / 3 }
 
 // Attempt bounds one renewal attempt: min(retry_timeout, T/3).
-func (s Settings) Attempt() time.Duration { return min(s.RetryTimeout, s.TTL/3) }
+func (s *Settings) Attempt() time.Duration { return min(s.RetryTimeout, s.TTL/3) }
 
 // Margin is the time before the lease's end at which the guard stops the
 // server: max(0.5 s, T/10, lastKill), at most T/2 (SAFETY 2).
-func (s Settings) Margin(lastKill time.Duration) time.Duration {
+func (s *Settings) Margin(lastKill time.Duration) time.Duration {
 	return min(max(500*time.Millisecond, s.TTL/10, lastKill), s.TTL/2)
 }
 
 // CheckTiming refuses timings with which the deadline could not hold:
 // T >= 2 s and T/5 + attempt + margin < T.
-func (s Settings) CheckTiming() error {
+func (s *Settings) CheckTiming() error {
 	if s.TTL < MinTTL {
 		return fmt.Errorf("ttl is %s, but the least etcd can keep is %s: raise ttl", s.TTL, MinTTL)
 	}
@@ -121,7 +121,7 @@ func (s Settings) CheckTiming() error {
 // TimingWarning names timings that are safe but lose the primary in an ordinary
 // etcd election; empty when there is nothing to say. election is etcd's election
 // timeout (1 s by default).
-func (s Settings) TimingWarning(election time.Duration) string {
+func (s *Settings) TimingWarning(election time.Duration) string {
 	left := s.TTL - s.Margin(0) - s.TTL/5
 	if need := 2*election + 500*time.Millisecond; left < need {
 		return fmt.Sprintf("ttl %s leaves %s to survive an etcd election that can take %s: the primary may be stopped by one; use a ttl of 5 s or more",

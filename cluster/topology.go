@@ -70,7 +70,8 @@ func (t Topology) Member(name string) (TopologyMember, bool) {
 func (v View) Topology(scope string) Topology {
 	t := Topology{Scope: scope, Revision: v.Revision, Members: []TopologyMember{}}
 	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
-		t.Members = append(t.Members, v.Members[name].topology())
+		m := v.Members[name]
+		t.Members = append(t.Members, m.topology())
 	}
 	if m, found := v.LeaderMember(); found && m.Role == RolePrimary && m.State == StateRunning {
 		seat := m.topology()
@@ -79,7 +80,7 @@ func (v View) Topology(scope string) Topology {
 	return t
 }
 
-func (m Member) topology() TopologyMember {
+func (m *Member) topology() TopologyMember {
 	out := TopologyMember{Name: m.Name, Role: m.Role, State: m.State, ReplicationState: m.ReplicationState,
 		APIURL: m.APIURL, Timeline: m.Timeline, Tags: m.Tags}
 	if host, port, ok := m.Address(); ok {

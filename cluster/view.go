@@ -248,7 +248,7 @@ func (v View) HasPatroni() bool {
 }
 
 // LeaderMember returns the member key of the holder.
-func (v View) LeaderMember() (Member, bool) {
+func (v *View) LeaderMember() (Member, bool) {
 	if v.Leader == nil {
 		return Member{}, false
 	}

@@ -23,4 +23,4 @@ type Watchdog struct {
 }
 
 // NoWatchdog reports whether the member lacks the watchdog it requires.
-func (m Member) NoWatchdog() bool { return m.Keeper != nil && m.Keeper.Watchdog == WatchdogMissing }
+func (m *Member) NoWatchdog() bool { return m.Keeper != nil && m.Keeper.Watchdog == WatchdogMissing }

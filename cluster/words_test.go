@@ -43,7 +43,8 @@ func TestUnknownIsNotNone(t *testing.T) {
 	var never Observed[int]
 	seen := Seen(7, 100)
 	failed := seen.Failed("timeout", 200)
-	if never.Good() || !seen.Good() || failed.Good() || never.Failed("timeout", 5).Good() {
+	still := never.Failed("timeout", 5)
+	if never.Good() || !seen.Good() || failed.Good() || still.Good() {
 		t.Error("good is a look that succeeded last")
 	}
 	if diff := cmp.Diff(Observed[int]{Value: 7, At: 100, Err: "timeout", ErrAt: 200}, failed); diff != "" {

@@ -15,7 +15,8 @@ func resuming(o *Observation) (Decision, bool) {
 		return Decision{}, false
 	}
 	d := wait(ReasonWaitingForStore, "the store cannot be read; this member's earlier worker led")
-	due := o.Self.Started.Add(cluster.Settings{TTL: o.Self.Tenure.TTL, LoopWait: o.Settings.LoopWait}.RenewEvery()) // the store may just be slow
+	kept := cluster.Settings{TTL: o.Self.Tenure.TTL, LoopWait: o.Settings.LoopWait}
+	due := o.Self.Started.Add(kept.RenewEvery()) // the store may just be slow
 	switch {
 	case o.Now < due:
 		d.wakeAt(due)

@@ -122,7 +122,8 @@ func TestAPromotionTakesExactlyTheReservedTimeline(t *testing.T) {
 	// from timeline 1.
 	b.stop(syscall.SIGINT)
 	wait(t, "d at the end", func() (bool, string) {
-		return d.look().Position().LSN >= b.look().Control.CheckpointEnd, ""
+		seen := d.look()
+		return seen.Position().LSN >= b.look().Control.CheckpointEnd, ""
 	})
 	d.promoteTo(9)
 	_, err = d.EnsureSlots(d.ctx(), []string{"a", "b", "c"}, SlotPolicy{})
@@ -147,7 +148,8 @@ func TestAPromotedCloneHasEveryHistoryFileThatAnOlderStandbyAsksFor(t *testing.T
 	d := standby(t, "d", b)
 	b.stop(syscall.SIGINT)
 	wait(t, "d at the end", func() (bool, string) {
-		return d.look().Position().LSN >= b.look().Control.CheckpointEnd, ""
+		seen := d.look()
+		return seen.Position().LSN >= b.look().Control.CheckpointEnd, ""
 	})
 	d.promoteTo(7)
 	_, err := d.EnsureSlots(d.ctx(), []string{"late"}, SlotPolicy{})

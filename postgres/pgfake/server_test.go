@@ -84,8 +84,8 @@ func TestAPromotionSkipsPlacedHistoryFilesAndStandbysFollowIt(t *testing.T) {
 	r.streams(three)
 	c := r.write(two)
 	r.wait(time.Millisecond)
-	if !three.Has(c) || r.look(three).Timeline != 5 {
-		t.Errorf("the standby is at %+v: %s", r.look(three).Position(), three.Complaint())
+	if seen := r.look(three); !three.Has(c) || seen.Timeline != 5 {
+		t.Errorf("the standby is at %+v: %s", seen.Position(), three.Complaint())
 	}
 	w, err := two.Checkpoint(r.now)
 	r.must(r.finish(w, err))
