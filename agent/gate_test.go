@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type gatehouse struct {
 	promotee
 	status guard.Status
 	did    []string
+	refuse error  // of a new configuration
 	name   string // that the server's file has
 	gate   *guard.Gate
 	deaf   bool // the server does not let the gate in
@@ -71,6 +73,9 @@ func (h *gatehouse) GateLogin() postgres.Login {
 }
 
 func (h *gatehouse) WriteConfig(_ context.Context, spec postgres.ConfigSpec) (postgres.Change, error) {
+	if h.refuse != nil {
+		return postgres.Change{}, h.refuse
+	}
 	h.name = spec.Gate
 	h.note("names")
 	return postgres.Change{Reload: true}, nil
@@ -143,6 +148,28 @@ func TestAGateIsThereBeforeAnythingWaitsForIt(t *testing.T) {
 	}
 	if g := h.gate; g.SocketDir != "/run/x" || g.Port != "5432" || g.User != "postgres" || g.Password != "secret" || g.Owner == nil || g.Owner.UID != 7 {
 		t.Errorf("the gate is to get in by %+v", h.gate)
+	}
+}
+
+// A parameter that PostgreSQL does not know keeps no server down that ran without it: it is
+// started with the configuration it had, but for whom it follows and its gate.
+func TestARefusedParameterKeepsNoServerDown(t *testing.T) {
+	for name, c := range map[string]struct {
+		refuse error
+		starts bool
+	}{
+		"a parameter":   {fmt.Errorf("%w: unrecognized configuration parameter", postgres.ErrParameter), true},
+		"anything else": {errors.New("no space left on device"), false},
+	} {
+		h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol})
+		h.refuse = c.refuse
+		done, _ := n.onJob(t.Context(), OnJob{Action: election.StartServer{Upstream: &election.Upstream{}}, Settings: gatedSettings(true)}).(JobDone)
+		if started := slices.Contains(h.did, "start"); started != c.starts || (done.Err == "") != c.starts {
+			t.Errorf("%s: did %q, %q", name, h.did, done.Err)
+		}
+		if c.starts && (!cluster.IsGate(h.name) || h.gate == nil || h.gate.Name != h.name) {
+			t.Errorf("its commits wait for %q, and the guard runs %+v", h.name, h.gate)
+		}
 	}
 }
 

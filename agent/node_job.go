@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,7 +150,15 @@ func (n *Node) prepareStart(ctx context.Context, do OnJob, writable bool, up *el
 	}
 	if !n.configured.Load() {
 		_, err := n.configure(ctx, do.Settings, up, gate)
-		return err
+		if !errors.Is(err, postgres.ErrParameter) {
+			return err
+		}
+		// A parameter that PostgreSQL does not know keeps no server down that ran without it.
+		n.log.Error("server is started with the configuration it had, the new one is refused", "member", n.name(), "error", err.Error())
+		if n.pg.WriteUpstream(n.upstream(*cmp.Or(up, &election.Upstream{}), do.Settings)) != nil {
+			return err // it never had one
+		}
+		return n.pg.WriteGate(gate)
 	}
 	if up != nil {
 		if err := n.pg.WriteUpstream(n.upstream(*up, do.Settings)); err != nil {

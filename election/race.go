@@ -108,10 +108,15 @@ func readsOwnWAL(o *Observation) (Decision, bool) {
 	return d, true
 }
 
-// forced: the operator vouches for the old primary being dead.
+// forced: the operator vouches for the old primary being dead. Who names that very member
+// as the next primary does not.
 func forced(o *Observation) bool {
-	f := o.View.Value.Failover
-	return !f.Empty() && f.Force
+	v := &o.View.Value
+	f := v.Failover
+	if f.Empty() || !f.Force {
+		return false
+	}
+	return !lastHolder(v, f.Member) && (v.PausedAt == nil || v.PausedAt.Name != f.Member) // guard: named_is_not_dead — SAFETY 2, Pause
 }
 
 // compete reports this node's position and acts when it is its turn.

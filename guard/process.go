@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -102,11 +103,30 @@ func (t *processTable) Spawn(dir directory, r request) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := visible(pid, dir); err != nil {
+	// guard: spawned-is-seen — S1, S5: what the proof that nothing is left does not see is not started
+	in, err := visible(pid, dir)
+	if err == nil && !in && runs(pid) {
+		err = errUnseen
+	}
+	if err != nil {
 		_ = unix.Kill(pid, unix.SIGKILL)
 		return 0, fmt.Errorf("a server whose working directory cannot be seen cannot be guarded: %w", err)
 	}
 	return pid, nil
+}
+
+// errUnseen: the kernel hides a process from its own user.
+var errUnseen = errors.New("its process shows none: is the program unreadable for its user, or does it have capabilities (ls -l, getcap), or is /proc mounted with hidepid?")
+
+// runs reports whether a child of ours has not ended: one that has is shown until it is
+// reaped, and has no working directory.
+func runs(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, os.ErrNotExist) {
+		return unix.Kill(pid, 0) == nil // hidepid, or gone
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return err != nil || !strings.HasPrefix(after, "Z") && !strings.HasPrefix(after, "X")
 }
 
 // fork has the spawner's thread call f.

@@ -493,6 +493,42 @@ func TestAGuardWithoutPtraceStillSeesEveryProcess(t *testing.T) {
 	}
 }
 
+// A program that its user may not read hides its processes, and what they do would be
+// proved gone. It is not started.
+func TestAServerThatIsNotSeenIsNotStarted(t *testing.T) {
+	setpriv, err := exec.LookPath("setpriv")
+	if os.Geteuid() != 0 || err != nil {
+		t.Skip("needs root and setpriv")
+	}
+	n := newNode(t)
+	n.wrap = []string{setpriv, "--bounding-set=-sys_ptrace,-sys_admin", "--"}
+	n.startGuard(nil)
+	c := n.worker(1)
+	top := filepath.Dir(n.data)
+	noErr(t, os.Chmod(top, 0o777))
+	noErr(t, filepath.WalkDir(n.data, func(p string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(p, nobody, nobody))
+	}))
+	sleep, err := exec.LookPath("sleep")
+	noErr(t, err)
+	b, err := os.ReadFile(sleep)
+	noErr(t, err)
+	program := filepath.Join(top, "postgres")
+	for mode, starts := range map[os.FileMode]bool{0o711: false, 0o755: true} {
+		noErr(t, os.WriteFile(program, b, 0o755))
+		noErr(t, os.Chmod(program, mode))
+		s, err := c.Start(t.Context(), StartOptions{Argv: []string{program, "60"}, DataDir: n.data, Owner: &Owner{UID: nobody, GID: nobody}, LogPath: filepath.Join(top, "log")})
+		if (err == nil) != starts {
+			t.Errorf("mode %o: %v", mode, err)
+		}
+		if err == nil {
+			noErr(t, unix.Kill(s.PID, unix.SIGKILL))
+			event(t, c, Exited)
+		}
+		noErr(t, os.Remove(program))
+	}
+}
+
 // A unit that puts the agent before others (Nice=) must not put the server beside it.
 func TestAServerHasNoneOfItsGuardsPriority(t *testing.T) {
 	if !capable(unix.CAP_SYS_NICE) {

@@ -66,7 +66,7 @@ func (s *Server) WriteConfig(ctx context.Context, spec ConfigSpec) (Change, erro
 		return Change{}, err
 	}
 	var change Change
-	err := s.owner.do(func() (err error) {
+	err := s.files(func() (err error) {
 		if change.Reload, err = s.writeFiles(spec, text); err != nil {
 			return err
 		}
@@ -81,6 +81,14 @@ func (s *Server) WriteConfig(ctx context.Context, spec ConfigSpec) (Change, erro
 		return Change{}, fmt.Errorf("write the server's configuration: %w", err)
 	}
 	return change, nil
+}
+
+// files has f read, change and write configuration files, alone: a job and a quick action may
+// do so at once, and each would undo what the other has written since it read.
+func (s *Server) files(f func() error) error {
+	s.confMu.Lock()
+	defer s.confMu.Unlock()
+	return s.owner.do(f)
 }
 
 // renderConf makes the generated postgresql.conf.
@@ -110,6 +118,9 @@ func (s *Server) recoveryParameters(spec ConfigSpec) map[string]string {
 		"primary_conninfo": "", "primary_slot_name": "", "recovery_target_timeline": "latest",
 		"recovery_target": "", "recovery_target_lsn": "", "recovery_target_name": "",
 		"recovery_target_time": "", "recovery_target_xid": "", "restore_command": "",
+	}
+	if s.version.triggerFile { // whoever creates the file that an included configuration names would promote past the guard
+		recovery["promote_trigger_file"] = ""
 	}
 	configured := lowerKeys(spec.Settings.PostgreSQL.RecoveryConf)
 	maps.Copy(configured, lowerKeys(spec.RecoveryConf))

@@ -68,7 +68,7 @@ func (s *Server) writeUpstream(up Upstream) (changed bool, err error) {
 	if err := s.writePassfile(); err != nil {
 		return false, fmt.Errorf("write %s: %w", s.o.PgPass, err)
 	}
-	err = s.owner.do(func() error {
+	err = s.files(func() error {
 		content, _, err := readOptional(s.conf(confName))
 		if err != nil {
 			return err
@@ -76,7 +76,11 @@ func (s *Server) writeUpstream(up Upstream) (changed bool, err error) {
 		if !strings.HasPrefix(string(content), confHeader) {
 			return fmt.Errorf("%w: %s", ErrNotGenerated, s.conf(confName))
 		}
-		changed, err = writeChanged(s.conf(confName), replaceUpstream(string(content), s.PrimaryConninfo(up), up.SlotName))
+		if changed, err = writeChanged(s.conf(confName), replaceUpstream(string(content), s.PrimaryConninfo(up), up.SlotName)); err != nil {
+			return err
+		}
+		stripped, err := s.stripAuto(false) // an upstream that somebody set by ALTER SYSTEM would win
+		changed = changed || stripped
 		return err
 	})
 	if err != nil {
@@ -91,8 +95,8 @@ func replaceUpstream(text, conninfo, slot string) string {
 	var b strings.Builder
 	written := false
 	for _, line := range lines {
-		// They stand sorted among the recovery parameters, before recovery_target.
-		if !written && strings.HasPrefix(line, "recovery_target = ") {
+		// They stand sorted among the recovery parameters, before these.
+		if !written && (strings.HasPrefix(line, "promote_trigger_file = ") || strings.HasPrefix(line, "recovery_target = ")) {
 			writeParameter(&b, "primary_conninfo", conninfo)
 			writeParameter(&b, "primary_slot_name", slot)
 			written = true

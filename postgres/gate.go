@@ -54,7 +54,7 @@ func withGate(text, gate string) string {
 // a server that does not run: a name that is taken out while it runs releases every
 // commit that waits.
 func (s *Server) WriteGate(gate string) error {
-	err := s.owner.do(func() error {
+	err := s.files(func() error {
 		content, _, err := readOptional(s.conf(confName))
 		if err != nil {
 			return err

@@ -244,3 +244,37 @@ func TestASuperuserThatInitdbCannotQuoteIsRefusedBeforeAnything(t *testing.T) {
 		}
 	}
 }
+
+// A trigger file that a configuration from before pgkeeper names promotes nobody past the
+// guard, and what somebody set by ALTER SYSTEM neither keeps a standby from its upstream nor
+// commits from their standbys.
+func TestLeftoversOfOtherConfigurationsDoNotWin(t *testing.T) {
+	a := primary(t, "a")
+	b := standby(t, "b", a)
+	trigger := filepath.Join(t.TempDir(), "trigger")
+	b.must(os.WriteFile(filepath.Join(b.o.DataDir, baseName), []byte("promote_trigger_file = '"+trigger+"'\n"), 0o600))
+	b.config(b.upstream(a))
+	b.must(b.Reload(b.ctx()))
+	wait(t, "the reload", func() (bool, string) {
+		got := b.sql("select coalesce(current_setting('promote_trigger_file', true), '')")
+		return got == "", got
+	})
+	b.must(os.WriteFile(trigger, nil, 0o644))
+
+	b.sql("alter system set primary_conninfo = 'host=elsewhere'")
+	b.must(b.Reload(b.ctx()))
+	b.must(b.Follow(b.ctx(), Upstream{}))
+	if got := b.look().PrimaryConninfo; got != "" {
+		t.Errorf("it was to follow nobody, and goes by %q", got)
+	}
+	a.sql("alter system set synchronous_standby_names = 'nobody'")
+	a.must(a.Reload(a.ctx()))
+	_, err := a.SetSync(a.ctx(), `ANY 1 ("b")`)
+	a.must(err)
+	if got := a.sql("show synchronous_standby_names"); got != `ANY 1 ("b")` {
+		t.Errorf("commits wait for %q", got)
+	}
+	if n := b.look(); n.Mode != cluster.ModeStandby {
+		t.Errorf("it is %s: the trigger file has promoted it", n.Mode)
+	}
+}

@@ -101,6 +101,9 @@ type Server struct {
 	// go by.
 	untold atomic.Bool
 
+	// confMu is held while configuration files are changed.
+	confMu sync.Mutex
+
 	mu       sync.Mutex
 	forced   map[string]string // command line parameters as configured last
 	pending  pendingCache

@@ -37,7 +37,12 @@ func (s *Server) writeSync(names string) (changed bool, err error) {
 		writeParameter(&b, "synchronous_standby_names", names)
 		content = b.String()
 	}
-	err = s.owner.do(func() error {
+	err = s.files(func() error {
+		if names != "" { // names that somebody set by ALTER SYSTEM would win
+			if changed, err = s.stripAuto(true); err != nil {
+				return err
+			}
+		}
 		old, found, err := readOptional(s.conf(syncName))
 		if err != nil || found && string(old) == content || !found && content == "" {
 			return err

@@ -22,15 +22,17 @@ type version struct {
 	rewindConfig bool
 	// waldumpManagers: pg_waldump takes --rmgr more than once.
 	waldumpManagers bool
+	// triggerFile: promote_trigger_file exists.
+	triggerFile bool
 }
 
 // versions lists the supported major versions, oldest first. The layout of
 // pg_control before the checksum is the same from 13 to 17; 18 put one boolean
 // (default_char_signedness) behind data_checksum_version.
 var versions = []version{
-	{major: 13, control: 1300, crcAt: 288},
-	{major: 14, control: 1300, crcAt: 288, initSync: true},
-	{major: 15, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
+	{major: 13, control: 1300, crcAt: 288, triggerFile: true},
+	{major: 14, control: 1300, crcAt: 288, initSync: true, triggerFile: true},
+	{major: 15, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true, triggerFile: true},
 	{major: 16, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
 	{major: 17, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
 	{major: 18, control: 1800, crcAt: 292, initSync: true, rewindConfig: true, waldumpManagers: true},
