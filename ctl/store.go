@@ -56,7 +56,9 @@ func Scopes(ctx context.Context, kv dcs.KV, namespace string) ([]string, error) 
 	if base == "//" {
 		base = "/"
 	}
-	snapshot, err := kv.Range(ctx, base)
+	bounded, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	snapshot, err := kv.Range(bounded, base)
 	if err != nil {
 		return nil, fmt.Errorf("list the clusters under %s: %w", base, err)
 	}
