@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,8 @@ type Edit struct {
 	Quiet bool
 }
 
-// EditConfig changes the dynamic configuration: shows the difference, asks, and
-// writes it only if nobody else wrote meanwhile.
+// EditConfig changes the dynamic configuration: shows the difference and what agents
+// will make of it, asks, and writes it only if nobody else wrote meanwhile.
 func (o *Operator) EditConfig(ctx context.Context, e Edit) error {
 	old, err := o.Cluster.Config(ctx)
 	if err != nil {
@@ -52,12 +53,14 @@ func (o *Operator) EditConfig(ctx context.Context, e Edit) error {
 		o.Console.Say("Not changed")
 		return nil
 	}
-	if err := checkDynamic(old.Raw, raw); err != nil {
+	fresh := freshProblems(old.Raw, raw)
+	if err := refuse(fresh, o.Console.Force); err != nil {
 		return err
 	}
 	if !e.Quiet {
 		fmt.Fprint(o.Console.Out, diff)
 	}
+	fmt.Fprint(o.Console.Err, fresh)
 	if err := o.Console.Confirm("Apply these changes?"); err != nil {
 		return err
 	}
@@ -114,25 +117,35 @@ func (e Edit) assign(doc document) error {
 	return nil
 }
 
-// checkDynamic refuses a configuration with problems the stored one does not
-// have: what is wrong already must not keep an operator from mending the rest.
-func checkDynamic(old, raw json.RawMessage) error {
+// freshProblems are those that the stored configuration does not have: what is wrong
+// already must not keep an operator from mending the rest.
+func freshProblems(old, raw json.RawMessage) config.Problems {
 	_, had := config.Dynamic(old)
 	_, has := config.Dynamic(raw)
 	known := map[string]bool{}
-	for _, p := range had.Errors() {
+	for _, p := range had {
 		known[p.String()] = true
 	}
-	var fresh []string
-	for _, p := range has.Errors() {
-		if !known[p.String()] {
-			fresh = append(fresh, p.String())
+	return slices.DeleteFunc(has, func(p config.Problem) bool { return known[p.String()] })
+}
+
+// refuse is the refusal of a change with such problems: of what agents would not take
+// over, and of keys nobody knows unless they are forced. Forced ones are for agents that
+// know more than this program.
+func refuse(fresh config.Problems, forced bool) error {
+	var wrong []string
+	for _, p := range fresh {
+		switch {
+		case p.Severity == config.Error:
+			wrong = append(wrong, p.String())
+		case p.Unknown && !forced:
+			wrong = append(wrong, p.String()+" (--force writes it all the same)")
 		}
 	}
-	if len(fresh) == 0 {
+	if len(wrong) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w, nothing was changed: %s", ErrRefused, strings.Join(fresh, "; "))
+	return fmt.Errorf("%w, nothing was changed: %s", ErrRefused, strings.Join(wrong, "; "))
 }
 
 // Pause switches maintenance mode on or off; with wait it returns when every

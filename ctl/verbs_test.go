@@ -397,6 +397,43 @@ func TestEditConfigRefusesWhatAgentsWouldRefuse(t *testing.T) {
 	}
 }
 
+// TestEditConfigSaysWhatAgentsWillMakeOfTheChange: a key that nobody knows is refused
+// unless it is forced, what agents correct is said, and what stood there already is not.
+func TestEditConfigSaysWhatAgentsWillMakeOfTheChange(t *testing.T) {
+	patronis := "synchronous_mode: quorum\nmaster_start_timeout: 10\nprimary_race_backoff: 1\nslots: {mine: {type: logical, database: app, plugin: pgoutput}}\n" +
+		"ignore_slots: [{name: theirs}]\npostgresql: {parameters: {my_extension.limit: 1}, recovery_conf: {restore_command: x}, pg_hba: [local all all trust], callbacks: {on_start: x}}\n"
+	for name, c := range map[string]struct {
+		edit          Edit
+		force         bool
+		refused, said string
+	}{
+		"a misspelt key":             {Edit{Set: []string{"synchonous_mode=on"}}, false, "did you mean synchronous_mode? (--force", ""},
+		"a misspelt key below":       {Edit{Set: []string{"postgresql.use_slotz=on"}}, false, "postgresql.use_slotz: is not a known key", ""},
+		"a misspelt key, forced":     {Edit{Set: []string{"synchonous_mode=on"}}, true, "", "warning: dynamic configuration: synchonous_mode: is not a known key; did you mean synchronous_mode?\n"},
+		"a value that is corrected":  {Edit{Set: []string{"retry_timeout=9"}, Quiet: true}, false, "", "so 4s is used"},
+		"nothing new":                {Edit{Set: []string{"maximum_lag_on_failover=1"}}, false, "", ""},
+		"the stray key is taken out": {Edit{Set: []string{"stray=null"}}, false, "", ""},
+		"Patroni's own and a user's": {Edit{Apply: []byte(patronis)}, false, "", "primary_race_backoff"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stored := `{"loop_wait":2,"retry_timeout":3,"stray":1,"ttl":10}`
+			r := newRig(t, with(healthy(), "config", stored), "y")
+			r.Console.Force = c.force
+			err := r.EditConfig(t.Context(), c.edit)
+			if refused := c.refused != ""; refused != (err != nil) || refused != errors.Is(err, ErrRefused) || refused != (r.get(t, "config") == stored) {
+				t.Fatalf("got %v, stored %s", err, r.get(t, "config"))
+			}
+			if err != nil && !strings.Contains(err.Error(), c.refused) {
+				t.Errorf("got %v, want ...%s...", err, c.refused)
+			}
+			said := strings.TrimPrefix(r.err.String(), "Apply these changes? [y/N]: ")
+			if !strings.Contains(said, c.said) || c.said == "" && said != "" || strings.Contains(said, "stray") {
+				t.Errorf("said %q, want ...%s...", said, c.said)
+			}
+		})
+	}
+}
+
 func TestEditConfigDoesNotOverwriteAnotherWriter(t *testing.T) {
 	r := newRig(t, healthy())
 	r.Console.Force = true

@@ -19,7 +19,8 @@ func (a *app) editConfig() *cobra.Command {
 		use: "edit-config [CLUSTER]", group: groupChange, args: cobra.MaximumNArgs(1),
 		short: "change the dynamic configuration",
 		long: `Change the dynamic configuration: with -s and -p, from a file, or in $EDITOR. Shows the difference, asks,
-and writes only if nobody else wrote meanwhile. A null value deletes the key.`,
+and writes only if nobody else wrote meanwhile. A null value deletes the key.
+What agents will correct is said; a key that is not known is refused, unless with --force.`,
 		example: "  pgkeeper edit-config -s ttl=5 -p max_connections=200\n  pgkeeper edit-config --apply patch.yml --force",
 		flags: func(f flagSet) {
 			f.StringArrayVarP(&e.Set, "set", "s", nil, "set `KEY=VALUE`, dots separate levels (repeatable)")
