@@ -104,7 +104,7 @@ func (a *API) call(ctx context.Context, method, address string, body any) (answe
 	if err != nil {
 		return answer{}, unreachable(ctx, address, err)
 	}
-	return answer{response.StatusCode, raw}, denied(method, address, response.StatusCode, raw)
+	return answer{response.StatusCode, raw}, denied(request, address, response.StatusCode, raw)
 }
 
 // unreachable turns the layers of an HTTP client's error into one sentence.
@@ -128,9 +128,13 @@ func unreachable(ctx context.Context, address string, err error) error {
 	return fmt.Errorf("reach the agent at %s: %w: is it running, and is this its restapi.connect_address? choose another with --api, or the store with -d", host, err)
 }
 
-func denied(method, address string, code int, body []byte) error {
+func denied(request *http.Request, address string, code int, body []byte) error {
+	method := request.Method
 	switch code {
 	case http.StatusUnauthorized:
+		if user, _, given := request.BasicAuth(); given {
+			return fmt.Errorf("%w: %s %s: user %q or its password is wrong: give those of that agent's restapi.authentication, as --api http://user:password@host:port or in ctl.authentication in the file of -c", ErrRefused, method, address, user)
+		}
 		return fmt.Errorf("%w: %s %s wants a user and password: give them as --api http://user:password@host:port, or ctl.authentication in the file of -c", ErrRefused, method, address)
 	case http.StatusForbidden:
 		return fmt.Errorf("%w: %s %s: %s", ErrRefused, method, address, answer{code, body}.text())

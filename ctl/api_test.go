@@ -247,6 +247,9 @@ func TestAPasswordInTheAddressIsUsedAndNotShown(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the error shows the password: %v", err)
 	}
+	if err == nil || !strings.Contains(err.Error(), `user "ann" or its password is wrong`) || !errors.Is(err, ErrRefused) {
+		t.Errorf("a password that was given is not wanted once more: %v", err)
+	}
 }
 
 func TestAddressesThatAreNoAgentAreRefused(t *testing.T) {
