@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/election"
 )
 
@@ -49,6 +52,29 @@ func TestAReloadIsAnsweredByHowItEnds(t *testing.T) {
 				t.Errorf("answered twice: %+v", got)
 			}
 		})
+	}
+}
+
+// choosy is a surface that takes no new configuration.
+type choosy struct {
+	Surface
+	err error
+}
+
+func (c choosy) Reload(*config.Config) error { return c.err }
+
+// TestAReloadThatTheRESTAPIRefusesChangesNothing: what is not in force is not said to be.
+func TestAReloadThatTheRESTAPIRefusesChangesNothing(t *testing.T) {
+	old, changed := &config.Config{Name: "pg1"}, &config.Config{Name: "pg1", Tags: cluster.Tags{"nofailover": true}}
+	for _, refusal := range []error{nil, errors.New("restapi.allowlist: no such thing")} {
+		var posted []Event
+		w := &worker{Options: Options{Log: slog.New(slog.DiscardHandler), Reload: func() (*config.Config, error) { return changed, nil }},
+			node: &Node{post: func(e Event) { posted = append(posted, e) }}, surface: choosy{err: refusal}, reloaded: make(chan struct{}, 1)}
+		w.node.local.Store(old)
+		err := w.reload()
+		if refused := refusal != nil; !errors.Is(err, refusal) || (w.node.local.Load() == old) != refused || (len(posted) == 0) != refused || (len(w.reloaded) == 0) != refused {
+			t.Errorf("refused with %v: got %v, told %v, in force %+v", refusal, err, posted, w.node.local.Load())
+		}
 	}
 }
 

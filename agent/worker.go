@@ -73,7 +73,8 @@ type Surface interface {
 	Listen(ctx context.Context) error
 	// Serve answers until ctx ends.
 	Serve(ctx context.Context) error
-	// Reload takes over what of a new configuration can change live.
+	// Reload takes over what of a new configuration can change live. On an error nothing
+	// changes.
 	Reload(c *config.Config) error
 }
 
@@ -380,10 +381,10 @@ func (w *worker) reload() error {
 	if err != nil {
 		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
-	w.node.local.Store(c)
 	if err := w.surface.Reload(c); err != nil {
-		w.Log.Error("rest api not reloaded", "error", err.Error())
+		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
+	w.node.local.Store(c)
 	w.node.post(Reloaded{Tags: c.Tags})
 	notify(w.reloaded)
 	w.Log.Info("configuration reloaded", "member", c.Name)

@@ -56,15 +56,14 @@ func (s *surface) Listen(ctx context.Context) (err error) {
 	if s.listener, err = restapi.Listen(ctx, s.config.Listen); err != nil || s.config.CertFile == "" {
 		return err
 	}
-	if s.certificates, err = restapi.NewCertificates(s.tlsOptions()); err != nil {
+	if s.certificates, err = restapi.NewCertificates(s.tlsOptions(s.config)); err != nil {
 		return err
 	}
 	s.listener = tls.NewListener(s.listener, s.certificates.Config())
 	return nil
 }
 
-func (s *surface) tlsOptions() restapi.TLSOptions {
-	c := s.config
+func (s *surface) tlsOptions(c config.RESTAPI) restapi.TLSOptions {
 	return restapi.TLSOptions{CertFile: c.CertFile, KeyFile: c.KeyFile, KeyFilePassword: c.KeyFilePassword, Ciphers: c.Ciphers,
 		CAFile: c.CAFile, VerifyClient: c.VerifyClient, Now: clock.Now, Log: s.log}
 }
@@ -83,17 +82,19 @@ func (s *surface) Serve(ctx context.Context) error {
 	return restapi.Serve(ctx, s.listener, fewProcessors(s.server, ctx.Done()), restapi.ServeOptions{Connections: s.connections, Log: s.log})
 }
 
-// Reload takes over who may do what, and certificates. Whether there is TLS at all
-// changes at the next start.
+// Reload takes over who may do what, and certificates: both, or none of them. Whether
+// there is TLS at all changes at the next start.
 func (s *surface) Reload(c *config.Config) error {
 	if err := s.server.SetAccess(access(c.RESTAPI)); err != nil {
 		return err
 	}
-	s.config = c.RESTAPI
-	if s.certificates == nil || c.RESTAPI.CertFile == "" {
-		return nil
+	if s.certificates != nil && c.RESTAPI.CertFile != "" {
+		if err := s.certificates.Reload(s.tlsOptions(c.RESTAPI)); err != nil {
+			return errors.Join(err, s.server.SetAccess(access(s.config)))
+		}
 	}
-	return s.certificates.Reload(s.tlsOptions())
+	s.config = c.RESTAPI
+	return nil
 }
 
 // operator gives the agent's errors the names REST answers by.
