@@ -68,6 +68,10 @@ type Overview struct {
 	Scheduled *Scheduled
 	// Switchover says in words how far a switchover under way has come.
 	Switchover string
+	// Left are the slots of former members for which the primary keeps WAL, SlotsTTL at
+	// most. Only the store tells of them.
+	Left     []string
+	SlotsTTL time.Duration
 	// TTL and LoopWait are the settings in force; they bound how long a verb
 	// waits.
 	TTL      time.Duration

@@ -126,6 +126,10 @@ func overviewFindings(o Overview) []Finding {
 			add(SeverityWarning, "pending_restart", m.Name, "a changed parameter waits for a restart: "+pendingWords(m.PendingReason), "pgkeeper restart "+o.Scope+" "+m.Name)
 		}
 	}
+	for _, slot := range o.Left {
+		add(SeverityWarning, "member_gone", o.Scope+", slot "+slot, "the member it belongs to is gone, and the primary keeps WAL for it: for "+o.SlotsTTL.String()+" (member_slots_ttl) since it went",
+			"if it comes back within that it goes on where it was; if it will not: pgkeeper remove "+o.Scope+" "+slot)
+	}
 	for _, note := range o.Notes {
 		add(SeverityWarning, "cluster_note", o.Scope, note, "pgkeeper list shows it beside the members; docs/operations.md")
 	}

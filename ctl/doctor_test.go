@@ -108,6 +108,7 @@ func TestTheClusterAsItsKeysShowItIsJudged(t *testing.T) {
 		"nobody to take over":            {func(v *Overview) { v.Members = v.Members[:1] }, []string{"nobody_to_take_over"}},
 		"nobody that may take over":      {func(v *Overview) { v.Members[1].Tags = cluster.Tags{"nofailover": true} }, []string{"nobody_to_take_over"}},
 		"a restart is due":               {func(v *Overview) { v.Members[0].PendingRestart = true }, []string{"pending_restart"}},
+		"a member that went away":        {func(v *Overview) { v.Left = []string{"pg3"} }, []string{"member_gone"}},
 		"something noted":                {func(v *Overview) { v.Notes = []string{"x"} }, []string{"cluster_note"}},
 	}
 	for name, c := range cases {
@@ -118,6 +119,18 @@ func TestTheClusterAsItsKeysShowItIsJudged(t *testing.T) {
 				t.Errorf("found %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+func TestSlotsOfFormerMembersAreThoseNoMemberHas(t *testing.T) {
+	for status, want := range map[string][]string{
+		`{"optime":1}`: nil,
+		`{"optime":1,"retain_slots":["pg2","pg_4"],"slots":{"pg_4":1,"mine":1}}`: {"pg_4"},
+	} {
+		o, err := newRig(t, with(healthy(), "status", status)).Cluster.Overview(t.Context())
+		if err != nil || !slices.Equal(o.Left, want) || o.SlotsTTL != 30*time.Minute {
+			t.Errorf("%s: %v, %v, want %v", status, o.Left, err, want)
+		}
 	}
 }
 

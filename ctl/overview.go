@@ -14,7 +14,7 @@ import (
 func FromView(scope string, v cluster.View, settings cluster.Settings) Overview {
 	o := Overview{
 		Scope: scope, Paused: settings.Pause, TTL: settings.TTL, LoopWait: settings.LoopWait,
-		Notes: slices.Clone(v.Problems),
+		Notes: slices.Clone(v.Problems), Left: leftSlots(v), SlotsTTL: settings.MemberSlotsTTL,
 	}
 	if v.Initialize != nil {
 		o.SystemID = v.Initialize.SystemID
@@ -53,6 +53,19 @@ func (o *Overview) hear(name string, k *cluster.MemberKeeper) {
 		o.SyncCommit = k.SyncCommit
 	}
 	o.StoreTroubles = cluster.MergeTroubles(o.StoreTroubles, k.StoreTroubles)
+}
+
+// leftSlots are the slots that the primary retains and no member has: Patroni retains
+// those of members too.
+func leftSlots(v cluster.View) []string {
+	if v.Status == nil {
+		return nil
+	}
+	left := slices.Clone(v.Status.Retain)
+	for name := range v.Members {
+		left = slices.DeleteFunc(left, func(slot string) bool { return slot == cluster.SlotName(name) })
+	}
+	return left
 }
 
 // headOf is the newest position the primary is known to have written.
