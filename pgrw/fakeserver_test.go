@@ -28,6 +28,8 @@ type fakeServer struct {
 	closed bool
 	// mute is how often a question for the position ends the session.
 	mute int
+	// password, when set, is asked for.
+	password string
 }
 
 // reply is how a statement ends; the zero value is one row with the server's address.
@@ -113,6 +115,9 @@ func (f *fakeServer) serve(c net.Conn) {
 	if _, err := b.ReceiveStartupMessage(); err != nil {
 		return
 	}
+	if !f.admit(b) {
+		return
+	}
 	b.Send(&pgproto3.AuthenticationOk{})
 	for name, value := range map[string]string{"client_encoding": "UTF8", "standard_conforming_strings": "on", "server_version": "12.0"} {
 		b.Send(&pgproto3.ParameterStatus{Name: name, Value: value})
@@ -133,6 +138,30 @@ func (f *fakeServer) serve(c net.Conn) {
 			return
 		}
 	}
+}
+
+// admit asks for the password, if there is one; false when another was told.
+func (f *fakeServer) admit(b *pgproto3.Backend) bool {
+	f.mu.Lock()
+	want := f.password
+	f.mu.Unlock()
+	if want == "" {
+		return true
+	}
+	b.Send(&pgproto3.AuthenticationCleartextPassword{})
+	if b.Flush() != nil || b.SetAuthType(pgproto3.AuthTypeCleartextPassword) != nil {
+		return false
+	}
+	m, err := b.Receive()
+	if err != nil {
+		return false
+	}
+	if told, ok := m.(*pgproto3.PasswordMessage); ok && told.Password == want {
+		return true
+	}
+	b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "28P01", Message: "password authentication failed"})
+	_ = b.Flush()
+	return false
 }
 
 // run answers one message; false ends the session.

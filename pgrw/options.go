@@ -70,5 +70,7 @@ func WithHTTPClient(c *http.Client) Option { return func(s *settings) { s.http =
 
 // WithPool changes the configuration of the connection pools: each server has one for
 // writes and one for reads, with the limits of the DSN (pool_max_conns and so on) each.
-// Hooks that are set here run too.
+// Hooks that are set here run too: BeforeConnect also for the connection that asks a
+// server what it is and for those of SQL, AfterConnect also for the latter. It is called
+// for each of those connections anew, by many goroutines at once.
 func WithPool(f func(*pgxpool.Config)) Option { return func(s *settings) { s.pool = f } }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // probeLimit bounds one look at a server.
@@ -48,15 +47,11 @@ func (c *Cluster) probe(ctx context.Context, srv *server) {
 // look asks once; a connection that failed is made anew the next time.
 func look(ctx context.Context, srv *server, conn **pgx.Conn) (*connMeta, error) {
 	if *conn == nil {
-		config, err := pgxpool.ParseConfig(srv.dsn) // which knows the parameters of pools
+		made, err := srv.connect(ctx)
 		if err != nil {
 			return nil, err
 		}
-		limitConnect(config.ConnConfig)
-		if *conn, err = pgx.ConnectConfig(ctx, config.ConnConfig); err != nil {
-			*conn = nil
-			return nil, err
-		}
+		*conn = made
 	}
 	meta, err := readMeta(ctx, (*conn).PgConn())
 	if err != nil {

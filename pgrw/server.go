@@ -98,17 +98,42 @@ func (s *server) pool(p purpose) (*pgxpool.Pool, context.Context, error) {
 	if s.pools[p] != nil {
 		return s.pools[p], s.tenure, nil
 	}
-	config, err := pgxpool.ParseConfig(s.dsn)
+	config, err := s.config()
 	if err != nil {
 		return nil, nil, err
 	}
-	limitConnect(config.ConnConfig)
-	config.PingTimeout = pingLimit
-	s.settings.pool(config)
 	s.hook(config, p)
 	// Not the caller's context: the pool outlives it.
 	s.pools[p], err = pgxpool.NewWithConfig(context.Background(), config)
 	return s.pools[p], s.tenure, err
+}
+
+// config is how the server is reached, as the DSN and the user's changes have it: by its
+// pools and by connections outside of them alike.
+func (s *server) config() (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(s.dsn)
+	if err != nil {
+		return nil, err
+	}
+	limitConnect(config.ConnConfig)
+	config.PingTimeout = pingLimit
+	s.settings.pool(config)
+	return config, nil
+}
+
+// connect opens a connection outside of the pools.
+func (s *server) connect(ctx context.Context) (*pgx.Conn, error) {
+	config, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	reach := config.ConnConfig.Copy() // the user's may be one for all
+	if config.BeforeConnect != nil {
+		if err := config.BeforeConnect(ctx, reach); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, reach)
 }
 
 // limitConnect bounds attempts to connect; pgx's own default is two minutes.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -36,18 +35,26 @@ func (k *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	srv := l.srv
 	l.release()
-	config, err := pgxpool.ParseConfig(srv.dsn)
+	config, err := srv.config()
 	if err != nil {
 		return nil, err
 	}
-	limitConnect(config.ConnConfig)
-	srv.settings.pool(config)
 	p := writing
 	if k.db.read != nil {
 		p = reading
 	}
-	return stdlib.GetConnector(*config.ConnConfig,
+	before := config.BeforeConnect
+	if before == nil {
+		before = func(context.Context, *pgx.ConnConfig) error { return nil }
+	}
+	return stdlib.GetConnector(*config.ConnConfig.Copy(),
+		stdlib.OptionBeforeConnect(before),
 		stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			if config.AfterConnect != nil {
+				if err := config.AfterConnect(ctx, conn); err != nil {
+					return err
+				}
+			}
 			return k.introduce(ctx, srv, conn, p)
 		}),
 		stdlib.OptionResetSession(func(ctx context.Context, conn *pgx.Conn) error { return k.reset(ctx, srv, conn) }),
