@@ -15,6 +15,9 @@ const (
 	// agentLimit bounds a request to an agent, and how long events may be silent: agents
 	// send one a second at least.
 	agentLimit = 3 * time.Second
+	// forgetAfter is after how long without a word that counts a lower term is taken for
+	// that of a store that was restored, or made anew.
+	forgetAfter = 10 * time.Second
 	// agentsRest is the pause after every agent was tried in vain.
 	agentsRest = 200 * time.Millisecond
 	// pollFast is how often the cluster is asked for while it has no primary.
@@ -104,7 +107,6 @@ func (c *Cluster) listen(ctx context.Context, url string) error {
 		if err != nil {
 			return err
 		}
-		silence.Reset(agentLimit)
 		r, positions, err := s.fold(e)
 		switch {
 		case err != nil:
@@ -115,6 +117,9 @@ func (c *Cluster) listen(ctx context.Context, url string) error {
 			c.heard(fromEvents)
 			c.replayed(positions)
 			c.history.want(ctx, c, url, false)
+		}
+		if believed { // or another is tried, which may know more
+			silence.Reset(agentLimit)
 		}
 	}
 }
@@ -149,12 +154,13 @@ func (c *Cluster) poll(ctx context.Context, url string) error {
 }
 
 // believe takes a report in, unless a later leader is known: then the agent is behind, and
-// will come after. Until it does it counts as silent.
+// will come after. Until it does it counts as silent. When nobody has told of the later
+// leader for forgetAfter there is none: terms begin again in a store that was made anew.
 func (c *Cluster) believe(ctx context.Context, url string, r *report, source string) bool {
 	c.mu.Lock()
-	old := c.reported
+	old, heardAt := c.reported, c.heardAt
 	c.mu.Unlock()
-	if old != nil && r.leader != "" && r.term != 0 && r.term < old.term {
+	if old != nil && r.leader != "" && r.term != 0 && r.term < old.term && time.Since(heardAt) < forgetAfter {
 		return false
 	}
 	if old != nil && r.term == 0 {

@@ -73,6 +73,60 @@ func TestAnOlderLeaderIsNotBelieved(t *testing.T) {
 	}
 }
 
+// A store that was restored, or made anew, has lower terms.
+func TestALowerTermIsBelievedWhenNothingElseWasHeardForLong(t *testing.T) {
+	agent, old, now := newFakeAgent(t, 0), newFakeServer(t, false), newFakeServer(t, false)
+	c := newCluster(dsn{agents: []string{agent.URL}, before: "postgres://", after: simple})
+	t.Cleanup(c.Close)
+	told := func(term int64, s *fakeServer) *report {
+		return &report{term: term, leader: s.address(), members: []member{{name: "s", address: s.address()}}}
+	}
+	c.believe(t.Context(), agent.URL, told(5, old), fromEvents)
+	silent := func(d time.Duration) { c.mu.Lock(); c.heardAt = time.Now().Add(-d); c.mu.Unlock() }
+	silent(forgetAfter - 2*time.Second)
+	if c.believe(t.Context(), agent.URL, told(1, now), fromEvents) {
+		t.Error("an agent that is behind was believed")
+	}
+	silent(forgetAfter)
+	if !c.believe(t.Context(), agent.URL, told(1, now), fromEvents) {
+		t.Error("after nothing was heard for long the lower term was not believed")
+	}
+	if n, _ := c.Topology().Primary(); n.Address != now.address() {
+		t.Errorf("the primary is %q", n.Address)
+	}
+}
+
+func TestAnAgentThatStaysBehindIsLeftForTheNext(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes as long as agents may be silent")
+	}
+	agent, old := newFakeAgent(t, 0), newFakeServer(t, false)
+	agent.lead(1, 0, old)
+	c := newCluster(dsn{agents: []string{agent.URL}, before: "postgres://", after: simple})
+	t.Cleanup(c.Close)
+	c.believe(t.Context(), agent.URL, &report{term: 2, leader: old.address(), members: []member{{name: "s", address: old.address()}}}, fromEvents)
+	beats, stop := time.NewTicker(100*time.Millisecond), make(chan struct{})
+	defer beats.Stop()
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-beats.C:
+				agent.mu.Lock()
+				agent.send("snapshot", wireSnapshot{Leader: &wireLeader{Name: "s0", Term: 1, Host: "127.0.0.1", Port: 1}})
+				agent.mu.Unlock()
+			case <-stop:
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*agentLimit)
+	defer cancel()
+	if err := c.listen(ctx, agent.URL); ctx.Err() != nil {
+		t.Errorf("it was listened to for %v: %v", 2*agentLimit, err)
+	}
+}
+
 func TestAgentsOverTLS(t *testing.T) {
 	agent, primary := newFakeAgent(t, 0), newFakeServer(t, false)
 	agent.lead(1, 0, primary)
