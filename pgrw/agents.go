@@ -29,6 +29,9 @@ const (
 // errNoEvents says that an agent has no events: the cluster is polled there.
 var errNoEvents = errors.New("the agent has no events")
 
+// errSilent says that nothing of use came from an agent for too long.
+var errSilent = fmt.Errorf("the agent told nothing that counts within %v", agentLimit)
+
 // followAgents listens to one agent as long as it is of use, then to the next one.
 func (c *Cluster) followAgents() {
 	plain := map[string]bool{} // agents without events
@@ -48,6 +51,9 @@ func (c *Cluster) followAgents() {
 			if c.ctx.Err() != nil {
 				return
 			}
+			c.mu.Lock()
+			c.failed(url, err)
+			c.mu.Unlock()
 			useful = useful || time.Since(began) > agentLimit
 			c.logger.Debug("an agent is of no use", "agent", url, "error", err)
 		}
@@ -83,11 +89,16 @@ func (c *Cluster) rest(d time.Duration) {
 }
 
 // listen follows an agent's events until they end or are of no use.
-func (c *Cluster) listen(ctx context.Context, url string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	silence := time.AfterFunc(agentLimit, cancel) // a peer that is gone sends no end
+func (c *Cluster) listen(ctx context.Context, url string) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(agentLimit, func() { cancel(errSilent) }) // a peer that is gone sends no end
 	defer silence.Stop()
+	defer func() {
+		if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+			err = errSilent // which HTTP calls canceled
+		}
+	}()
 	answer, err := c.ask(ctx, url+"/events")
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type Cluster struct {
 	history  history
 	probes   map[string]probed
 	track    track
+	failures map[string]error // what agents, by URL, and servers failed with last
 	// nudge wakes whoever can look at once.
 	nudge    chan struct{}
 	nudgedAt time.Time
@@ -93,7 +95,7 @@ func Open(ctx context.Context, text string, options ...Option) (*Cluster, error)
 }
 
 func newCluster(d dsn, options ...Option) *Cluster {
-	c := &Cluster{settings: defaults(), dsn: d, servers: map[string]*server{}, probes: map[string]probed{}, ends: map[uint32]LSN{}, nudge: make(chan struct{})}
+	c := &Cluster{settings: defaults(), dsn: d, servers: map[string]*server{}, probes: map[string]probed{}, ends: map[uint32]LSN{}, failures: map[string]error{}, nudge: make(chan struct{})}
 	for _, option := range options {
 		option(&c.settings)
 	}
@@ -138,12 +140,27 @@ func (c *Cluster) known(ctx context.Context) error {
 	}
 }
 
-// whyNot says whom we asked.
+// whyNot says whom we asked, and what each failed with last.
 func (c *Cluster) whyNot() error {
+	err := fmt.Errorf("asked the servers %v", c.dsn.servers)
 	if len(c.dsn.agents) > 0 {
-		return fmt.Errorf("asked the agents %v", c.dsn.agents)
+		err = fmt.Errorf("asked the agents %v", c.dsn.agents)
 	}
-	return fmt.Errorf("asked the servers %v", c.dsn.servers)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, address := range slices.Sorted(maps.Keys(c.failures)) {
+		err = fmt.Errorf("%w; %s: %w", err, address, c.failures[address])
+	}
+	return err
+}
+
+// failed notes what an agent or a server failed with, nil for one that answered; c.mu is held.
+func (c *Cluster) failed(address string, err error) {
+	if err == nil {
+		delete(c.failures, address)
+		return
+	}
+	c.failures[address] = err
 }
 
 // admit adds a server and begins to ask it; c.mu is held.
@@ -176,6 +193,7 @@ func (c *Cluster) take(r *report, source string) {
 		if !present[address] && !slices.Contains(c.dsn.servers, address) {
 			delete(c.servers, address)
 			delete(c.probes, address)
+			delete(c.failures, address)
 			srv.demote()
 			go srv.close()() // waits for reads under way
 		}

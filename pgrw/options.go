@@ -21,11 +21,17 @@ type settings struct {
 	pool          func(*pgxpool.Config)
 }
 
+// direct asks agents without the proxy that the environment may name: they are as near as
+// the servers, which are reached without one.
+var direct = &http.Client{Transport: &http.Transport{
+	Proxy: nil, ForceAttemptHTTP2: true, TLSHandshakeTimeout: agentLimit, IdleConnTimeout: time.Minute,
+}}
+
 func defaults() settings {
 	return settings{
 		maxWait: 15 * time.Second, probeInterval: 500 * time.Millisecond, pollInterval: time.Second,
 		conflicts: 10, balancer: PowerOfTwo(), observer: func(Event) {}, logger: slog.New(slog.DiscardHandler),
-		http: http.DefaultClient, pool: func(*pgxpool.Config) {},
+		http: direct, pool: func(*pgxpool.Config) {},
 	}
 }
 
@@ -65,7 +71,7 @@ func WithObserver(f func(Event)) Option { return func(s *settings) { s.observer 
 func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.logger = l } }
 
 // WithHTTPClient asks the agents, for TLS and authentication of your own. It must have
-// no Timeout: events are an answer without an end.
+// no Timeout: events are an answer without an end. The default goes by no HTTP_PROXY.
 func WithHTTPClient(c *http.Client) Option { return func(s *settings) { s.http = c } }
 
 // WithPool changes the configuration of the connection pools: each server has one for

@@ -68,6 +68,7 @@ func (c *Cluster) answered(srv *server, began time.Time, meta *connMeta, err err
 	if c.servers[srv.address] != srv || c.ctx.Err() != nil {
 		return
 	}
+	c.failed(srv.address, err)
 	old := c.probes[srv.address]
 	p := probed{at: time.Now(), ok: err == nil, recovery: old.recovery, timeline: old.timeline, lsn: old.lsn}
 	if err == nil {

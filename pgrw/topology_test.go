@@ -5,8 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 func TestAnAgentWithoutEventsIsPolled(t *testing.T) {
@@ -208,6 +212,30 @@ func TestOpenSaysWhomItAskedInVain(t *testing.T) {
 	defer cancel()
 	if _, err := Open(ctx, "pgkeeper://127.0.0.1:1"+simple); !errors.Is(err, ErrNoPrimary) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestOpenSaysWhyNobodyAnswered(t *testing.T) {
+	server, agent := newFakeServer(t, false), newFakeAgent(t, http.StatusServiceUnavailable)
+	server.set(func() { server.password = "secret" })
+	_, err := Open(t.Context(), "postgres://127.0.0.1:1,"+server.address()+simple+"&password=wrong", WithMaxWait(500*time.Millisecond))
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.Code != "28P01" || !errors.Is(err, syscall.ECONNREFUSED) || !errors.Is(err, ErrNoPrimary) {
+		t.Errorf("servers: %v", err)
+	}
+	if strings.Contains(err.Error(), "wrong") {
+		t.Errorf("it tells the password: %v", err)
+	}
+	_, err = Open(t.Context(), "pgkeeper://127.0.0.1:1,"+agent.host()+simple, WithMaxWait(500*time.Millisecond))
+	if !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "503") {
+		t.Errorf("agents: %v", err)
+	}
+}
+
+func TestAgentsAreAskedWithoutTheProxyOfTheEnvironment(t *testing.T) {
+	transport, _ := defaults().http.Transport.(*http.Transport)
+	if transport == nil || transport.Proxy != nil {
+		t.Error("the default client goes by HTTP_PROXY")
 	}
 }
 
