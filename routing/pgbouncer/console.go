@@ -51,6 +51,11 @@ func (c console) connect(ctx context.Context) (*pgconn.PgConn, error) {
 // run runs a command, and closes the connection.
 func run(ctx context.Context, conn *pgconn.PgConn, sql string) ([]*pgconn.Result, error) {
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return query(ctx, conn, sql)
+}
+
+// query runs a command.
+func query(ctx context.Context, conn *pgconn.PgConn, sql string) ([]*pgconn.Result, error) {
 	results, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sql, err)
@@ -97,20 +102,39 @@ func (c console) reload(ctx context.Context) error {
 // host is where PgBouncer sends the clients of a database; empty when it has none of
 // that name.
 func (c console) host(ctx context.Context, database string) (host, port string, err error) {
-	results, err := c.command(ctx, "SHOW DATABASES")
-	if err != nil || len(results) == 0 {
+	results, err := c.command(ctx, showDatabases)
+	if err != nil {
 		return "", "", err
+	}
+	at := databases(results)[database].at
+	return at.host, at.port, nil
+}
+
+const showDatabases = "SHOW DATABASES"
+
+// database is what the console shows of one.
+type database struct {
+	at     server
+	paused bool
+}
+
+// databases reads SHOW DATABASES.
+func databases(results []*pgconn.Result) map[string]database {
+	if len(results) == 0 {
+		return nil
 	}
 	column := map[string]int{} // their order and number change with the version
 	for i, f := range results[0].FieldDescriptions {
 		column[f.Name] = i
 	}
+	all := map[string]database{}
 	for _, row := range results[0].Rows {
-		if string(row[column["name"]]) == database {
-			return string(row[column["host"]]), string(row[column["port"]]), nil
+		all[string(row[column["name"]])] = database{
+			at:     server{string(row[column["host"]]), string(row[column["port"]])},
+			paused: string(row[column["paused"]]) != "0",
 		}
 	}
-	return "", "", nil
+	return all
 }
 
 // quoted is a name for the console.

@@ -47,6 +47,7 @@ type Driver struct {
 	paused bool
 	spent  bool
 	alarm  *deadman
+	watch  watch
 	// said is what the member key says; trouble what was logged last.
 	said    saying
 	trouble string
@@ -74,6 +75,7 @@ const again = time.Second
 func (d *Driver) Run(ctx context.Context, newest func() *cluster.Status, stepped <-chan struct{}, say func(cluster.PoolerState, string)) {
 	timer := d.Timer(0)
 	defer timer.Stop()
+	defer d.watch.hangUp()
 	for {
 		select {
 		case <-ctx.Done():
@@ -84,10 +86,15 @@ func (d *Driver) Run(ctx context.Context, newest func() *cluster.Status, stepped
 		}
 		d.see(newest())
 		err := d.follow(ctx)
+		if err == nil {
+			err = d.look(ctx)
+		}
 		d.report(ctx, err)
 		d.tell(say, err)
 		if err != nil || !d.since.Never() {
 			timer.Reset(again)
+		} else {
+			timer.Reset(lookEvery)
 		}
 	}
 }
@@ -146,12 +153,15 @@ func (d *Driver) hold(ctx context.Context) (err error) {
 		}
 		d.since = d.Now()
 		err = d.pauseAll(ctx)
-	case !d.paused:
-		err = d.pauseAll(ctx)
-	case d.Now() >= d.since.Add(d.MaxHold):
+	case d.Now() >= d.since.Add(d.MaxHold): // also when no pause arrived until then
+		if err := d.release(ctx); err != nil {
+			return err
+		}
 		d.Log.Warn("pooler let through without a primary", "member", d.Member, "duration", d.MaxHold.String())
 		d.spent = true
-		return d.release(ctx)
+		return nil
+	case !d.paused:
+		err = d.pauseAll(ctx)
 	}
 	if err != nil || d.routed == d.want.primary {
 		return err

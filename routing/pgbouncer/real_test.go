@@ -315,3 +315,90 @@ func TestAPauseThatDidNotArriveIsTriedAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// again kills it and starts it again, with a file of its own choice if there is one.
+func (b *bouncer) again(file string) {
+	b.t.Helper()
+	if err := b.Kill(); err != nil {
+		b.t.Fatal(err)
+	}
+	if file != "" {
+		if err := replaceFile(b.File(), []byte(file)); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if err := b.Start(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestADeadPoolerIsLostUntilItIsBack(t *testing.T) {
+	t.Parallel()
+	b := newBouncer(t)
+	x := drive(b, b.File(), time.Minute, t.Output())
+	x.show(twoMembers("a", ""))
+	x.says("serving")
+	if err := b.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	x.says("lost")
+	b.again("")
+	x.says("serving")
+}
+
+func TestAPoolerStartedAgainWithoutItsDatabasesIsGivenThem(t *testing.T) {
+	t.Parallel()
+	b := newBouncer(t)
+	x := drive(b, b.File(), time.Minute, t.Output())
+	x.show(twoMembers("a", ""))
+	x.says("serving")
+	b.again("[databases]\n")
+	x.until("writes at a", func() bool { return x.column("app", "host") == "127.0.0.2" })
+	if err := replaceFile(b.File(), []byte("[databases]\n")); err != nil { // of which it would hear at its next start
+		t.Fatal(err)
+	}
+	x.until("the file is whole", func() bool { content, _ := os.ReadFile(b.File()); return bytes.Contains(content, []byte("127.0.0.2")) })
+}
+
+func TestAPoolerStartedAgainInAHoldIsHeldAgain(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"", "[databases]\n"} {
+		b := newBouncer(t)
+		x := drive(b, b.File(), time.Minute, t.Output())
+		x.show(twoMembers("a", ""))
+		x.says("serving")
+		x.show(twoMembers("a", cluster.SwitchoverHolding))
+		x.says("holding op")
+		b.again(file)
+		x.until("it is paused again", func() bool { return x.column("app", "paused") == "1" })
+		x.show(twoMembers("b", ""))
+		x.says("serving")
+		if x.column("app", "paused") != "0" || x.column("app", "host") != "127.0.0.3" {
+			t.Errorf("paused %s, writes go to %s", x.column("app", "paused"), x.column("app", "host"))
+		}
+	}
+}
+
+// A hold ends after MaxHold also where no pause arrived, and is not over before what was
+// paused was resumed.
+func TestAHoldThatLastedTooLongIsNotBegunAgain(t *testing.T) {
+	t.Parallel()
+	b := newBouncer(t)
+	b.serve("app")
+	d, err := New(Settings{Options: Options{Admin: "host=127.0.0.1 port=1 user=keeper sslmode=disable", File: b.File(), Databases: []string{"app"}, ReadSuffix: "_ro"},
+		PauseTimeout: time.Second, MaxHold: time.Second, Now: clock.Now, Timer: clock.Timer, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.console().pause(t.Context(), "app", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	d.want.hold, d.since = true, clock.Now().Add(-time.Minute)
+	if err := d.hold(t.Context()); err == nil || d.spent {
+		t.Errorf("nobody answers there, and the hold is over: %v", err)
+	}
+	d.console = b.console() // it is back
+	if err := d.hold(t.Context()); err != nil || !d.spent || b.column("app", "paused") != "0" {
+		t.Errorf("over: %v, paused %s: %v", d.spent, b.column("app", "paused"), err)
+	}
+}

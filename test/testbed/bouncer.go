@@ -22,6 +22,8 @@ import (
 type PgBouncer struct {
 	dir     string
 	port    int
+	binary  string
+	who     *syscall.Credential
 	program *program
 }
 
@@ -36,34 +38,42 @@ func StartPgBouncer(ctx context.Context, users map[string]string) (*PgBouncer, e
 	if err != nil {
 		return nil, err
 	}
-	p := &PgBouncer{port: ports[0]}
+	p := &PgBouncer{port: ports[0], binary: binary}
 	if p.dir, err = os.MkdirTemp("", "pgk-bouncer-"); err != nil {
 		return nil, err
 	}
-	who, err := anybody()
+	p.who, err = anybody()
 	if err == nil {
 		err = p.write(users)
 	}
 	if err == nil {
-		cmd := exec.Command(binary, "-q", p.path("pgbouncer.ini")) //nolint:noctx // ended by Close
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
-		p.program, err = startProgram(cmd, p.path("log"), syscall.SIGKILL)
-	}
-	if err == nil {
-		err = Wait(ctx, 60*time.Second, "the console of PgBouncer", func(ctx context.Context) string {
-			conn, err := pgconn.Connect(ctx, p.Admin())
-			if err != nil {
-				return err.Error()
-			}
-			_ = conn.Close(ctx)
-			return ""
-		})
+		err = p.Start(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
+
+// Start starts it after Kill. Its console answers when this returns.
+func (p *PgBouncer) Start(ctx context.Context) (err error) {
+	cmd := exec.Command(p.binary, "-q", p.path("pgbouncer.ini")) //nolint:noctx // ended by Close
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.who}
+	if p.program, err = startProgram(cmd, p.path("log"), syscall.SIGKILL); err != nil {
+		return err
+	}
+	return Wait(ctx, 60*time.Second, "the console of PgBouncer", func(ctx context.Context) string {
+		conn, err := pgconn.Connect(ctx, p.Admin())
+		if err != nil {
+			return err.Error()
+		}
+		_ = conn.Close(ctx)
+		return ""
+	})
+}
+
+// Kill ends it as a crash would.
+func (p *PgBouncer) Kill() error { return p.program.stop() }
 
 // anybody is a user that PgBouncer agrees to run as: not root.
 func anybody() (*syscall.Credential, error) {
