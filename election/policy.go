@@ -130,14 +130,24 @@ func upstream(o *Observation) (Upstream, bool) {
 	return upstreamOf(leader)
 }
 
-// namedUpstream is the running member that a member's replicatefrom tag names.
+// namedUpstream is the running member that a member's replicatefrom tag names, while that is
+// where the leader is. A timeline is of one term: a primary of an earlier one, cut off and
+// writing on, is not there, nor is one that has yet to say that it was promoted; to take WAL
+// from it would be to confirm commits of a term that was revoked.
 func namedUpstream(v *cluster.View, name string, tags cluster.Tags) (cluster.Member, bool) {
 	from, _ := tags["replicatefrom"].(string)
 	if from == "" { // as nearly always
 		return cluster.Member{}, false
 	}
 	m, ok := v.Members[from]
-	return m, ok && from != name && m.State == cluster.StateRunning
+	if !ok || from == name || m.State != cluster.StateRunning {
+		return cluster.Member{}, false
+	}
+	leader, led := v.LeaderMember()
+	if !led || !leader.RunsPrimary() || m.Timeline != leader.Timeline || m.RunsPrimary() && from != leader.Name { // guard: upstream_where_the_leader_is — SAFETY 3
+		return cluster.Member{}, false
+	}
+	return m, true
 }
 
 // conninfoTarget reads host and port from a conninfo as PostgreSQL shows it.

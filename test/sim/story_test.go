@@ -197,6 +197,11 @@ var stories = []story{
 			{at: 48836335373, lasts: 6660686392, kind: "etcd restored", node: 2, to: 0, n: 45},
 			{at: 52301390676, lasts: 4267146218, kind: "isolated", node: 1, to: 1, n: 32},
 			{at: 30885190460, lasts: 19018391623, kind: "kill agent", node: 0, to: 2, n: 31}}},
+	{name: "found_5037143_upstream_by_tag_of_a_revoked_term", seed: 5037143, nodes: 3, until: 60 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
+			{at: 12531557948, lasts: 190634028, kind: "agent stopped", node: 1, to: 0, n: 7},
+			{at: 14931330331, lasts: 1852852009, kind: "isolated", node: 0, to: 0, n: 46},
+			{at: 12112220792, lasts: 39654044663, kind: "tags changed", node: 0, to: 3, n: 256}}},
 	{name: "worker_killed_in_failsafe", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"failsafe_mode":true}`,
 		faults: []fault{{at: 10 * s, kind: "everybody cut from etcd", lasts: 20 * s, to: 3}, lead(15*s, "kill worker", 0, 0), on(2, 17*s, "kill worker", 0, 0)}},
 	{name: "found_266367764927229_lease_of_another_length_in_failsafe", seed: 8113347895295767476, nodes: 4, until: 90 * s,

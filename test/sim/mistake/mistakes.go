@@ -30,6 +30,10 @@ var mistakes = []mistake{
 		{"election/revoke.go", "\t\tif unlisted(o, name) {", "\t\tif false && unlisted(o, name) {"}}},
 	{"found_by_reading_voter_that_has_yet_to_read_its_wal", []change{
 		{"election/race.go", "if o.Node.Value.EndKnown || forced(o)", "if true || o.Node.Value.EndKnown || forced(o)"}}},
+	{"found_5037143_upstream_by_tag_of_a_revoked_term", []change{
+		{"election/policy.go", "if !led || !leader.RunsPrimary()", "if false && !led || false && !leader.RunsPrimary()"},
+		{"election/policy.go", "m.Timeline != leader.Timeline ||", "false ||"},
+		{"election/policy.go", "m.RunsPrimary() && from != leader.Name {", "false {"}}},
 	{"found_76319871900396_rule_given_up_that_commits_rested_on", []change{
 		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
