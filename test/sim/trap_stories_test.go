@@ -64,9 +64,12 @@ var trapStories = []trapStory{
 		g.cut(one, two, true)
 		g.kill(two)
 		g.start(two, true)
-		n, err := two.Look(g.now)
-		g.must(err)
-		g.say(two, "received %s, replayed %s: pgkeeper reports %s", n.ReceiveLSN, n.ReplayLSN, n.Position())
+		for range 2 {
+			n, err := two.Look(g.now)
+			g.must(err)
+			g.say(two, "received %s, replayed %s: it has %s, and that this is all is known: %t", n.ReceiveLSN, n.ReplayLSN, n.Position(), n.EndKnown)
+			g.wait(time.Second)
+		}
 	}},
 	{"NoShorterTimeline", 6, "shorter_timeline", func(g *stage) {
 		one, two, three := g.trio()
