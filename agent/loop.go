@@ -252,11 +252,8 @@ func (l *Loop) step(r clock.Reading, e Event) []Effect {
 // that). What was decided stands until the next event, or the time it named; on a busy
 // cluster most views are of this kind.
 func (l *Loop) settled(e Event) bool {
-	switch e := e.(type) {
-	case ViewSeen:
-		return l.onlyBeats(&e.View)
-	}
-	return false
+	seen, ok := e.(ViewSeen)
+	return ok && l.onlyBeats(&seen.View)
 }
 
 func (l *Loop) onlyBeats(seen *cluster.View) bool {
