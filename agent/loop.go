@@ -122,6 +122,8 @@ type looks struct {
 	failed bool
 	// stale is when something last made every look old that had begun.
 	stale cluster.Instant
+	// whence is where the WAL that does not come was to come from.
+	whence whence
 }
 
 // keysState is what a holder has published and must still answer.
@@ -344,6 +346,7 @@ func (l *Loop) derive(r clock.Reading) {
 	o.Self.MemberLease = l.session.lease
 	o.RetainedSlots, o.ExpiredSlots = l.leftSlots()
 	l.deriveSuspicion()
+	l.deriveNotStreaming()
 	switch {
 	case !election.Vacant(o):
 		o.Vacancy = 0

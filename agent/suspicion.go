@@ -41,6 +41,29 @@ func (l *Loop) deriveSuspicion() {
 	}
 }
 
+// whence is where a standby's WAL comes from: the leader as its member key shows it, and whom the server is pointed at.
+type whence struct {
+	leader   string
+	timeline cluster.Timeline
+	primary  bool
+	conninfo string
+}
+
+// deriveNotStreaming has the time without a stream begin anew where WAL may come from now and could not before. A standby
+// is given its while to take up a new primary's timeline from when there is one to stream from: how long the election took,
+// or the promotion on a busy machine, says nothing about it.
+func (l *Loop) deriveNotStreaming() {
+	o := &l.obs
+	if o.NotStreaming.Never() {
+		return
+	}
+	leader, _ := o.View.Value.LeaderMember()
+	now := whence{leader.Name, leader.Timeline, leader.RunsPrimary(), o.Node.Value.PrimaryConninfo}
+	if now != l.looks.whence {
+		l.looks.whence, o.NotStreaming = now, o.Now
+	}
+}
+
 // foldHeard notes that WAL has come since the last look. A cheap look that finds a new
 // receiver is followed by one that asks what it does.
 func (l *Loop) foldHeard(before, now *cluster.NodeState, e *Looked) {

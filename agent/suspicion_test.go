@@ -256,3 +256,43 @@ func TestACheapLookKeepsWhatOnlyAWholeOneSays(t *testing.T) {
 		t.Errorf("of a new receiver: %+v, want a whole look", looks)
 	}
 }
+
+// TestAStandbyIsGivenItsTimeFromWhenThereIsAPrimaryToStreamFrom: what the election took, and the promotion, does not count.
+func TestAStandbyIsGivenItsTimeFromWhenThereIsAPrimaryToStreamFrom(t *testing.T) {
+	r := watchRig(t)
+	alone := cluster.NodeState{ReceiveLSN: 1000}
+	lead := func(name, host string, primary bool) {
+		m := cluster.Member{Name: name, ConnURL: "postgres://" + host + ":5432/postgres", APIURL: "http://" + host + ":8008/patroni", Timeline: 1}
+		if primary {
+			m.Role, m.State, m.Timeline = cluster.RolePrimary, cluster.StateRunning, 2
+		}
+		r.view.Members[name] = m
+		r.view.Leader = &cluster.Leader{Name: name, LeaseID: 13, Term: 70}
+		r.see()
+	}
+	since := func() cluster.Instant {
+		r.looked(alone)
+		return r.loop.obs.NotStreaming
+	}
+	began := since()
+	r.pass(5 * time.Second)
+	if got := since(); got != began {
+		t.Errorf("nothing has changed, and the time without a stream began anew, after %s", got.Sub(began))
+	}
+	lead("pg3", "h3", false)
+	elected := r.now
+	r.pass(5 * time.Second)
+	if got := since(); got != elected {
+		t.Errorf("with another leader it begins at %d, not %d", got, elected)
+	}
+	lead("pg3", "h3", true)
+	promoted := r.now
+	r.pass(time.Second)
+	if got := since(); got != promoted {
+		t.Errorf("once that is a primary it begins at %d, not %d", got, promoted)
+	}
+	r.receives(2000)
+	if got := r.loop.obs.NotStreaming; !got.Never() {
+		t.Errorf("it streams, and is said not to since %d", got)
+	}
+}

@@ -51,7 +51,8 @@ type Observation struct {
 	// Health is what the probes of this node say; Recovery how long a start would take.
 	Health   cluster.Health
 	Recovery Recovery
-	// NotStreaming is since when this standby has no streaming receiver.
+	// NotStreaming is since when this standby has no streaming receiver, though nothing has changed about where its WAL is
+	// to come from; 0 while it has one.
 	NotStreaming cluster.Instant
 }
 
