@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,10 +30,15 @@ const defaultTTL = 8 * time.Second
 // logLines is how much of each log a failed test shows.
 const logLines = 120
 
+// storyLines is how many lines of all agents together tell how it came about.
+const storyLines = 60
+
 // Bed is a cluster of one test.
 type Bed struct {
 	*testbed.Cluster
 	t *testing.T
+	// told: the story of a failed test was shown.
+	told bool
 }
 
 // New makes a cluster and waits until it is healthy (unless it is left unstarted).
@@ -59,11 +65,36 @@ func New(t *testing.T, o testbed.Options) *Bed {
 func (b *Bed) close() {
 	b.t.Helper()
 	if b.t.Failed() {
+		b.tell()
 		b.showLogs()
 	}
 	if err := b.Cluster.Close(); err != nil {
 		b.t.Errorf("close the cluster: %v", err)
 	}
+}
+
+// tell shows, once, what the agents said last, in the order of time: a record of a run may keep the beginning of what a
+// failed test shows and no more.
+func (b *Bed) tell() {
+	b.t.Helper()
+	if b.told {
+		return
+	}
+	b.told = true
+	lines := []string{}
+	for _, n := range b.Nodes {
+		for line := range strings.Lines(n.Log()) {
+			if strings.HasPrefix(line, "time=") { // and not what its server says
+				lines = append(lines, n.Name+" "+strings.TrimRight(line, "\n"))
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b string) int {
+		_, a, _ = strings.Cut(a, "time=")
+		_, b, _ = strings.Cut(b, "time=")
+		return strings.Compare(a, b)
+	})
+	b.t.Logf("== the agents\n%s", strings.Join(lines[max(0, len(lines)-storyLines):], "\n"))
 }
 
 func (b *Bed) showLogs() {

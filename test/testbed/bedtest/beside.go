@@ -46,6 +46,7 @@ func (b *Bed) Front() *testbed.Front {
 	b.t.Helper()
 	f, err := b.StartFront()
 	endWith(b.t, f, err)
+	b.tellFirst()
 	return f
 }
 
@@ -54,5 +55,15 @@ func (b *Bed) Pgpool(f *testbed.Front, roles map[string]string) *testbed.Pgpool 
 	b.t.Helper()
 	p, err := b.StartPgpool(b.t.Context(), f, roles)
 	endWith(b.t, p, err)
+	b.tellFirst()
 	return p
+}
+
+// tellFirst has a test that fails tell of its agents before what stands before them.
+func (b *Bed) tellFirst() {
+	b.t.Cleanup(func() {
+		if b.t.Failed() {
+			b.tell()
+		}
+	})
 }
