@@ -182,8 +182,25 @@ func (r *Router) push(ctx context.Context) {
 	r.missing(unknown)
 	if !r.pushed {
 		r.pushed = true
-		r.Log.Info("writes routed", "member", r.belief.leader(), "before", r.routed, "term", r.term(), "duration", r.Now().Sub(began))
-		r.routed = r.belief.leader()
+		r.moved(unknown, r.Now().Sub(began))
+	}
+}
+
+// moved says what HAProxy makes of the belief that it has just been told.
+func (r *Router) moved(unknown []string, took time.Duration) {
+	before, leader := r.routed, r.belief.leader()
+	r.routed = leader
+	switch {
+	case len(r.belief.topology.Members) == 0:
+		r.routed = ""
+		r.Log.Warn("no member in the cluster", "error", "nobody is in etcd under this name, or all agents are down: look with pgkeeper list, and at the cluster's name and --namespace")
+	case leader == "":
+		r.Log.Warn("writes routed nowhere", "before", before, "error", "there is no primary: pgkeeper explain --cluster says why")
+	case slices.Contains(unknown, leader):
+		r.routed = ""
+		r.Log.Warn("writes not routed", "member", leader, "before", before, "error", "backend "+r.HAProxy.Backend+" has no server of the primary's name, or HAProxy has no such backend (--backend)")
+	default:
+		r.Log.Info("writes routed", "member", leader, "before", before, "term", r.term(), "duration", took)
 	}
 }
 

@@ -253,6 +253,34 @@ func TestMembersThatHAProxyDoesNotHaveAreNamedOnce(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotRoutedIsNotSaidToBe: nobody is asked to read between the lines whether writes arrive.
+func TestWhatIsNotRoutedIsNotSaidToBe(t *testing.T) {
+	nobody := News{Topology: &cluster.Topology{Revision: 1}, Revision: 1, At: present}
+	for _, c := range []struct {
+		name string
+		news []News
+		want string
+	}{
+		{"a primary with a server", []News{of("b", 1)}, `level=INFO msg="writes routed" member=b`},
+		{"a primary without one", []News{of("a", 1)}, `level=WARN msg="writes not routed" member=a`},
+		{"no primary any more", []News{of("b", 1), of("", 2)}, `level=WARN msg="writes routed nowhere" before=b`},
+		{"a name under which nobody is", []News{nobody}, `level=WARN msg="no member in the cluster"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log strings.Builder
+			r := newRouter(newSocket(t, "b"), &log)
+			r.look(t.Context())
+			for _, n := range c.news {
+				r.hear(t.Context(), n)
+			}
+			r.look(t.Context())
+			if said := log.String(); !strings.Contains(said, c.want) || strings.Count(said, "msg=\"writes") > len(c.news) {
+				t.Errorf("it says\n%swant %s", said, c.want)
+			}
+		})
+	}
+}
+
 func TestNamesThatMeanSomethingToHAProxyAreNotSent(t *testing.T) {
 	s := newSocket(t, "a")
 	unknown, err := HAProxy{Socket: s.path, Backend: "primary"}.Flip(t.Context(), "a; disable server primary/a", []string{"a", "x\ny"})
