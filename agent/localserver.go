@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
@@ -27,6 +28,17 @@ func newServer(c *config.Config, log *slog.Logger) (*postgres.Server, error) {
 		SocketDir: firstOf(p.Parameters["unix_socket_directories"]), Scope: c.Scope, Name: c.Name, PgPass: p.PgPass, StateDir: c.Keeper.StateDir,
 		BasebackupArgs: p.BasebackupArgs, RewindArgs: p.RewindArgs, CustomConf: p.CustomConf, Now: clock.Now, Wall: clock.Wall, Log: log,
 	})
+}
+
+// TryServer has this machine's PostgreSQL read the parameters of a configuration, those of the file and of bootstrap.dcs, and
+// starts nothing: postgres.ErrParameter where a server would not start with them.
+func TryServer(ctx context.Context, c *config.Config) error {
+	s, err := newServer(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	settings, _ := config.Dynamic(c.Bootstrap.DCS) // the file's problems tell what is wrong there
+	return s.TryConfig(ctx, postgres.ConfigSpec{Settings: settings, Local: c.PostgreSQL.Parameters, RecoveryConf: c.PostgreSQL.RecoveryConf})
 }
 
 func credentials(r config.Role) postgres.Credentials {

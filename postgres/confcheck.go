@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -28,12 +30,41 @@ func (s *Server) checkConf(ctx context.Context, text string) error {
 	if err != nil || unchanged {
 		return err
 	}
-	_, err = s.run(ctx, job{program: "postgres", args: []string{"-D", s.o.DataDir, "--config-file=" + path, "-C", "port"}})
+	err = s.readAsStart(ctx, s.o.DataDir, path)
 	removed := s.owner.do(func() error { return os.Remove(path) })
+	if err != nil {
+		return err
+	}
+	return removed
+}
+
+// TryConfig has PostgreSQL read a configuration as WriteConfig would write it, in a folder of its own that is removed again:
+// ErrParameter where no server would start with it. Nothing of the member is touched, and none of it needs to be there.
+func (s *Server) TryConfig(ctx context.Context, spec ConfigSpec) (err error) {
+	var folder, path string
+	err = s.owner.do(func() (err error) {
+		if folder, err = os.MkdirTemp("", "pgkeeper-validate"); err != nil {
+			return err
+		}
+		path = filepath.Join(folder, confName)
+		return os.WriteFile(path, []byte(s.checkedText(s.renderConf(spec))), 0o600)
+	})
+	if folder != "" {
+		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	}
+	if err != nil {
+		return fmt.Errorf("write a configuration to be tried: %w", err)
+	}
+	return s.readAsStart(ctx, folder, path)
+}
+
+// readAsStart has PostgreSQL read the file of a configuration, which a start would do for a data directory.
+func (s *Server) readAsStart(ctx context.Context, data, file string) error {
+	_, err := s.run(ctx, job{program: "postgres", args: []string{"-D", data, "--config-file=" + file, "-C", "port"}})
 	if err != nil {
 		return s.explainConf(err)
 	}
-	return removed
+	return nil
 }
 
 // withoutUpstream is a configuration without who is followed, which changes in

@@ -31,6 +31,12 @@ type gate struct {
 // lookupTime bounds resolving all names of one request.
 const lookupTime = 2 * time.Second
 
+// Check says what of it no server takes: an entry of the allowlist that is no address, range or host name.
+func (a Access) Check() error {
+	_, err := newGate(a)
+	return err
+}
+
 func newGate(access Access) (*gate, error) {
 	g := &gate{Access: access, sameOrigin: http.NewCrossOriginProtection()}
 	g.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {

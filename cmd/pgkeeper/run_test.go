@@ -241,6 +241,32 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 	}
 }
 
+// TestValidateRefusesWhatAnAgentWould: an allowlist or a certificate that keeps it from starting, a parameter that keeps its server.
+func TestValidateRefusesWhatAnAgentWould(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Setenv("TMPDIR", "/tmp") // the server's user tries parameters there
+	}
+	for _, c := range []struct{ name, old, now, want string }{
+		{"an allowlist", `{listen: "127.0.0.1:8008",`, `{allowlist: [10.0.0.0/99], listen: "127.0.0.1:8008",`, `error: restapi.allowlist: "10.0.0.0/99" is no address`},
+		{"a certificate", `{listen: "127.0.0.1:8008",`, `{certfile: /nonexistent.pem, listen: "127.0.0.1:8008",`, "error: load restapi.certfile /nonexistent.pem"},
+		{"etcd's authority", `["127.0.0.1:2379"]`, `["127.0.0.1:2379"], protocol: https, cacert: /nonexistent.ca`, "error: read etcd3.cacert"},
+		{"a parameter", "  data_dir:", "  parameters: {shared_bufers: 1GB}\n  data_dir:", `parameter not accepted by PostgreSQL: PostgreSQL`},
+		{"one of bootstrap.dcs", "scope:", "bootstrap: {dcs: {postgresql: {parameters: {work_mem: lots}}}}\nscope:", `parameter not accepted by PostgreSQL: PostgreSQL`},
+		{"nothing", "scope:", "bootstrap: {dcs: {postgresql: {parameters: {work_mem: 8MB}}}}\nscope:", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := try{args: []string{"validate", write(t, strings.Replace(file, c.old, c.now, 1))}}.run(t)
+			if strings.Contains(got.errOut, "not found on the PATH") {
+				t.Skip("there is no PostgreSQL here, whose parameters they would be")
+			}
+			if c.want != "" && (got.code != 1 || !strings.Contains(got.errOut, c.want)) || c.want == "" && strings.Contains(got.errOut, "parameter") {
+				t.Errorf("%d %s, want %q", got.code, got.errOut, c.want)
+			}
+			t.Log(got.errOut)
+		})
+	}
+}
+
 func TestValidateLooksAtTheMachine(t *testing.T) {
 	path := write(t, strings.Replace(file, "  data_dir:", "  bin_dir: DIR\n  data_dir:", 1))
 	got := try{args: []string{"validate", path}}.run(t)
