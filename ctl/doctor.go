@@ -44,8 +44,9 @@ type Checkup struct {
 	// MaxConnections is the least max_connections of the servers that answered;
 	// 0 when none did.
 	MaxConnections int
-	// Hosts are the members' hosts.
-	Hosts []string
+	// Members are where the members are reached; of one whose agent is down the name
+	// of its slot is all that is known.
+	Members []Place
 }
 
 // Examine looks at the whole cluster: members, agents, servers, etcd, the dynamic
@@ -65,8 +66,11 @@ func (o *Operator) Examine(ctx context.Context, options DoctorOptions) Checkup {
 	c.Findings = append(c.Findings, o.dynamicFindings(ctx)...)
 	for _, m := range overview.Members {
 		if place, err := placeOf(m); err == nil {
-			c.Hosts = append(c.Hosts, place.Host)
+			c.Members = append(c.Members, place)
 		}
+	}
+	for _, name := range overview.Left {
+		c.Members = append(c.Members, Place{Name: name})
 	}
 	c.Findings = append(c.Findings, agentFindings(overview, options.Statuses(ctx, overview.Members))...)
 	servers, findings := o.askServers(ctx, overview, options.QueryOptions)

@@ -32,6 +32,8 @@ type Server struct {
 	Addr string
 	// Port is PostgreSQL's port, CheckPort the REST API's.
 	Port, CheckPort int
+	// CheckTLS: the REST API has a certificate. It is not verified: HAProxy asks for a status and tells nothing.
+	CheckTLS bool
 }
 
 // Target is the server's host and port as HAProxy writes them.

@@ -46,6 +46,22 @@ func TestHAProxyConfigLeavesOutWhatIsNotAskedFor(t *testing.T) {
 	}
 }
 
+func TestAnAgentWithACertificateIsCheckedByTLS(t *testing.T) {
+	p := DefaultHAProxyParams()
+	p.Servers[1].CheckTLS = true
+	config, _, err := HAProxyConfig(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]int{
+		"server pg1 192.0.2.11:5432 check port 8008\n": 2, "server pg2 192.0.2.12:5432 check port 8008 check-ssl verify none\n": 2,
+	} {
+		if got := strings.Count(string(config), line); got != want {
+			t.Errorf("%q stands there %d times, want %d:\n%s", line, got, want, config)
+		}
+	}
+}
+
 func TestHAProxyStateFileMarksEveryServerOfBothBackendsDown(t *testing.T) {
 	p := DefaultHAProxyParams()
 	_, state, err := HAProxyConfig(p)

@@ -90,7 +90,9 @@ func (a *app) examine(ctx context.Context, e *examination, name string) ([]ctl.F
 			return nil, limits, err
 		}
 		found = append(found, checkup.Findings...)
-		limits.Members = checkup.Hosts
+		for _, m := range checkup.Members {
+			limits.Members = append(limits.Members, doctor.Member{Name: m.Name, Host: m.Host})
+		}
 		if checkup.MaxConnections > 0 {
 			limits.MaxConnections = checkup.MaxConnections
 		}

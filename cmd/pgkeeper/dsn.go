@@ -115,11 +115,11 @@ func (a *app) fillHosts(ctx context.Context, d *dialling, name string) error {
 	if err != nil {
 		return err
 	}
-	_, places, err := o.Places(ctx)
+	places, err := o.Places(ctx)
 	if err != nil {
 		return err
 	}
-	for _, p := range places {
+	for _, p := range places.Members {
 		d.options.Hosts = append(d.options.Hosts, dsn.Host{Name: p.Host, Port: p.Port})
 	}
 	return nil

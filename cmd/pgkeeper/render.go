@@ -23,6 +23,7 @@ type rendering struct {
 	members  []string
 	etcd     []string
 	live     bool
+	tls      bool
 	proxy    string
 	dir      string
 	file     string
@@ -58,6 +59,7 @@ func (r *rendering) flags(f flagSet) {
 	f.IntVar(&r.replicas, "replicas", p.Replicas, "`NUMBER` of standbys; the cluster has one member more")
 	f.StringArrayVarP(&r.members, "member", "m", nil, "a member as `NAME=HOST[:PORT[:RESTPORT]]`, again for each; instead of --replicas")
 	f.BoolVar(&r.live, "live", false, "take the members from the running cluster; instead of --replicas")
+	f.BoolVar(&r.tls, "agents-tls", false, "the agents have certificates (restapi.certfile), so checks go by TLS; --live knows by itself")
 	f.StringArrayVarP(&r.etcd, "etcd", "e", nil, "a member of etcd as `HOST:PORT`, again for each")
 	f.StringVar(&r.proxy, "proxy", "", "`HOST[:RW[:RO]]` of HAProxy, where poolers go, and the ports it listens on (default 127.0.0.1:5000:5001)")
 	f.StringVar(&p.Database, "database", p.Database, "the application's `DATABASE`")
@@ -104,7 +106,7 @@ func renderFiles(kind string, p render.Params) ([]render.File, error) {
 	params.Servers, params.ServerMaxConn = nil, 2*p.PoolSize()
 	params.Primary, params.Replica = fmt.Sprintf("*:%d", p.ProxyRW), fmt.Sprintf("*:%d", p.ProxyRO)
 	for _, m := range p.Members {
-		params.Servers = append(params.Servers, deploy.Server{Name: m.Name, Addr: m.Host, Port: m.Port, CheckPort: m.RESTPort})
+		params.Servers = append(params.Servers, deploy.Server{Name: m.Name, Addr: m.Host, Port: m.Port, CheckPort: m.RESTPort, CheckTLS: m.TLS})
 	}
 	config, state, err := deploy.HAProxyConfig(params)
 	return []render.File{{Name: "haproxy.cfg", Text: config}, {Name: "haproxy.state", Text: state}, {Name: "hold.lua", Text: deploy.HAProxyHold}}, err
@@ -142,6 +144,9 @@ func (a *app) fillParams(ctx context.Context, r *rendering) error {
 	default:
 		r.params = r.params.WithReplicas(r.replicas)
 	}
+	for i := range r.params.Members {
+		r.params.Members[i].TLS = r.tls
+	}
 	return nil
 }
 
@@ -150,16 +155,20 @@ func (a *app) liveMembers(ctx context.Context, r *rendering) error {
 	if err != nil {
 		return err
 	}
-	scope, places, err := o.Places(ctx)
+	places, err := o.Places(ctx)
 	if err != nil {
 		return err
 	}
 	var members []render.Member
-	for _, p := range places {
+	for _, p := range places.Members {
 		members = append(members, render.Member(p))
 	}
+	for _, slot := range places.Left {
+		fmt.Fprintf(a.err, "warning: the member of slot %s is left out: its agent is down and nobody else knows where it is reached, but the primary expects it back: "+
+			"render again when it runs, or name all members with --member; if it will not come back: pgkeeper remove %s %s\n", slot, places.Scope, slot)
+	}
 	r.params = r.params.WithMembers(members)
-	r.params.Scope = scope
+	r.params.Scope = places.Scope
 	return nil
 }
 

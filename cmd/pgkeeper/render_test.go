@@ -76,6 +76,29 @@ func TestRenderTakesTheMembersOfTheRunningCluster(t *testing.T) {
 	}
 }
 
+// TestAMemberThatIsDownIsNotLeftOutInSilence: of its address nothing is left in etcd.
+func TestAMemberThatIsDownIsNotLeftOutInSilence(t *testing.T) {
+	keys := batman()
+	keys["/service/batman/status"] = `{"optime":1,"retain_slots":["pg_3"],"slots":{"pg_3":1}}`
+	keys["/service/batman/members/pg2"] = strings.Replace(keys["/service/batman/members/pg2"], "http://", "https://", 1)
+	got := try{args: []string{"-d", "etcd3://127.0.0.1:2379", "render", "haproxy", "--live"}, keys: keys}.run(t)
+	if got.code != 0 || !strings.Contains(got.errOut, "warning: the member of slot pg_3 is left out") || !strings.Contains(got.errOut, "pgkeeper remove batman pg_3") {
+		t.Errorf("exit code %d, %s", got.code, got.errOut)
+	}
+	if !strings.Contains(got.out, "server pg1 10.0.0.1:5432 check port 1\n") || !strings.Contains(got.out, "server pg2 10.0.0.1:5432 check port 1 check-ssl verify none\n") {
+		t.Errorf("an agent with a certificate is checked by TLS, and no other:\n%s", got.out)
+	}
+}
+
+func TestAgentsWithCertificatesAreScrapedByTLS(t *testing.T) {
+	for args, want := range map[string]bool{"render prometheus --agents-tls": true, "render prometheus": false, "render prometheus --member pg1=a --agents-tls": true} {
+		got := try{args: strings.Fields(args)}.run(t)
+		if got.code != 0 || strings.Contains(got.out, "scheme: https") != want {
+			t.Errorf("%s: exit code %d, %s\n%s", args, got.code, got.errOut, got.out)
+		}
+	}
+}
+
 func TestRenderRefuses(t *testing.T) {
 	cases := map[string]struct {
 		args []string

@@ -23,7 +23,7 @@ func pgbouncer(name, text string, included map[string]string, l Limits) []Findin
 
 func limits() Limits {
 	l := DefaultLimits()
-	l.Members = []string{"10.0.0.1", "10.0.0.2"}
+	l.Members = []Member{{"pg1", "10.0.0.1"}, {"pg2", "10.0.0.2"}}
 	return l
 }
 
@@ -264,5 +264,39 @@ func TestPoolsOfAllPoolersAreCountedTogether(t *testing.T) {
 	}
 	if fix := PgBouncers([]PgBouncerFile{one}, three)[0].Fix; fix != "default_pool_size = 15" {
 		t.Errorf("fix: %s, want 90 connections for 2 databases in 3 poolers", fix)
+	}
+}
+
+// TestAMemberThatHAProxyLacksIsNamed: by name or by address, in each backend of the cluster; a template takes all of a name.
+func TestAMemberThatHAProxyLacksIsNamed(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/haproxy/haproxy.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := os.ReadFile("../../deploy/compose/haproxy.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text    []byte
+		members []Member
+		want    int
+	}{
+		"unknown":    {text, nil, 0},
+		"all":        {text, []Member{{"pg1", "10.0.0.1"}, {"other", "192.0.2.12"}, {"pg3", ""}}, 0},
+		"one lacks":  {text, []Member{{"pg1", "10.0.0.1"}, {"pg4", "10.0.0.4"}}, 2},
+		"a template": {template, []Member{{"pg4", "10.0.0.4"}}, 0},
+	} {
+		l := DefaultLimits()
+		l.Members = c.members
+		var got []Finding
+		for _, f := range HAProxy("haproxy.cfg", string(c.text), l) {
+			if f.Check == "haproxy_member_missing" {
+				got = append(got, f)
+			}
+		}
+		if len(got) != c.want || c.want > 0 && !strings.Contains(got[0].What, "pg4") {
+			t.Errorf("%s: %v, want %d", name, got, c.want)
+		}
 	}
 }

@@ -36,9 +36,18 @@ type Limits struct {
 	Reserved int
 	// Poolers is how many poolers run with each file, one beside each member for example; 0 is one.
 	Poolers int
-	// Members are the hosts of the cluster's members, if they are known: a pooler that goes to one of them directly stays
-	// there when the primary moves.
-	Members []string
+	// Members are those of the cluster, if they are known: a pooler that goes to one of them directly stays there when the
+	// primary moves, and a load balancer that lacks one sends nothing to it.
+	Members []Member
+}
+
+// Member is one of the cluster and where its server is reached. Of one whose agent is down the name of its slot is all that
+// is known.
+type Member struct{ Name, Host string }
+
+// reaches tells whether the host is a member's.
+func (l Limits) reaches(host string) bool {
+	return slices.ContainsFunc(l.Members, func(m Member) bool { return m.Host == host })
 }
 
 // DefaultLimits are PostgreSQL's default of 100 connections, less three for superusers and seven for the agent.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // slow is how long routing may lag behind a change of role before it is worth a word.
@@ -110,6 +112,31 @@ func (f *findings) backend(s *section, all []*section, guarded bool, l Limits) {
 		f.readers(s, all, servers)
 	}
 	f.limited(s, servers, l)
+	f.complete(s, servers, l)
+}
+
+// oneName tells a name that may stand for many servers, and is one to HAProxy.
+func oneName(servers []directive) bool {
+	return len(servers) == 1 && servers[0].words[0] == "server" && net.ParseIP(targetOf(servers[0]).host) == nil
+}
+
+// complete finds members that a backend has no server for.
+func (f *findings) complete(s *section, servers []directive, l Limits) {
+	if slices.ContainsFunc(servers, func(d directive) bool { return d.words[0] == "server-template" }) || oneName(servers) {
+		return // whoever has the name
+	}
+	lacks := "it serves no reads"
+	if s.writes() {
+		lacks = "once that is the primary no write arrives"
+	}
+	for _, m := range l.Members {
+		if !slices.ContainsFunc(servers, func(d directive) bool {
+			return len(d.words) > 1 && cluster.SlotName(d.words[1]) == cluster.SlotName(m.Name) || m.Host != "" && targetOf(d).host == m.Host
+		}) {
+			f.add(Error, "haproxy_member_missing", s.line, "a server line for "+m.Name+", in haproxy.state too where there is one (pgkeeper render haproxy --live)",
+				"%s %s has no server for the member %s: %s", s.kind, s.name, m.Name, lacks)
+		}
+	}
 }
 
 // mode finds what PostgreSQL's protocol does not go through.
@@ -210,7 +237,7 @@ func (f *findings) readers(s *section, all []*section, servers []directive) {
 		f.add(Warning, "haproxy_no_fallback", s.line, "use_backend "+s.name+" if { nbsrv("+s.name+") gt 0 } and the primary as default_backend, or the check /read-only",
 			"when no replica is left, reads fail although the primary could serve them")
 	}
-	if len(servers) == 1 && servers[0].words[0] == "server" && net.ParseIP(targetOf(servers[0]).host) == nil {
+	if oneName(servers) {
 		f.add(Warning, "haproxy_one_name", servers[0].line, "server-template with resolvers, or one server line for each replica",
 			"%s is one server to HAProxy, however many replicas the name stands for: one of them is checked, and its failure takes all away", targetOf(servers[0]).host)
 	}

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -177,7 +176,7 @@ func (f *findings) databases(all []setting, l Limits) pools {
 		switch {
 		case strings.Contains(host, ",") && !readOnlyName(s.name):
 			f.add(Error, "pgbouncer_host_list", s.line, "host = HAProxy, or one host that pgkeeper rewrites", "PgBouncer takes the hosts of %s in turn and does not ask who is primary: writes reach standbys", s.name)
-		case slices.Contains(l.Members, host) && !readOnlyName(s.name):
+		case l.reaches(host) && !readOnlyName(s.name):
 			f.add(Warning, "pgbouncer_fixed_host", s.line, "host = HAProxy with port 5000", "%s goes to the member %s itself: after a failover that is a standby, or gone", s.name, host)
 		}
 	}

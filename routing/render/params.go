@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,8 @@ type Member struct {
 	Host string
 	// Port is PostgreSQL's, RESTPort the agent's.
 	Port, RESTPort int
+	// TLS: the agent has a certificate (restapi.certfile), and answers nobody without.
+	TLS bool
 }
 
 // REST is the agent's address.
@@ -73,6 +76,11 @@ func (p Params) WithReplicas(n int) Params {
 func (p Params) WithMembers(members []Member) Params {
 	p.Members, p.Replicas = members, len(members)-1
 	return p
+}
+
+// TLS reports whether the agents answer by TLS: one that does is enough, since all are asked in one way.
+func (p Params) TLS() bool {
+	return slices.ContainsFunc(p.Members, func(m Member) bool { return m.TLS })
 }
 
 // Nodes is the number of members.
