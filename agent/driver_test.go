@@ -113,7 +113,7 @@ func leadingDriver(t *testing.T, p *program) (*Driver, context.CancelFunc) {
 	view.Beat = &cluster.Beat{TTL: 5000, Term: 60, ModRevision: 60}
 	view.Revision = 60
 	view.Status = &cluster.Positions{Optime: 5, Timeline: 1}
-	d.Post(ctx, ViewSeen{view})
+	d.Post(ctx, ViewSeen{View: view})
 	clock.Sleep(nil, 200*time.Millisecond)
 	synctest.Wait()
 	if s := d.Status(); s == nil || s.Term != 61 {
@@ -134,7 +134,7 @@ func TestTheLeaseIsRenewedWhileALongJobRuns(t *testing.T) {
 		view.Revision = 62
 		view.Leader = &cluster.Leader{Name: "pg1", LeaseID: 11, Term: 61}
 		view.Requests = []cluster.Request{{ID: "r", Member: "pg1", Kind: cluster.RequestRestart}}
-		d.Post(t.Context(), ViewSeen{view})
+		d.Post(t.Context(), ViewSeen{View: view})
 		clock.Sleep(nil, 30*time.Second)
 		synctest.Wait()
 		s := d.Status()

@@ -28,6 +28,7 @@ const (
 	LaneFailsafe
 	LanePledge
 	LaneKnock
+	LaneStore
 	lanes // how many there are
 )
 
@@ -109,6 +110,8 @@ type (
 	}
 	// OnFence kills the server past a guard that hangs.
 	OnFence struct{}
+	// ReadStore has the store read anew, which ViewSeen or ViewFailed tells.
+	ReadStore struct{}
 	// Reread reads the local configuration again, as an operator asked.
 	Reread struct{}
 	// CancelJob ends the running job early.
@@ -155,6 +158,7 @@ func (OnKeys) do()      {}
 func (OnServer) do()    {}
 func (OnJob) do()       {}
 func (OnFence) do()     {}
+func (ReadStore) do()   {}
 func (Reread) do()      {}
 func (CancelJob) do()   {}
 func (GuardEnd) do()    {}

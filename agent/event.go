@@ -16,8 +16,11 @@ type (
 	// Tick is the wake-up Step asked for.
 	Tick struct{}
 
-	// ViewSeen is a view of the store, loaded or folded from a watch.
-	ViewSeen struct{ View cluster.View }
+	// ViewSeen is a view of the store, folded from a watch, or loaded by a read that left at Read.
+	ViewSeen struct {
+		View cluster.View
+		Read cluster.Instant
+	}
 	// ViewFailed: the store could not be read, or its watch broke.
 	ViewFailed struct{ Err string }
 

@@ -14,9 +14,9 @@ import (
 func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	switch e := e.(type) {
 	case ViewSeen:
-		return l.foldView(&e.View)
+		return l.foldView(&e)
 	case ViewFailed:
-		l.obs.View = l.obs.View.Failed(e.Err, r.Boot)
+		l.obs.View, l.reads.busy = l.obs.View.Failed(e.Err, r.Boot), false
 	case Looked:
 		l.foldLook(&e)
 	case GuardUp:
@@ -99,13 +99,16 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 }
 
 // foldView takes a view of the store, unless the store was set back (S4).
-func (l *Loop) foldView(v *cluster.View) []Effect {
-	o := &l.obs
+func (l *Loop) foldView(e *ViewSeen) []Effect {
+	o, v := &l.obs, &e.View
 	if why := l.setBack(v); why != "" { // guard: store_set_back — S4
 		o.View, o.Refused = o.View.Failed(why, o.Now), true
 		return nil
 	}
 	o.Refused = false
+	if e.Read != 0 {
+		o.Read, l.reads.busy = e.Read, false
+	}
 	if v.Beat == nil {
 		o.Beat = election.Sighting{}
 	} else if v.Beat.ModRevision != o.Beat.Revision {
@@ -134,8 +137,8 @@ func (l *Loop) setBack(v *cluster.View) string {
 		return fmt.Sprintf("etcd cluster %x is not the one this node knows (%x): if etcd was rebuilt on purpose, remove the file memory.json from the state directory of every node", v.ClusterID, l.seen.ClusterID)
 	case v.Leader != nil && v.Leader.Term < l.seen.Term: // guard: store_term_goes_back — S4
 		return fmt.Sprintf("etcd shows leader term %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Leader.Term, l.seen.Term)
-	case v.Revision < l.seen.Revision:
-		return fmt.Sprintf("etcd is at revision %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Revision, l.seen.Revision)
+	case v.Revision < max(l.seen.Revision, l.obs.View.Value.Revision):
+		return fmt.Sprintf("etcd is at revision %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Revision, max(l.seen.Revision, l.obs.View.Value.Revision))
 	}
 	return ""
 }

@@ -21,11 +21,54 @@ func TestAStoreSetBackIsNotBelieved(t *testing.T) {
 			r := newRig(t)
 			r.loop.seen = Memory{ClusterID: 7, Revision: 45, Term: 45}
 			change(&r.view)
-			r.step(ViewSeen{r.view})
+			r.step(ViewSeen{View: r.view})
 			if r.loop.obs.View.Good() {
 				t.Error("a restored etcd was believed (S4)")
 			}
 		})
+	}
+}
+
+// TestAStoreIsNotBelievedThatKnowsLessThanItHasTold: what is on disk lags behind by up to persistEvery.
+func TestAStoreIsNotBelievedThatKnowsLessThanItHasTold(t *testing.T) {
+	r := newRig(t)
+	r.view.Revision = 300
+	r.see()
+	r.view.Revision -= 100
+	r.step(ViewSeen{View: r.view, Read: r.now})
+	if o := &r.loop.obs; o.View.Good() || !o.Refused {
+		t.Errorf("a store at revision %d is believed after one at 301", r.view.Revision)
+	}
+	r.view.Revision = 301
+	r.see()
+	if !r.loop.obs.View.Good() {
+		t.Error("one that knows all of it is not")
+	}
+}
+
+// TestASilenceIsReadAndSoIsWhatARefusalDoesNotExplain: once, until the read has ended.
+func TestASilenceIsReadAndSoIsWhatARefusalDoesNotExplain(t *testing.T) {
+	r := watchRig(t)
+	reads := func(effects []Effect) int { return len(find[ReadStore](effects)) }
+	r.pass(r.loop.obs.Settings.TTL)
+	if n := reads(r.step(Tick{})); n != 1 {
+		t.Fatalf("%d reads of a leader silent for T", n)
+	}
+	r.pass(10 * time.Millisecond)
+	if n := reads(r.step(Tick{})); n != 0 || election.Vacant(&r.loop.obs) {
+		t.Errorf("%d more while it is under way; vacant before it has ended: %t", n, election.Vacant(&r.loop.obs))
+	}
+	r.step(ViewSeen{View: r.view, Read: r.now}) // nothing but the read is new
+	if !election.Vacant(&r.loop.obs) {
+		t.Error("the read says that the beat stands still, and the lease is not vacant")
+	}
+	r.loop.busy[LaneLease] = true
+	if n := reads(r.step(LeaseDone{Action: election.Acquire{}, At: r.now, Outcome: Refused, Err: "compared"})); n != 1 {
+		t.Errorf("%d reads after a comparison failed", n)
+	}
+	r.step(ViewFailed{"no answer"})
+	if r.loop.reads.busy {
+		t.Error("a read that failed is waited for")
 	}
 }
 

@@ -22,6 +22,7 @@ func (l *Loop) keep() []Effect {
 	effects := l.keepPause()
 	effects = with(effects, l.keepTenure())
 	effects = with(effects, l.keepRecovered())
+	effects = with(effects, l.keepRead())
 	effects = with(effects, l.keepSession())
 	effects = with(effects, l.keepMember())
 	effects = with(effects, l.keepAnswers())
@@ -40,7 +41,7 @@ func (l *Loop) keepsSince(before cluster.Instant) bool {
 			return true
 		}
 	}
-	return l.session.ttl != l.config.settings.TTL || !l.obs.Self.GaveUp.Never() || !l.obs.Health.Well()
+	return election.WantsRead(&l.obs) || l.session.ttl != l.config.settings.TTL || !l.obs.Self.GaveUp.Never() || !l.obs.Health.Well()
 }
 
 // with adds effects to others; most steps have none, or one, which is not copied.
@@ -79,6 +80,16 @@ func (l *Loop) mayBegin() bool {
 		return true
 	}
 	return false
+}
+
+// keepRead has the store read where the watch is not enough: before a beat that stands still counts, which is also what a
+// watch shows that has lost its store, and after a comparison has failed that the view may not explain.
+func (l *Loop) keepRead() []Effect {
+	if l.reads.busy || !l.obs.View.Good() || !l.reads.wanted && !election.WantsRead(&l.obs) {
+		return nil
+	}
+	l.reads = reads{busy: true}
+	return []Effect{{Lane: LaneStore, Do: ReadStore{}}}
 }
 
 // keepSession has a member lease of the configured length, and keeps it alive

@@ -18,6 +18,7 @@ func (l *Loop) foldLease(e LeaseDone) []Effect {
 	if e.Outcome != Succeeded {
 		o.Lease.FailedAt = o.Now
 	}
+	l.reads.wanted = l.reads.wanted || e.Outcome == Refused // what was compared came from the view
 	if e.Outcome != Succeeded && e.Err != "" {
 		level := slog.LevelInfo
 		if election.FailsafeActive(o) { // again and again, as long as etcd is away
@@ -168,7 +169,9 @@ func (l *Loop) foldSettled(e LeaseDone) []Effect {
 		o.Lease.Term, o.Lease.Unsettled = e.Term, false // no renewal: Renewed stays
 	case Refused, LeaseGone:
 		return l.lose()
-	case Failed, Unknown:
+	case Unknown:
+		o.Lease.Unsettled = true // it may have put the key: the next settling finds out, and takes no newer term of ours for another's
+	case Failed:
 	}
 	return nil
 }

@@ -200,6 +200,22 @@ func TestAHandOverOfUnknownOutcomeIsSettledByATransaction(t *testing.T) {
 	}
 }
 
+// TestASettlingOfUnknownOutcomeIsSettledAgain: it may have put the key, whose term would be taken for another holder's.
+func TestASettlingOfUnknownOutcomeIsSettledAgain(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.Settle{}, At: r.now, Term: 61, Outcome: Unknown, Err: "timeout"})
+	r.view.Leader = &cluster.Leader{Name: "pg1", LeaseID: 11, Term: 70}
+	r.view.Beat = &cluster.Beat{TTL: 5000, Term: 61, ModRevision: 70}
+	actions := leaseActions(r.see())
+	r.pass(100 * time.Millisecond)
+	actions = append(actions, leaseActions(r.step(Tick{}))...)
+	if len(actions) != 1 || actions[0] != (election.Settle{}) || r.loop.obs.Lease.Term != 61 {
+		t.Errorf("got %v under term %d, want one Settle under 61", actions, r.loop.obs.Lease.Term)
+	}
+}
+
 func TestOnlyCallsWithAKeepaliveMakeTheLeaseRunAnew(t *testing.T) {
 	for a, want := range map[election.Action]cluster.Instant{
 		election.Renew{}: 9, election.Acquire{}: 9, election.Inherit{}: 9, election.Accept{}: 9,

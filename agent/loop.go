@@ -41,6 +41,7 @@ type Loop struct {
 
 	busy    [lanes]bool
 	session session
+	reads   reads
 	member  publication
 	config  configState
 	looks   looks
@@ -73,6 +74,9 @@ type Loop struct {
 	// still show it.
 	abandoned int64
 }
+
+// reads are those of the store that the loop asks for: wanted, and under way.
+type reads struct{ wanted, busy bool }
 
 // session is the member lease.
 type session struct {
@@ -255,7 +259,7 @@ func (l *Loop) step(r clock.Reading, e Event) []Effect {
 // cluster most views are of this kind.
 func (l *Loop) settled(e Event) bool {
 	seen, ok := e.(ViewSeen)
-	return ok && l.onlyBeats(&seen.View)
+	return ok && seen.Read == 0 && l.onlyBeats(&seen.View)
 }
 
 func (l *Loop) onlyBeats(seen *cluster.View) bool {

@@ -49,6 +49,8 @@ type Node struct {
 	without Guard
 	// post gives the loop an event an effect reports before its end.
 	post func(Event)
+	// readStore has the store read anew.
+	readStore func()
 	// reread reads the local configuration again.
 	reread func() error
 	// readLost reads the summaries of abandoned WAL, lost are those last read.
@@ -105,6 +107,8 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 		return n.knock(ctx, do)
 	case AnswerFailsafe:
 		n.answer(do.ID, do.Answer)
+	case ReadStore:
+		n.readStore()
 	case Reread:
 		return RereadDone{errText(n.reread())}
 	case OnFence:

@@ -133,6 +133,8 @@ type Parts struct {
 	Config *config.Config
 	// Post gives the loop an event that an effect reports before its end.
 	Post func(Event)
+	// ReadStore has whoever watches the store read it anew, by a read that has yet to leave, and go on from there.
+	ReadStore func()
 	// Reread reads the local configuration again.
 	Reread func() error
 	// ReadLost reads the summaries of abandoned WAL; may be nil.
@@ -152,7 +154,7 @@ type Parts struct {
 func NewNode(p Parts) *Node {
 	n := &Node{
 		store: p.Store, pg: p.Server, link: p.Link, clock: p.Clock, log: p.Log,
-		post: p.Post, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, peers: p.Peers, knocker: p.Knocker, answer: p.Answer, dataDir: p.Config.PostgreSQL.DataDir,
+		post: p.Post, readStore: p.ReadStore, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, peers: p.Peers, knocker: p.Knocker, answer: p.Answer, dataDir: p.Config.PostgreSQL.DataDir,
 	}
 	n.local.Store(p.Config)
 	n.loadLost()

@@ -39,7 +39,7 @@ func TestEveryStepIsRecordedAndReplays(t *testing.T) {
 		r.view.Holder = &cluster.Holder{Name: "pg1", Node: "node1", Instance: "i1", BootID: "boot"}
 		r.view.Beat = &cluster.Beat{TTL: 5000, Term: 60, ModRevision: 60}
 		r.view.Revision = 60
-		d.Post(ctx, ViewSeen{r.view})
+		d.Post(ctx, ViewSeen{View: r.view})
 		clock.Sleep(nil, 20*time.Second)
 		cancel()
 		<-ended

@@ -63,7 +63,7 @@ func (r *rig) pass(d time.Duration) { r.now = r.now.Add(d); r.wall = r.wall.Add(
 // see gives the loop the rig's view at a new revision.
 func (r *rig) see() []Effect {
 	r.view.Revision++
-	return r.step(ViewSeen{r.view})
+	return r.step(ViewSeen{View: r.view})
 }
 
 // primary brings the loop to hold term 60 with a running primary.

@@ -99,7 +99,9 @@ type worker struct {
 	progress *progressWatch
 	// reloaded is told of each new configuration.
 	reloaded chan struct{}
-	cancel   context.CancelCauseFunc
+	// readAgain has a signal while a read of the store is asked for that has yet to leave.
+	readAgain chan struct{}
+	cancel    context.CancelCauseFunc
 }
 
 // RunWorker is the body of the worker process. It returns nil when the agent is
@@ -113,7 +115,7 @@ func RunWorker(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), changed: make(chan struct{}, 1), reprobe: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name), progress: newProgressWatch()}
+	w := &worker{Options: o, reloaded: make(chan struct{}, 1), stepped: make(chan struct{}, 1), changed: make(chan struct{}, 1), reprobe: make(chan struct{}, 1), readAgain: make(chan struct{}, 1), metrics: newMetrics(o.Config.Scope, o.Config.Name), progress: newProgressWatch()}
 	if err := w.build(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -147,7 +149,7 @@ func (w *worker) build() error {
 	}
 	w.kv, w.store = kv, dcs.NewStore(kv, c.Namespace, c.Scope)
 	loop := NewLoop(id, c.Tags, memory, c.Bootstrap.DCS, parseOver(c.Bootstrap.DCS), w.Log, clock.Now())
-	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, Reread: w.reload, Log: w.Log,
+	w.node = NewNode(Parts{Store: w.store, Server: pg, Clock: realClock{}, Config: c, ReadStore: w.readStore, Reread: w.reload, Log: w.Log,
 		Persist:  func(m Memory) error { return saveMemory(c.Keeper.StateDir, m) },
 		ReadLost: func() ([]cluster.Lost, error) { return postgres.ReadLost(c.Keeper.StateDir) }})
 	transport, err := w.PeerTransport(c)
@@ -291,6 +293,9 @@ func (w *worker) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if err == nil { // it is to be read anew
+			continue
+		}
 		w.node.post(ViewFailed{errText(err)})
 		clock.Sleep(ctx.Done(), reloadPause)
 	}
@@ -303,22 +308,43 @@ const (
 )
 
 func (w *worker) watchOnce(ctx context.Context) error {
+	select {
+	case <-w.readAgain: // this is that read
+	default:
+	}
+	began := clock.Now()
 	view, err := w.load(ctx)
 	if err != nil {
 		return err
 	}
 	w.peers.see(view)
-	w.node.post(ViewSeen{view})
+	w.node.post(ViewSeen{View: view, Read: began})
 	watchCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for update := range w.store.Watch(watchCtx, view) {
-		if update.Err != nil {
-			return update.Err
+	updates := w.store.Watch(watchCtx, view)
+	for {
+		select {
+		case <-w.readAgain:
+			return nil
+		case update, open := <-updates:
+			switch {
+			case !open:
+				return errors.New("the watch ended")
+			case update.Err != nil:
+				return update.Err
+			}
+			w.peers.see(update.View)
+			w.node.post(ViewSeen{View: update.View})
 		}
-		w.peers.see(update.View)
-		w.node.post(ViewSeen{update.View})
 	}
-	return errors.New("the watch ended")
+}
+
+// readStore has the watch begin anew, with a read.
+func (w *worker) readStore() {
+	select {
+	case w.readAgain <- struct{}{}:
+	default: // one that has yet to leave is asked for already
+	}
 }
 
 func (w *worker) load(ctx context.Context) (cluster.View, error) {

@@ -66,6 +66,8 @@ const (
 	// MinTTL is etcd's own floor at its default election timeout of 1 s:
 	// ceil(1.5 x 1 s).
 	MinTTL = 2 * time.Second
+	// MaxTTL is the longest whose deadline the guard takes (guard.maxAhead), and a promise in failsafe lasts.
+	MaxTTL = 10 * time.Minute
 )
 
 // DefaultSettings is the dynamic configuration of a cluster that says nothing.
@@ -102,10 +104,13 @@ func (s *Settings) Margin(lastKill time.Duration) time.Duration {
 }
 
 // CheckTiming refuses timings with which the deadline could not hold:
-// T >= 2 s and T/5 + attempt + margin < T.
+// 2 s <= T <= 10 min and T/5 + attempt + margin < T.
 func (s *Settings) CheckTiming() error {
 	if s.TTL < MinTTL {
 		return fmt.Errorf("ttl is %s, but the least etcd can keep is %s: raise ttl", s.TTL, MinTTL)
+	}
+	if s.TTL > MaxTTL {
+		return fmt.Errorf("ttl is %s, but a guard takes no deadline that far away, %s is the most: lower ttl", s.TTL, MaxTTL)
 	}
 	if s.LoopWait <= 0 || s.RetryTimeout <= 0 {
 		return fmt.Errorf("loop_wait is %s and retry_timeout %s: both must be positive", s.LoopWait, s.RetryTimeout)

@@ -40,6 +40,11 @@ func TestTiming(t *testing.T) {
 // TestEveryTTLHolds: the inequality holds for every ttl from the least on, since
 // an attempt is bounded by a third of it and the margin by half.
 func TestEveryTTLHolds(t *testing.T) {
+	too := DefaultSettings()
+	too.TTL = MaxTTL + time.Second
+	if err := too.CheckTiming(); err == nil || !strings.Contains(err.Error(), "lower ttl") {
+		t.Errorf("ttl %s, with a deadline that the guard does not take: %v", too.TTL, err)
+	}
 	for ttl := MinTTL; ttl <= 2*time.Minute; ttl += 250 * time.Millisecond {
 		s := Settings{TTL: ttl, LoopWait: DefaultLoopWait, RetryTimeout: DefaultRetryTimeout}
 		if err := s.CheckTiming(); err != nil {

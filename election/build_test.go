@@ -79,6 +79,7 @@ func base(leader string) Observation {
 		View:     cluster.Seen(v, ago(time.Second)),
 		Guard:    Guard{Connected: true, Running: true, Instance: "i1"},
 		Beat:     Sighting{Revision: beat, At: ago(time.Second)},
+		Read:     now,
 	}
 }
 

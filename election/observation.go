@@ -27,6 +27,8 @@ type Observation struct {
 	Lease    Lease
 	// Beat is the holder's beat as this process watched it change.
 	Beat Sighting
+	// Read is when the read of the store left that the view begins with; what a watch has told since is on top of it.
+	Read cluster.Instant
 	// Failsafe is what a holder knows of its way to go on without the store.
 	Failsafe Failsafe
 	// Suspicion is what this member measures of the leader's node by itself.

@@ -44,13 +44,22 @@ func beatTTL(o *Observation) time.Duration {
 // Its guard has stopped the server by then (the deadline is s + T - margin and s
 // precedes the beat we saw), so it may be taken over at once instead of waiting
 // for etcd's expiry tick. Only for a holder whose own beat this is: without
-// beats the lease is all there is. The transaction compares term and beat.
+// beats the lease is all there is. The transaction compares term and beat; a promise
+// compares nothing, and a watch that tells nothing may be one that has lost its store.
 func staleLeader(o *Observation) bool {
+	return silentLeader(o) && o.Read >= waitUntil(o) // guard: silence_is_read — SAFETY 2, docs/decisions/0016
+}
+
+// silentLeader: as far as the watch tells, the holder's beat did not change for T.
+func silentLeader(o *Observation) bool {
 	v := &o.View.Value
 	return o.View.Good() && v.Leader != nil && v.Beat != nil &&
 		ownBeat(v) && // guard: stale_needs_own_beat — docs/decisions/0001
 		o.Beat.Revision == v.Beat.ModRevision && o.Now >= waitUntil(o)
 }
+
+// WantsRead reports whether the store must be read for a silence to count.
+func WantsRead(o *Observation) bool { return o.Lease.Term == 0 && silentLeader(o) && !staleLeader(o) }
 
 // ownBeat: the beat was written by the present holder: by a renewal under its
 // term, or by the very transaction that took the key.

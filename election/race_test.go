@@ -238,6 +238,8 @@ func TestVacant(t *testing.T) {
 		{"a cluster whose leader beats is not vacant", standby(lsn), false},
 		{"a cluster without leader key is vacant", vacant(lsn), true},
 		{"a cluster whose leader is silent for T is vacant", silent, true},
+		{"a silence that only the watch tells is none: it may have lost its store", with(silent, func(o *Observation) { o.Read = ago(51 * time.Second) }), false},
+		{"it is one when the store says so too, of a read that left after T", with(silent, func(o *Observation) { o.Read = ago(50 * time.Second) }), true},
 		{"a silent leader is not called vacant by itself", primary(func(o *Observation) { o.Beat.At = ago(time.Minute) }), false},
 		{"a release left over spares no wait while somebody holds the key", standby(lsn, func(o *Observation) { o.Beat.At = ago(time.Second) }, view(func(v *cluster.View) {
 			v.Release = &cluster.Release{By: "c", Term: 50, BeatRevision: v.Beat.ModRevision}
@@ -251,5 +253,21 @@ func TestVacant(t *testing.T) {
 		if got := Vacant(&c.o); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
+	}
+}
+
+// TestAPromiseNeedsAReadOfTheStore: it compares nothing. A voter that has lost the store, and nothing else, would revoke the term
+// of a primary that is well, from which it streams.
+func TestAPromiseNeedsAReadOfTheStore(t *testing.T) {
+	voter := standby(lsn, view(func(v *cluster.View) {
+		v.Durability = &cluster.Durability{Mode: cluster.SyncQuorum, Rules: []cluster.Rule{{Primary: v.Leader.Name, Voters: []string{"a", "c"}, Need: 1}}}
+	}), func(o *Observation) { o.Beat.At, o.Read = ago(time.Minute), ago(2*time.Minute) })
+	if d := Decide(&voter); d.Reason != ReasonFollowing || !WantsRead(&voter) {
+		t.Errorf("unread it decides %s, %v; wants a read: %t", d.Reason, d.Actions, WantsRead(&voter))
+	}
+	voter.Read = voter.Now
+	voter.Vacancy = voter.Now
+	if d := Decide(&voter); d.Reason != ReasonRevoking && d.Reason != ReasonLooking || WantsRead(&voter) {
+		t.Errorf("read it decides %s; wants a read: %t", d.Reason, WantsRead(&voter))
 	}
 }

@@ -69,7 +69,8 @@ func sick(o *Observation) (Decision, bool) {
 func condemned(o *Observation) (ailment cluster.Ailment, detail string) {
 	sw := o.View.Value.Switchover
 	switch {
-	case o.Wish.Stop, !o.View.Good(), sw != nil && sw.From == o.Self.Name && sw.Phase != cluster.SwitchoverAborted:
+	case o.Wish.Stop, !o.View.Good(), FailsafeActive(o), // guard: sick_needs_store — L1: without a store nobody can take over
+		sw != nil && sw.From == o.Self.Name && sw.Phase != cluster.SwitchoverAborted:
 		return "", ""
 	case startsTooLong(o):
 		ailment, detail = cluster.AilmentStart, fmt.Sprintf("the server is not up after %s", lasting(o.Now.Sub(o.Job.Since)))

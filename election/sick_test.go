@@ -104,6 +104,9 @@ func sickRules() []rule {
 			o.Job.Kind, o.Job.Since = JobStart, ago(299*time.Second)
 		}), reason: reasonOfJob(JobStart)},
 
+		{name: "nor while the members let it go on without a store, which an heir would need",
+			given: primary(failsafe, hung, storeless(4*time.Second), agreed(time.Second), readAgain), reason: ReasonFailsafe},
+
 		// givingUp
 		{name: "a condemned server is stopped although it is well again", given: primary(condemnedFor(cluster.AilmentHung)), reason: ReasonGivingUp, do: acts(kill)},
 		{name: "and not renewed: what survives every signal must lose its lease", given: primary(condemnedFor(cluster.AilmentStalled), stalled, due, running(JobStop)), reason: ReasonGivingUp},

@@ -316,7 +316,7 @@ func (m *machine) observe() {
 		o.View = o.View.Failed("etcd does not answer", w.now)
 	} else {
 		v := w.view
-		o.View = cluster.Seen(v, w.now)
+		o.View, o.Read = cluster.Seen(v, w.now), w.now
 		switch {
 		case v.Beat == nil:
 			o.Beat = Sighting{}

@@ -74,6 +74,8 @@ type KV struct {
 	health  *health
 	// watches counts the watches that were begun.
 	watches atomic.Int64
+	// cluster is the id of the store that was read last.
+	cluster atomic.Uint64
 }
 
 // New prepares a client. It does not wait for etcd: a store that is down, or
@@ -131,11 +133,13 @@ func New(o Options) (*KV, error) {
 }
 
 // reconnect tries a member that went away again within a second: gRPC's own
-// backoff grows to two minutes, during which a healed etcd would go unnoticed.
+// backoff grows to two minutes, during which a healed etcd would go unnoticed. An
+// attempt may take as long as a resolver whose first server is dead (5 s) and a
+// handshake after it.
 func reconnect() grpc.ConnectParams {
 	return grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-		MinConnectTimeout: time.Second,
+		MinConnectTimeout: 7 * time.Second,
 	}
 }
 

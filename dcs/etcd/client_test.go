@@ -39,6 +39,29 @@ type link struct {
 	passed atomic.Int64
 	mu     sync.Mutex
 	thaw   chan struct{}
+	target string
+	far    []net.Conn
+}
+
+// turn has the link lead elsewhere; what passes through it breaks.
+func (l *link) turn(target string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.target = target
+	for _, conn := range l.far {
+		conn.Close()
+	}
+	l.far = nil
+}
+
+func (l *link) dial() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	conn, err := net.Dial("tcp", l.target)
+	if err == nil {
+		l.far = append(l.far, conn)
+	}
+	return conn, err
 }
 
 func newLink(t *testing.T, target string) *link {
@@ -46,7 +69,7 @@ func newLink(t *testing.T, target string) *link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &link{listener: listener, thaw: make(chan struct{})}
+	l := &link{listener: listener, thaw: make(chan struct{}), target: target}
 	close(l.thaw)
 	ctx := t.Context()
 	t.Cleanup(func() { l.melt(); listener.Close() })
@@ -56,7 +79,7 @@ func newLink(t *testing.T, target string) *link {
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", target)
+			far, err := l.dial()
 			if err != nil {
 				near.Close()
 				continue

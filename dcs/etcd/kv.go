@@ -28,6 +28,7 @@ func (k *KV) Range(ctx context.Context, prefix string) (snap dcs.Snapshot, err e
 		return dcs.Snapshot{}, k.read("range", err)
 	}
 	k.terms.heard(resp.Header)
+	k.cluster.Store(resp.Header.ClusterId)
 	snap = dcs.Snapshot{ClusterID: resp.Header.ClusterId, Revision: resp.Header.Revision}
 	for _, kv := range resp.Kvs {
 		snap.Pairs = append(snap.Pairs, pair(kv))

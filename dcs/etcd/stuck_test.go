@@ -3,6 +3,9 @@ package etcd_test
 import (
 	"context"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -272,6 +275,96 @@ func TestAWatchLeavesAMemberThatKeepsAChangeToItself(t *testing.T) {
 		path.melt()
 		expect(put(), soon)
 	}
+}
+
+// TestAWatchEndsWhenNobodyCanTellWhetherAnythingHappens: the library waits for ever for a connection, without a word.
+func TestAWatchEndsWhenNobodyCanTellWhetherAnythingHappens(t *testing.T) {
+	m := single(t, embedded.Options{UnsafeNoFsync: true})
+	for name, cut := range map[string]func(*link){
+		"nothing passes": (*link).freeze,
+		"nobody listens": func(l *link) { l.listener.Close(); l.turn("127.0.0.1:1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newLink(t, hostPort(m.ClientURL()))
+			kv := open(t, etcd.Options{Endpoints: []string{path.addr()}, ResendAfter: 50 * time.Millisecond, SilentAfter: 200 * time.Millisecond})
+			ctx := within(t, time.Minute)
+			snap, err := kv.Range(ctx, "/x/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			events := kv.Watch(ctx, "/x/", snap.Revision)
+			cut(path)
+			if e := <-events; e.Err == nil || ctx.Err() != nil {
+				t.Errorf("event is %+v, want the watch to end", e)
+			} else {
+				t.Log(e.Err)
+			}
+		})
+	}
+}
+
+// TestAWatchEndsWhenItsStoreWasReplaced: one that knows less has nothing to tell, until it has caught up with what was delivered.
+func TestAWatchEndsWhenItsStoreWasReplaced(t *testing.T) {
+	ctx := within(t, 2*time.Minute)
+	start := func(dir string) *embedded.Member {
+		t.Helper()
+		m, err := embedded.New(embedded.Options{Dir: dir, UnsafeNoFsync: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Close)
+		return m
+	}
+	write := func(m *embedded.Member, times int) {
+		t.Helper()
+		client := rawClient(t, m.ClientURL())
+		for range times {
+			if _, err := client.Put(ctx, "/x/k", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
+	first := start(dir)
+	write(first, 3)
+	first.Close()
+	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	m := start(dir)
+	write(m, 20)
+	path := newLink(t, hostPort(m.ClientURL()))
+	watch := func() <-chan dcs.WatchEvent {
+		t.Helper()
+		path.turn(hostPort(m.ClientURL()))
+		kv := open(t, etcd.Options{Endpoints: []string{path.addr()}}) // patient enough for a start of etcd
+		snap, err := kv.Range(ctx, "/x/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kv.Watch(ctx, "/x/", snap.Revision)
+	}
+	ends := func(events <-chan dcs.WatchEvent, why string) {
+		t.Helper()
+		if e := <-events; e.Err == nil || !strings.Contains(e.Err.Error(), why) {
+			t.Errorf("event is %+v, want the watch to end: %s", e, why)
+		}
+	}
+	events := watch()
+	other := start(t.TempDir())
+	write(other, 50)
+	path.turn(hostPort(other.ClientURL()))
+	ends(events, "was watched")
+
+	events = watch()
+	path.turn("127.0.0.1:1") // or its end would be told
+	m.Close()
+	restored := start(backup)
+	path.turn(hostPort(restored.ClientURL()))
+	ends(events, "it was set back")
 }
 
 func TestASilentWatchInAQuietClusterStaysWhereItIs(t *testing.T) {

@@ -3,11 +3,13 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
@@ -20,6 +22,8 @@ import (
 // Watch implements dcs.KV. The library goes on at another member when one breaks
 // and continues after the last revision it delivered; a member that lost its
 // quorum ends the watch; one that keeps a change to itself is left for another.
+// When nobody can tell whether anything has happened, or another store answers, or
+// one that was set back, the watch ends too: the library would wait for ever.
 func (k *KV) Watch(ctx context.Context, prefix string, from int64) <-chan dcs.WatchEvent {
 	out := make(chan dcs.WatchEvent)
 	go k.watch(ctx, prefix, from, out)
@@ -33,7 +37,7 @@ func (k *KV) watch(ctx context.Context, prefix string, from int64, out chan<- dc
 		send(ctx, out, dcs.WatchEvent{Err: err})
 		return
 	}
-	w := &watcher{k: k, client: client, prefix: prefix}
+	w := &watcher{k: k, client: client, prefix: prefix, cluster: k.cluster.Load()}
 	w.seen.Store(from)
 	for ctx.Err() == nil {
 		if err := w.once(ctx, out); err != nil {
@@ -48,6 +52,8 @@ type watcher struct {
 	k      *KV
 	client *clientv3.Client
 	prefix string
+	// cluster is the store whose reading the watch goes on from; 0 where nothing was read.
+	cluster uint64
 	// seen is the last revision received; heard counts what members have said.
 	seen, heard atomic.Int64
 
@@ -64,18 +70,26 @@ func (w *watcher) once(ctx context.Context, out chan<- dcs.WatchEvent) error {
 	watched, end := context.WithCancel(w.apart(clientv3.WithRequireLeader(ctx)))
 	defer end()
 	var left atomic.Bool
+	var lost error // written before left
 	go func() {
-		if w.silence(watched) {
-			left.Store(true)
-			w.leave()
-			end()
+		leave, err := w.silence(watched)
+		if !leave && err == nil {
+			return
 		}
+		if lost = err; leave {
+			w.leave()
+		}
+		left.Store(true)
+		end()
 	}()
 	for resp := range w.client.Watch(watched, w.prefix, clientv3.WithPrefix(), clientv3.WithRev(w.seen.Load()+1)) {
 		if left.Load() {
-			return nil
+			return lost
 		}
 		if err := resp.Err(); err != nil {
+			return err
+		}
+		if err := w.same(resp.Header); err != nil {
 			return err
 		}
 		w.k.terms.heard(resp.Header)
@@ -90,10 +104,25 @@ func (w *watcher) once(ctx context.Context, out chan<- dcs.WatchEvent) error {
 			}
 		}
 	}
-	if left.Load() || ctx.Err() != nil {
+	switch {
+	case left.Load():
+		return lost
+	case ctx.Err() != nil:
 		return nil
 	}
 	return errors.New("the watch was closed")
+}
+
+// same refuses an answer of another store than the one that is watched, or of one that was set back: it knows less than what
+// was delivered.
+func (w *watcher) same(h *pb.ResponseHeader) error {
+	switch {
+	case w.cluster != 0 && h.GetClusterId() != w.cluster:
+		return fmt.Errorf("etcd cluster %x answers, and cluster %x was watched: %w", h.GetClusterId(), w.cluster, dcs.ErrCompacted)
+	case h.GetRevision() < w.seen.Load():
+		return fmt.Errorf("etcd is at revision %d, and %d was delivered: it was set back: %w", h.GetRevision(), w.seen.Load(), dcs.ErrCompacted)
+	}
+	return nil
 }
 
 // apart gives each watch a stream of its own, which knows it: the library would put it
@@ -148,38 +177,52 @@ func address(stream grpc.ClientStream) string {
 // mostUsual bounds what silence is taken for usual: five times SilentAfter.
 const mostUsual = 10
 
-// silence returns true when the member keeps a change to itself: a leader whose disk
+// deaf is how many reads in a row nobody has answered when a watch ends: an election of
+// etcd's takes one.
+const deaf = 2
+
+// silence returns leave when the member keeps a change to itself: a leader whose disk
 // hangs keeps its watches open and has nothing to tell. A read that any other member
 // can answer tells it from a cluster in which nothing happens. What has turned out to
-// be usual is not asked about again: beats may be many seconds apart.
-func (w *watcher) silence(ctx context.Context) bool {
-	quiet, usual := 0, 0 // in halves of SilentAfter
+// be usual is not asked about again: beats may be many seconds apart. An error is a
+// store that nobody reaches, or not the one that was watched.
+func (w *watcher) silence(ctx context.Context) (leave bool, err error) {
+	quiet, usual, failed := 0, 0, 0 // quiet and usual in halves of SilentAfter
 	for heard := w.heard.Load(); passed(ctx, w.k.options.SilentAfter/2); {
 		if now := w.heard.Load(); now != heard {
-			heard, usual, quiet = now, max(quiet, usual-1), 0
+			heard, usual, quiet, failed = now, max(quiet, usual-1), 0, 0
 			continue
 		}
 		if quiet++; quiet < usual+2 {
 			continue
 		}
-		newest, err := w.k.newest(ctx, w.client, w.prefix, w.seen.Load())
+		newest, header, err := w.k.newest(ctx, w.client, w.prefix, w.seen.Load())
+		if err != nil { // nobody can tell
+			if failed++; failed == deaf && ctx.Err() == nil {
+				return false, err
+			}
+			continue
+		}
+		failed = 0
+		if err := w.same(header); err != nil {
+			return false, err
+		}
 		switch {
-		case err != nil: // nobody can tell
 		case newest == 0: // nothing happened
 			if usual = min(quiet, mostUsual); usual == mostUsual {
 				quiet = 0
 			}
 		case !passed(ctx, w.k.options.ResendAfter): // it may be on its way
-			return false
+			return false, nil
 		case w.heard.Load() == heard:
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
-// newest is the greatest revision under prefix that is greater than seen, or 0.
-func (k *KV) newest(ctx context.Context, client *clientv3.Client, prefix string, seen int64) (revision int64, err error) {
+// newest is the greatest revision under prefix that is greater than seen, or 0, as of the store that header is of.
+func (k *KV) newest(ctx context.Context, client *clientv3.Client, prefix string, seen int64) (revision int64, header *pb.ResponseHeader, err error) {
 	defer k.observe("range", &err)()
 	ctx, cancel := context.WithTimeout(ctx, k.options.SilentAfter)
 	defer cancel()
@@ -189,13 +232,13 @@ func (k *KV) newest(ctx context.Context, client *clientv3.Client, prefix string,
 		return resp, k.read("range", err)
 	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	k.terms.heard(resp.Header)
 	if len(resp.Kvs) == 0 {
-		return 0, nil
+		return 0, resp.Header, nil
 	}
-	return resp.Kvs[0].ModRevision, nil
+	return resp.Kvs[0].ModRevision, resp.Header, nil
 }
 
 // passed waits for d and reports whether it passed before ctx ended.

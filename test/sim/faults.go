@@ -348,8 +348,9 @@ func etcdRestored(w *World, _ *Node, f fault) func() {
 		w.reload()
 		w.wanted()
 		w.setBack(paused)
-		for _, x := range slices.Clone(w.watchers) {
-			w.breakWatch(x)
+		for _, x := range w.watchers { // each finds out when it asks
+			x.lost = true
+			w.after(w.jitter(silentWatch), doing(func() { w.breakWatch(x) }))
 		}
 	}
 }

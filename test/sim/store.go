@@ -204,6 +204,8 @@ type watcher struct {
 	arrived agent.Event
 	broken  bool
 	missed  bool
+	// lost: the store it watches is gone, and it tells nothing more.
+	lost bool
 	see     func(agent.Event)
 	end     func()
 }
@@ -283,7 +285,7 @@ func (w *World) idle() bool {
 // gives all events of a batch at once.
 func (w *World) deliver(x *watcher, prompt bool) {
 	switch {
-	case x.broken || x.n.wire.dead() || w.etcdDown:
+	case x.broken || x.lost || x.n.wire.dead() || w.etcdDown:
 		x.missed = true
 	case !x.coming && (prompt || !w.idle()):
 		x.coming = true
@@ -302,7 +304,7 @@ func (d *delivery) do() {
 	w := x.n.w
 	x.coming = false
 	switch {
-	case x.broken || x.missed: // it ends with an error
+	case x.broken || x.missed || x.lost: // it ends with an error
 	case x.n.wire.dead():
 		x.missed = true
 	case w.view().Revision > x.from:
@@ -339,6 +341,10 @@ func (w *World) unwatch(p *process) {
 	w.watchers = kept
 }
 
+// silentWatch is how long a watch may stay silent before its client finds out that nobody can tell whether anything happened
+// (dcs/etcd: two checks that fail), or that its store was set back; longer than most leases.
+const silentWatch = 7 * time.Second
+
 // rewire is called after a wire has changed: a watch over a dead one breaks after
 // a while, and one that has missed something breaks when it is well again.
 func (w *World) rewire(n *Node) {
@@ -346,7 +352,7 @@ func (w *World) rewire(n *Node) {
 		if x.n != n {
 			continue
 		}
-		delay := 100*time.Millisecond + w.jitter(3*time.Second)
+		delay := 100*time.Millisecond + w.jitter(silentWatch) // a member without its quorum says so at once
 		if !n.wire.dead() && !w.etcdDown {
 			if !x.missed {
 				continue

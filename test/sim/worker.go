@@ -25,6 +25,9 @@ type worker struct {
 	status *cluster.Status // of the last step, when somebody has asked for it
 	kept   cluster.Status  // what status points to
 	over   bool
+	// watched is its watch, readAgain that it was asked to read the store anew.
+	watched   *watcher
+	readAgain bool
 	// stepping: what ends at once waits until the step has ended.
 	stepping, stepped bool
 }
@@ -52,7 +55,7 @@ func newWorker(n *Node) *worker {
 	k.link = newLink(k)
 	k.node = agent.NewNode(agent.Parts{
 		Store: dcs.NewStore(kv{n}, "service", scope).Remember(&n.w.memo), Server: server{n}, Link: k.link, Clock: nodeClock{n},
-		Config: n.w.local(n), Post: k.post, Reread: k.reread,
+		Config: n.w.local(n), Post: k.post, ReadStore: k.readStore, Reread: k.reread,
 		Persist: func(m agent.Memory) error { n.disk(); n.memory = m; return nil }, Log: log,
 		Peers: failsafeCalls{n}, Knocker: knocks{n}, Answer: n.w.answered,
 	})
@@ -230,11 +233,16 @@ func (k *worker) watch() {
 	for {
 		ctx := &bound{r: w.current}
 		ctx.limit(loadLimit)
+		k.readAgain = false
+		began := k.n.instant()
 		view, err := store.Load(ctx)
 		why := "the watch ended"
 		if err == nil {
-			k.post(agent.ViewSeen{View: view})
+			k.post(agent.ViewSeen{View: view, Read: began})
 			k.follow(view.Revision)
+			if k.readAgain {
+				continue
+			}
 		} else {
 			why = err.Error()
 		}
@@ -259,9 +267,19 @@ func (k *worker) follow(from int64) {
 		w.deliver(x, true)
 	}
 	w.watchers = append(w.watchers, x)
+	k.watched = x
 	if k.n.wire.dead() || w.etcdDown {
 		w.rewire(k.n)
 	}
 	r.waitUntil(context.Background(), func() bool { return x.broken }, 0)
+	k.watched = nil
 	w.unwatch(nil)
+}
+
+// readStore has the watch begin anew, with a read.
+func (k *worker) readStore() {
+	k.readAgain = true
+	if k.watched != nil {
+		k.n.w.breakWatch(k.watched)
+	}
 }
