@@ -118,6 +118,8 @@ type (
 	CancelJob struct{}
 	// GuardEnd ends a term at the guard.
 	GuardEnd struct{ Term cluster.Term }
+	// GuardWrites tells the guard that its server writes.
+	GuardWrites struct{ Instance string }
 	// GuardPause switches the enforcement of the deadline.
 	GuardPause struct{ On bool }
 	// OnFailsafe asks the members for their promise, and moves the guard's deadline.
@@ -159,6 +161,7 @@ func (OnServer) do()    {}
 func (OnJob) do()       {}
 func (OnFence) do()     {}
 func (ReadStore) do()   {}
+func (GuardWrites) do() {}
 func (Reread) do()      {}
 func (CancelJob) do()   {}
 func (GuardEnd) do()    {}

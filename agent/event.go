@@ -47,6 +47,8 @@ type (
 	// GuardAnswered: the heartbeats are answered again.
 	GuardAnswered struct{}
 
+	// GuardKnows: the guard was told that its server, Instance, writes; Err says that it does not know of it.
+	GuardKnows struct{ Instance, Err string }
 	// GuardPaused: the guard was told to pause or resume; Err says it refused.
 	GuardPaused struct {
 		On  bool
@@ -193,6 +195,7 @@ func (GuardSaid) event()     {}
 func (GuardFrozen) event()   {}
 func (GuardAnswered) event() {}
 func (GuardPaused) event()   {}
+func (GuardKnows) event()    {}
 func (SessionOpened) event() {}
 func (KeptAlive) event()     {}
 func (MemberPut) event()     {}

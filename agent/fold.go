@@ -29,6 +29,10 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 		l.obs.Guard.Frozen = true
 	case GuardAnswered:
 		l.obs.Guard.Frozen = false
+	case GuardKnows:
+		if e.Err == "" && e.Instance == l.instance() {
+			l.obs.Guard.Writable = true
+		}
 	case GuardPaused:
 		l.config.pausing = false
 		if e.Err != "" {
@@ -274,7 +278,7 @@ func (l *Loop) foldGuardUp(st guard.Status) []Effect {
 		}
 	}
 	l.stale("the guard was just connected")
-	l.config.pausing = false
+	l.config.pausing, l.server.told = false, 0
 	return nil
 }
 

@@ -228,7 +228,7 @@ func (g *guardLink) takeOver(ctx context.Context, client *guard.Client) (guard.S
 	if len(pids) > 0 {
 		if pid := g.postmaster(pids); pid != 0 {
 			_, signalErr := os.Stat(filepath.Join(g.dataDir, "standby.signal"))
-			_, err = client.Adopt(ctx, pid, g.dataDir, errors.Is(signalErr, os.ErrNotExist))
+			_, err = client.Adopt(ctx, pid, g.dataDir, signalErr != nil) // what cannot be looked for may write
 			g.log.Info("running server adopted", "pid", pid)
 		} else {
 			_, err = client.KillLeftovers(ctx, g.dataDir)

@@ -20,6 +20,7 @@ const (
 // looks, the server's configuration, the guard's pause, answers.
 func (l *Loop) keep() []Effect {
 	effects := l.keepPause()
+	effects = with(effects, l.keepWrites())
 	effects = with(effects, l.keepTenure())
 	effects = with(effects, l.keepRecovered())
 	effects = with(effects, l.keepRead())
@@ -70,6 +71,18 @@ func (l *Loop) keepPause() []Effect {
 	}
 	l.config.pausing, o.Guard.MayPause = true, o.Guard.MayPause || want
 	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardPause{On: want}}}
+}
+
+// keepWrites has the guard know that its server writes where it was not the guard that promoted it: an operator did in a
+// pause, or a promotion before this guard's time. A server that it takes for a standby it would not stop at the deadline;
+// until it knows, nothing is renewed (election).
+func (l *Loop) keepWrites() []Effect {
+	if !election.WritesUnknown(&l.obs) || !l.server.told.Never() && l.obs.Now < l.server.told.Add(time.Second) {
+		return nil
+	}
+	l.server.told = l.obs.Now
+	l.log.Warn("server writes that the guard takes for a standby", "member", l.id.Name, "reason", "it was promoted past the guard")
+	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardWrites{l.instance()}}}
 }
 
 // mayBegin: the job under way may make the server one that writes, or has done so

@@ -146,6 +146,8 @@ type serverState struct {
 	retryAt cluster.Instant
 	// exited is the instance the guard reported gone last.
 	exited string
+	// told is when the guard was told last that its server writes.
+	told cluster.Instant
 	// followed is whom the server was told last to stream from, at followedAt. A look from
 	// before that shows somebody else.
 	followed   election.Follow

@@ -115,6 +115,11 @@ func (n *Node) Run(ctx context.Context, do Do) Event {
 		return FenceDone{errText(n.fence())}
 	case GuardEnd:
 		n.tellGuard("end term", func(g Guard) error { return g.EndTerm(ctx, int64(do.Term)) })
+	case GuardWrites:
+		return GuardKnows{do.Instance, errText(n.onGuard(func(g Guard) error {
+			_, err := g.Adopt(ctx, n.link.PID(), n.dataDir, true)
+			return err
+		}))}
 	case GuardPause:
 		return GuardPaused{do.On, errText(n.onGuard(func(g Guard) error { return g.SetPause(ctx, do.On) }))}
 	case Persist:

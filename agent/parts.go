@@ -72,6 +72,7 @@ type (
 	Guard interface {
 		Status(ctx context.Context) (guard.Status, error)
 		Start(ctx context.Context, o guard.StartOptions) (guard.Started, error)
+		Adopt(ctx context.Context, pid int, dataDir string, writable bool) (guard.Started, error)
 		Stop(ctx context.Context, mode guard.Mode) error
 		Promote(ctx context.Context, term int64, dataDir string, history map[string]string) error
 		Renewed(ctx context.Context, term int64, renewed, at, margin time.Duration) error

@@ -146,12 +146,19 @@ func withRenewal(o *Observation, d Decision) Decision {
 	case o.Lease.Condemned != "" || condemns(d.Actions): // guard: condemned_is_not_renewed — L1: what cannot be stopped must lose its lease all the same
 	case o.Lease.Resumed: // guard: resumed_renews_nothing — S1: what a worker before this one has in flight would outlive it
 	case o.Lease.Unsettled, !o.Guard.Connected, o.Guard.Frozen: // guard: renew_needs_guard — SAFETY 2
+	case WritesUnknown(o): // guard: renew_writes_known — S1: nobody would stop it at the deadline
 	case !freshLook(o): // guard: renew_after_good_look — ARCHITECTURE 1
 		d.Look = true
 	case o.Lease.Busy == "":
 		d.Actions = append([]Action{Renew{}}, d.Actions...)
 	}
 	return d
+}
+
+// WritesUnknown: this node's server writes, and its guard takes it for a standby. A promotion under way tells the guard first
+// and the loop last.
+func WritesUnknown(o *Observation) bool {
+	return o.Node.Good() && o.Node.Value.Mode == cluster.ModePrimary && o.Guard.Connected && o.Guard.Running && !o.Guard.Writable && o.Job.Kind == JobNone
 }
 
 // needsDeadline: the guard was replaced, and has no deadline for the term held.
