@@ -222,7 +222,7 @@ func unanswered(ctx context.Context, err error, id string) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w: request %s was recorded and may still be carried out: look with pgkeeper list", ErrNoAnswer, id)
+		return fmt.Errorf("%w: request %s was recorded and may still be carried out within ten minutes: look with pgkeeper list", ErrNoAnswer, id)
 	}
 	return fmt.Errorf("wait for the result of request %s: %w", id, err)
 }

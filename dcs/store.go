@@ -183,7 +183,11 @@ func (s *Store) putIf(ctx context.Context, key string, value []byte, ifModRevisi
 	return err
 }
 
-// PutRequest asks one member to do something. ErrCompared when the id is taken.
+// requestLasts is how long a request waits for its member. Nobody who asked waits longer, and what was asked of a member
+// that went away in that moment must not be done when it comes back weeks later.
+const requestLasts = 10 * time.Minute
+
+// PutRequest asks one member to do something, within requestLasts. ErrCompared when the id is taken.
 func (s *Store) PutRequest(ctx context.Context, r cluster.Request) error {
 	if !validName(r.Member) || !validName(r.ID) {
 		return fmt.Errorf("put request %q for member %q: both need a text without slashes", r.ID, r.Member)
@@ -192,8 +196,12 @@ func (s *Store) PutRequest(ctx context.Context, r cluster.Request) error {
 	if err != nil {
 		return err
 	}
+	lease, err := s.kv.Grant(ctx, int64(requestLasts/time.Second))
+	if err != nil {
+		return fmt.Errorf("put request: %w", err)
+	}
 	key := s.key(keyRequests + r.Member + "/" + r.ID)
-	_, err = s.txn(ctx, "put request", []Compare{modIs(key, 0)}, Put(key, value, 0))
+	_, err = s.txn(ctx, "put request", []Compare{modIs(key, 0)}, Put(key, value, lease))
 	return err
 }
 

@@ -59,6 +59,9 @@ var operatorCases = []testCase{
 		w.must(w.store.PutRequest(w.ctx, cluster.Request{ID: "1", Member: "a", Kind: cluster.RequestReload}))
 		w.want(dcs.ErrCompared, w.store.PutRequest(w.ctx, cluster.Request{ID: "1", Member: "a"}))
 		w.must(w.store.PutRequest(w.ctx, cluster.Request{ID: "0", Member: "a", Kind: cluster.RequestRestart}))
+		if snap, err := w.kv.Range(w.ctx, w.key("pgkeeper/requests/a/1")); err != nil || len(snap.Pairs) != 1 || snap.Pairs[0].Lease == 0 {
+			w.Errorf("a member that is away finds %v, %v for ever", snap.Pairs, err)
+		}
 		got := make(chan cluster.Result, 1)
 		errs := make(chan error, 1)
 		go func() {

@@ -218,7 +218,11 @@ func (d direct) Watch(context.Context, string, int64) <-chan dcs.WatchEvent {
 }
 
 // Grant implements dcs.KV.
-func (d direct) Grant(context.Context, int64) (int64, error) { return 0, dcs.ErrUnavailable }
+func (d direct) Grant(_ context.Context, ttlSeconds int64) (int64, error) {
+	a := d.w.core.Do(memory.Call{Kind: memory.CallGrant, TTL: ttlSeconds})
+	d.w.changed()
+	return a.Lease, a.Err
+}
 
 // KeepAlive implements dcs.KV.
 func (d direct) KeepAlive(context.Context, int64) error { return dcs.ErrUnavailable }
