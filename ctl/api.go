@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
-	"github.com/pgkeeper/pgkeeper/config"
 )
 
 // answerLimit bounds what is read of one answer; a cluster of a thousand members
@@ -204,11 +203,11 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	settings := cluster.DefaultSettings()
+	settings, wrong := cluster.DefaultSettings(), ""
 	if c, err := a.Config(ctx); err == nil {
-		settings, _ = config.Dynamic(c.Raw)
+		settings, wrong = readSettings(c.Raw)
 	}
-	o := Overview{Scope: got.Scope, Paused: got.Pause, Scheduled: got.Scheduled, TTL: settings.TTL, LoopWait: settings.LoopWait, Notes: got.Keeper.Problems}
+	o := Overview{Scope: got.Scope, Config: wrong, Paused: got.Pause, Scheduled: got.Scheduled, TTL: settings.TTL, LoopWait: settings.LoopWait, Notes: got.Keeper.Problems}
 	if got.Keeper.StoreError != "" {
 		o.Notes = append(o.Notes, "the agent cannot reach its store, so this may be old: "+got.Keeper.StoreError)
 	}
@@ -305,7 +304,7 @@ func Statuses(ctx context.Context, a *API, members []Member) map[string]Status {
 }
 
 func (a *API) noLeader(o Overview) string {
-	text := "nobody holds the lease; a new primary is being elected"
+	text := "nobody holds the lease"
 	switch {
 	case o.SystemID == "":
 		text = "the cluster is not initialised yet"

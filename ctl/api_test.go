@@ -63,7 +63,7 @@ func (r *apiRig) status(t *testing.T) *cluster.Status {
 	if err != nil {
 		t.Error(err)
 	}
-	settings := settingsOf(view)
+	settings, _ := settingsOf(view)
 	s := &cluster.Status{
 		Scope: "batman", Name: "pg1", Version: "0.1.0", View: cluster.Seen(view, 1), Settings: settings,
 		Node: cluster.Seen(cluster.NodeState{Mode: cluster.ModePrimary, SystemID: view.Initialize.SystemID, Timeline: 3}, 1),

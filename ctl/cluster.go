@@ -84,6 +84,8 @@ type Overview struct {
 	SyncCommit *cluster.SyncCommit
 	// StoreTroubles are what is wrong with etcd itself.
 	StoreTroubles []cluster.StoreTrouble
+	// Config says in words what of the stored configuration is wrong, so that the members go on with what they had of it.
+	Config string
 	// Notes are other things an operator should know, one line each.
 	Notes []string
 }

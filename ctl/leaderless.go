@@ -32,9 +32,9 @@ func noLeader(v cluster.View, settings cluster.Settings) string {
 // noWinner is about a vacancy that members should fill by themselves.
 func noWinner(v cluster.View) string {
 	if v.Release != nil && (v.Beat == nil || v.Release.BeatRevision >= v.Beat.ModRevision) {
-		return fmt.Sprintf("%s gave the lease up with its server stopped; a new primary is being elected", v.Release.By)
+		return fmt.Sprintf("%s gave the lease up with its server stopped, and nobody has taken it yet", v.Release.By)
 	}
-	return "the lease has run out" + lastHolder(v) + "; a new primary is being elected"
+	return "the lease has run out" + lastHolder(v) + ", and nobody has taken it yet"
 }
 
 func lastHolder(v cluster.View) string {

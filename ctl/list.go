@@ -147,6 +147,9 @@ func footer(o Overview) []string {
 	if o.Paused {
 		lines = append(lines, "Maintenance mode: on")
 	}
+	if o.Config != "" {
+		lines = append(lines, "Configuration: not in force as it is stored: "+o.Config+" (the members keep what they had of it; pgkeeper edit-config)")
+	}
 	if o.Gate != "" {
 		lines = append(lines, "Commit gate: "+o.Gate)
 	}

@@ -164,6 +164,31 @@ func TestDSNSaysWhyThereIsNone(t *testing.T) {
 	}
 }
 
+// TestListSaysWhatOfTheConfigurationIsNotInForce: nobody looks into each agent's log after an edit in etcd.
+func TestListSaysWhatOfTheConfigurationIsNotInForce(t *testing.T) {
+	patroni := `"role":"replica","replication_state":"streaming","version":"3.0.2","pgkeeper":null`
+	for _, c := range []struct {
+		name string
+		keys map[string]string
+		want string
+	}{
+		{"a bad value", with(healthy(), "config", `{"ttl":"soon","loop_wait":2}`), "Configuration: not in force as it is stored: ttl "},
+		{"a quorum beside an old Patroni", with(healthy(), "config", `{"synchronous_mode":"quorum"}`, "members/pg2", member("pg2", patroni)),
+			"Note: pg2 runs Patroni 3.0.2, which takes synchronous_mode: quorum for off"},
+		{"a quorum beside agents", with(healthy(), "config", `{"synchronous_mode":"quorum"}`), ""},
+		{"another mode beside it", with(healthy(), "config", `{"synchronous_mode":"on"}`, "members/pg2", member("pg2", patroni)), ""},
+	} {
+		r := newRig(t, c.keys)
+		if err := r.List(t.Context(), ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		said := r.out.String()
+		if c.want != "" && !strings.Contains(said, c.want) || c.want == "" && (strings.Contains(said, "Configuration:") || strings.Contains(said, "runs Patroni")) {
+			t.Errorf("%s: want %q in\n%s", c.name, c.want, said)
+		}
+	}
+}
+
 func TestListShowsHowCommitsWaitForTheGate(t *testing.T) {
 	for _, c := range []struct{ config, gate, want string }{
 		{`"commit_gate":"on"`, `"commit_gate":"connected"`, "Commit gate: on, connected"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -32,7 +33,7 @@ func FromView(scope string, v cluster.View, settings cluster.Settings) Overview 
 		o.Scheduled = &Scheduled{At: v.Failover.ScheduledAt, From: v.Failover.Leader, To: v.Failover.Member}
 	}
 	o.Switchover = switchoverWords(v)
-	o.Notes = slices.Concat(o.Notes, o.leaderNote(), promotionNote(v))
+	o.Notes = slices.Concat(o.Notes, o.leaderNote(), promotionNote(v), quorumNote(v, settings))
 	state := cluster.GateOff
 	if m, ok := v.LeaderMember(); ok && m.Keeper != nil {
 		state = m.Keeper.Gate
@@ -42,6 +43,23 @@ func FromView(scope string, v cluster.View, settings cluster.Settings) Overview 
 		o.hear(name, v.Members[name].Keeper)
 	}
 	return o
+}
+
+// quorumNote warns of members that take a quorum for no synchronous mode at all: as a leader one would have commits wait for
+// nobody, and it elects without a look at who has confirmed what.
+func quorumNote(v cluster.View, settings cluster.Settings) []string {
+	if settings.SynchronousMode != cluster.SyncQuorum {
+		return nil
+	}
+	var notes []string
+	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
+		m := v.Members[name]
+		major, _, _ := strings.Cut(m.Version, ".")
+		if n, err := strconv.Atoi(major); err == nil && n < 4 && !m.IsKeeper() {
+			notes = append(notes, fmt.Sprintf("%s runs Patroni %s, which takes synchronous_mode: quorum for off: with it as the leader commits wait for nobody. Set synchronous_mode to on until it is gone", name, m.Version))
+		}
+	}
+	return notes
 }
 
 // hear takes what a member tells of its commits, if it leads, and of the store.

@@ -122,14 +122,23 @@ func (s *Store) noCluster(ctx context.Context) error {
 	return fmt.Errorf("%w: %s; there is %s", ErrNoCluster, s.options.Scope, list(found))
 }
 
-// settingsOf reads the dynamic configuration; what is wrong with it is its
-// agents' business.
-func settingsOf(v cluster.View) cluster.Settings {
+// settingsOf reads the dynamic configuration, and says in words what is wrong with it.
+func settingsOf(v cluster.View) (settings cluster.Settings, wrong string) {
 	if v.Config == nil || len(v.Config.Raw) == 0 {
-		return cluster.DefaultSettings()
+		return cluster.DefaultSettings(), ""
 	}
-	settings, _ := config.Dynamic(v.Config.Raw)
-	return settings
+	return readSettings(v.Config.Raw)
+}
+
+func readSettings(raw json.RawMessage) (settings cluster.Settings, wrong string) {
+	settings, problems := config.Dynamic(raw)
+	var all []string
+	for _, p := range problems {
+		if p.Severity == config.Error {
+			all = append(all, p.Key+" "+p.Rule)
+		}
+	}
+	return settings, strings.Join(all, "; ")
 }
 
 // Overview looks at the store, linearizably.
@@ -138,7 +147,10 @@ func (s *Store) Overview(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	return FromView(s.options.Scope, v, settingsOf(v)), nil
+	settings, wrong := settingsOf(v)
+	o := FromView(s.options.Scope, v, settings)
+	o.Config = wrong
+	return o, nil
 }
 
 // Troubles is what is wrong with the store itself, as far as one look shows. It is for
