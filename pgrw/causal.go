@@ -88,6 +88,10 @@ func (l *lease) mark(ctx context.Context) (Token, error) {
 	return m.token(), nil
 }
 
+// markPatience is how long a commit that has succeeded waits for a position. Its caller is not kept for as long as there is no
+// primary: the pinned token asks no less of the reads after it.
+const markPatience = time.Second
+
 // after is a token for what was just committed on a lease whose connection can no longer
 // say where: a position of the primary that there is now, and if there is none, a token
 // that only the primary of its timeline satisfies. A commit without a token would be
@@ -96,6 +100,8 @@ func (c *Cluster) after(ctx context.Context, m *connMeta) Token {
 	if m.timeline == 0 {
 		return Token{} // a server that never says
 	}
+	ctx, cancel := context.WithTimeout(ctx, markPatience)
+	defer cancel()
 	if t, err := c.Mark(ctx); err == nil && !t.IsZero() {
 		return t
 	}
