@@ -207,6 +207,9 @@ func (l *loader) checkPair(key string, c Credentials) {
 }
 
 func (l *loader) checkTags() {
+	if l.Tags.Bool("nostream") {
+		l.add(Warning, l.at("tags"), "tags.nostream", "true", "is not built: this member streams like any other", "remove it, or leave the member to Patroni")
+	}
 	for _, pair := range [][2]string{{"nofailover", "failover_priority"}, {"nosync", "sync_priority"}} {
 		_, set := l.Tags[pair[0]]
 		_, ranked := l.Tags[pair[1]]

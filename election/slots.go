@@ -36,7 +36,7 @@ func slotsToMend(o *Observation) (EnsureSlots, bool) {
 // streamsFromHere: the member's tags and the view make this node its upstream, now or
 // as soon as it is promoted.
 func streamsFromHere(o *Observation, m *cluster.Member) bool {
-	if m.Tags.Bool("nostream") {
+	if m.Tags.Bool("nostream") && !m.IsKeeper() { // a Patroni one reads the archive alone; an agent streams all the same
 		return false
 	}
 	from, named := namedUpstream(&o.View.Value, m.Name, m.Tags)
