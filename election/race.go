@@ -293,13 +293,22 @@ func olderTimeline(o *Observation, mine report) bool {
 }
 
 // shared is how far this node's log is a part of the lost primary's: all of it on
-// the same timeline, up to where that one left ours on an older.
+// the same timeline, up to where that one left ours on an older, and up to where both
+// left the last they have in common when ours is none that it came by.
 func shared(o *Observation, mine report) cluster.LSN {
-	at, known := o.View.Value.History.SwitchOf(mine.position.Timeline)
-	if olderTimeline(o, mine) && known {
+	theirs := o.View.Value.History
+	if !olderTimeline(o, mine) {
+		return mine.position.LSN
+	}
+	if at, known := theirs.SwitchOf(mine.position.Timeline); known {
 		return min(at, mine.position.LSN)
 	}
-	return mine.position.LSN
+	for _, line := range o.Node.Value.TimelineHistory {
+		if at, known := theirs.SwitchOf(line.Timeline); known && at != line.Switch { // guard: shared_with_a_sibling — S2, asynchronous: the loss is not underrated
+			return min(at, line.Switch, mine.position.LSN)
+		}
+	}
+	return mine.position.LSN // they tell of our own timeline: the lost primary has yet to tell of its own
 }
 
 // report is one member's place in the race.

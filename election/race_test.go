@@ -158,6 +158,17 @@ func raceRules() []rule {
 				v.History = append(history(), cluster.HistoryLine{Timeline: 3, Switch: lsn - 2<<20})
 			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
 			reason: ReasonTooFarBehind},
+		{name: "so must what it shares with one that left an earlier timeline elsewhere than its own did",
+			given: vacant(lsn, reports("c", lsn), node(func(n *cluster.NodeState) { n.TimelineHistory = history() }), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: lsn, Timeline: 4}
+				v.History = cluster.History{history()[0], {Timeline: 2, Switch: lsn - 2<<20}}
+			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
+			reason: ReasonTooFarBehind},
+		{name: "while the lost primary has told nothing of its own all counts",
+			given: vacant(lsn, reports("c", lsn), node(func(n *cluster.NodeState) { n.TimelineHistory = history() }), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: lsn, Timeline: 4}
+			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
+			reason: ReasonAcquiring, do: take},
 		{name: "who was promoted since that position was published is not behind it",
 			given: vacant(lsn-2<<20, reports("c", lsn-3<<20), view(func(v *cluster.View) {
 				v.Status = &cluster.Positions{Optime: lsn, Timeline: 2}

@@ -61,7 +61,9 @@ func (n *Node) noteEvent(e agent.Event) {
 // noteLease sees a call on the leader key that has succeeded.
 func (n *Node) noteLease(done agent.LeaseDone) {
 	w := n.w
-	n.seen.marked = false
+	if x, s := n.worker.watched, n.worker.state(); (x == nil || !x.lost) && (s == nil || s.View.Good()) { // or it does not know what the store says now
+		n.seen.marked = false
+	}
 	switch done.Action.(type) {
 	case election.Renew:
 		n.awake(n.seen.called)
