@@ -322,7 +322,7 @@ func (l *Loop) note(d election.Decision) {
 
 // alarming are reasons that ask for an operator, or that cost an outage.
 var alarming = map[cluster.Reason]bool{
-	election.ReasonForeignSystem: true, election.ReasonForeignHolder: true, election.ReasonDataBroken: true,
+	election.ReasonForeignSystem: true, election.ReasonForeignHolder: true, election.ReasonDataBroken: true, election.ReasonDataDamaged: true,
 	election.ReasonLeaseLost: true, election.ReasonDeadlinePassed: true, election.ReasonFenceNoLease: true,
 	election.ReasonGuardFrozen: true, election.ReasonPausedElsewhere: true, election.ReasonPromotionFails: true,
 	election.ReasonGivingUp: true, election.ReasonSickCandidate: true,

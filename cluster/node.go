@@ -80,14 +80,16 @@ const (
 	DataValid
 	// DataBroken: entries, but no readable pg_control or PG_VERSION.
 	DataBroken
-	// DataTombstone: an interrupted clone, rewind or initdb left its mark; see
-	// NodeState.Control and the tombstone's kind in the log.
+	// DataTombstone: an interrupted clone or initdb left it; nobody's copy.
 	DataTombstone
+	// DataDamaged: an interrupted rewind left it, or it may be what somebody restored
+	// where work was interrupted. It may be the only copy there is.
+	DataDamaged
 )
 
 // String names the state in log lines.
 func (d DataDir) String() string {
-	return [...]string{"unknown", "empty", "valid", "broken", "tombstone"}[d]
+	return [...]string{"unknown", "empty", "valid", "broken", "tombstone", "damaged"}[d]
 }
 
 // ControlData is the part of pg_control that decisions need.

@@ -140,7 +140,7 @@ func TestEveryNumberHasAWord(t *testing.T) {
 			t.Errorf("mode %d: %q", m, m)
 		}
 	}
-	for d := DataUnknown; d <= DataTombstone; d++ {
+	for d := DataUnknown; d <= DataDamaged; d++ {
 		if d.String() == "" {
 			t.Errorf("data directory state %d has no word", d)
 		}

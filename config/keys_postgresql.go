@@ -8,7 +8,7 @@ import (
 // Options that would break what pgkeeper relies on, by tool.
 var (
 	forbiddenInitDB     = []string{"pgdata", "nosync", "no-sync", "pwfile", "pwprompt", "sync-only", "version", "username"}
-	forbiddenBasebackup = []string{"pgdata", "format", "wal-method", "gzip", "dbname", "host", "port", "username", "password", "version"}
+	forbiddenBasebackup = []string{"pgdata", "format", "wal-method", "gzip", "dbname", "host", "port", "username", "password", "version", "label", "l"}
 	forbiddenRewind     = []string{"target-pgdata", "source-pgdata", "source-server", "write-recovery-conf", "dry-run", "restore-target-wal", "config-file", "no-ensure-shutdown", "version"}
 )
 

@@ -204,7 +204,7 @@ func serverInWords(o *Observation) string {
 	}
 	if node.Mode == cluster.ModeStopped && node.Data != cluster.DataValid {
 		return fmt.Sprintf("stopped; its data directory is %s", map[cluster.DataDir]string{cluster.DataEmpty: "empty", cluster.DataBroken: "no PostgreSQL data directory",
-			cluster.DataTombstone: "half made by work that was interrupted", cluster.DataUnknown: "not readable"}[node.Data])
+			cluster.DataTombstone: "half made by work that was interrupted", cluster.DataDamaged: "damaged by work that was interrupted", cluster.DataUnknown: "not readable"}[node.Data])
 	}
 	at := node.Position()
 	text := fmt.Sprintf("%s on timeline %d at %s", node.Mode, at.Timeline, at.LSN)

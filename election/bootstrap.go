@@ -52,9 +52,12 @@ func bootstrap(o *Observation) (Decision, bool) {
 // never knew.
 func hasData(n *cluster.NodeState) bool { return n.Data == cluster.DataValid && n.SystemID != "" }
 
-// claim takes the right to initialise. An interrupted initdb counts as empty: it
-// is moved aside, never reused.
+// claim takes the right to initialise. What an interrupted initdb or clone left counts
+// as empty: it is moved aside, never reused.
 func claim(o *Observation) Decision {
+	if o.Node.Value.Data == cluster.DataDamaged { // guard: damaged_data_founds_nothing — S5
+		return wait(ReasonDataDamaged, "work that was interrupted left this data directory, which may be the only copy: bring up a member whose data is whole, or restore the data and remove the file tombstone in the state directory, or move the data directory away to begin anew")
+	}
 	switch o.Node.Value.Data {
 	case cluster.DataEmpty, cluster.DataTombstone:
 	case cluster.DataUnknown, cluster.DataValid: // valid, but its identifier is not known yet

@@ -23,6 +23,10 @@ func bootstrapRules() []rule {
 			given: fresh(func(o *Observation) { o.Self.MemberLease = 0 }), reason: ReasonClaiming},
 		{name: "an interrupted initdb counts as empty",
 			given: fresh(data(cluster.DataTombstone)), reason: ReasonClaiming, do: acts(ClaimInitialize{})},
+		{name: "data that an interrupted rewind damaged founds no new cluster", // it may be the only copy
+			given: fresh(data(cluster.DataDamaged)), reason: ReasonDataDamaged},
+		{name: "nor does a claim that is held already",
+			given: fresh(claimedBy(4), mine, data(cluster.DataDamaged)), reason: ReasonAbandoning, do: acts(AbandonInitialize{Revision: 4})},
 		{name: "a directory with something else in it claims nothing",
 			given: fresh(data(cluster.DataBroken)), reason: ReasonDataBroken},
 		{name: "a directory that could not be looked into claims nothing",

@@ -116,6 +116,7 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonStartingStandby: {"This member's server is being started as a standby.", "If it lasts, look at the server's log."},
 	ReasonLeaderNotReady:  {"There is a leader, but it is not a running primary with a known address yet.", "It ends when the leader is up; look there."},
 	ReasonDataBroken:      {"The data directory has entries but is no PostgreSQL data directory, so it is not touched.", "Empty it or correct data_dir."},
+	ReasonDataDamaged:     {"Nobody leads, and a rewind or clone was interrupted in this data directory. It may be the only copy, so no new cluster is founded over it.", "Bring up a member whose data is whole. Else restore the data, and then remove the file tombstone in the state directory; or move the data directory away to begin anew."},
 
 	// requests.go
 	ReasonRestarting:    {"The server is restarted because an operator asked for it.", nothing},

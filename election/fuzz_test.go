@@ -133,7 +133,7 @@ func (c *choices) check(ailments ...cluster.Ailment) cluster.Check {
 
 func (c *choices) node() cluster.NodeState {
 	n := cluster.NodeState{
-		Mode: cluster.Mode(c.n(6)), Data: pick(c, cluster.DataValid, cluster.DataEmpty, cluster.DataUnknown, cluster.DataBroken, cluster.DataTombstone),
+		Mode: cluster.Mode(c.n(6)), Data: pick(c, cluster.DataValid, cluster.DataEmpty, cluster.DataUnknown, cluster.DataBroken, cluster.DataTombstone, cluster.DataDamaged),
 		SystemID: pick(c, sys, "", "1"), Timeline: pick[cluster.Timeline](c, 3, 2, 4, 0), WriteLSN: c.lsn(), ReceiveLSN: c.lsn(), ReplayLSN: c.lsn(),
 		Control:         cluster.ControlData{State: cluster.ControlState(c.n(7)), Checkpoint: c.lsn(), CheckpointEnd: c.lsn(), MinRecovery: c.lsn(), StandbySignal: c.yes()},
 		Receiver:        maybe(c, func() cluster.Receiver { return cluster.Receiver{Status: pick(c, "streaming", "waiting")} }),

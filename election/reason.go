@@ -109,6 +109,7 @@ const (
 	ReasonStartingStandby cluster.Reason = "starting_standby"
 	ReasonLeaderNotReady  cluster.Reason = "leader_not_ready"
 	ReasonDataBroken      cluster.Reason = "data_directory_broken"
+	ReasonDataDamaged     cluster.Reason = "data_directory_damaged"
 
 	// requests.go
 	ReasonRestarting    cluster.Reason = "restarting_on_request"

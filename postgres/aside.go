@@ -45,7 +45,7 @@ func (s *Server) MoveAside(ctx context.Context, keep int) (newPath string, err e
 // moveAside is MoveAside under the job's lock. proof is a source that is proved to have a
 // newer history, so that what cannot be moved may be removed (S5); nil without one.
 func (s *Server) moveAside(ctx context.Context, keep int, proof *Source) (room Room, err error) {
-	grave, err := s.Tombstone()
+	_, what, err := s.settled()
 	if err != nil {
 		return room, err
 	}
@@ -65,15 +65,15 @@ func (s *Server) moveAside(ctx context.Context, keep int, proof *Source) (room R
 	data, parts := s.stuck()
 	ending := asideGood
 	switch {
-	case grave.disposable() && data+parts != "":
+	case what == remainsDisposable && data+parts != "":
 		return room, s.cleanUp()
 	case data+parts != "" && proof == nil: // guard: immovable_goes_with_proof_alone — S5
 		return room, fmt.Errorf("%w: %s: make it a directory below one that the server's user may write, on the same file system, or empty it yourself", ErrImmovable, cmp.Or(data, parts))
 	case data != "":
 		return Room{Removed: "the old directory, as " + data}, s.removeOld(*proof)
-	case grave.disposable():
+	case what == remainsDisposable:
 		ending = asideIncomplete
-	case grave != nil, n.Data != cluster.DataValid, parts != "":
+	case n.Data != cluster.DataValid, parts != "":
 		ending = asideDamaged
 	}
 	err = s.owner.do(func() (err error) {

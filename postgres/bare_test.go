@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"log/slog"
 	"os"
@@ -42,6 +43,17 @@ func (s *Server) put(t *testing.T, name, content string) {
 		t.Fatal(err)
 	}
 }
+
+// buried leaves a tombstone, as work that is interrupted does.
+func buried(t *testing.T, s *Server, grave Tombstone) {
+	t.Helper()
+	if err := errors.Join(s.ensureState(), s.bury(grave)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bareSystem is the system identifier in controlBytes.
+const bareSystem = "7268616322854375442"
 
 // controlBytes makes a pg_control of one format, with set's changes in it.
 func controlBytes(format uint32, set func(raw []byte)) []byte {

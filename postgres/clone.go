@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +16,7 @@ import (
 // forbiddenBackup are what we give pg_basebackup ourselves.
 var forbiddenBackup = []string{"pgdata", "D", "format", "F", "wal-method", "X", "dbname", "d", "host", "h", "port", "p",
 	"username", "U", "password", "W", "no-password", "w", "version", "V", "write-recovery-conf", "R", "slot", "S",
-	"create-slot", "C", "no-slot", "progress", "P", "target", "t", "manifest-checksums", "manifest-force-encode"}
+	"create-slot", "C", "no-slot", "progress", "P", "target", "t", "manifest-checksums", "manifest-force-encode", "label", "l"}
 
 // Clone copies source into the empty data directory (ErrNotEmpty otherwise) and
 // makes it a standby: standby.signal is there before the tombstone goes.
@@ -28,11 +29,12 @@ var forbiddenBackup = []string{"pgdata", "D", "format", "F", "wal-method", "X", 
 // appears on the source as pgkeeper_clone_<name>, which is in no list of
 // synchronous standbys (SAFETY trap 21).
 func (s *Server) Clone(ctx context.Context, source Source, progress func(done, total int64)) error {
-	args, err := s.cloneArgs(source)
+	grave := Tombstone{Kind: TombstoneClone, Source: source.address(), Label: "pgkeeper-" + rand.Text()}
+	args, err := s.cloneArgs(source, grave.Label)
 	if err != nil {
 		return err
 	}
-	err = s.fresh(ctx, TombstoneClone, source.address(), func(lock *os.File) error {
+	err = s.fresh(ctx, grave, func(lock *os.File) error {
 		if err := s.reserveSlot(ctx, source); err != nil {
 			return err
 		}
@@ -48,7 +50,7 @@ func (s *Server) Clone(ctx context.Context, source Source, progress func(done, t
 	return nil
 }
 
-func (s *Server) cloneArgs(source Source) ([]string, error) {
+func (s *Server) cloneArgs(source Source, label string) ([]string, error) {
 	for _, arg := range s.o.BasebackupArgs {
 		if name := optionName(arg); slices.Contains(forbiddenBackup, name) {
 			return nil, fmt.Errorf("%w: postgresql.basebackup contains %q, which pgkeeper sets itself: remove it", ErrOptions, name)
@@ -59,12 +61,14 @@ func (s *Server) cloneArgs(source Source) ([]string, error) {
 		"--no-sync", // the whole file system is synced at the end, before the tombstone goes
 		// Nobody reads the manifest of a standby; its checksums took a quarter of the time.
 		"--no-manifest",
+		"--no-clean", // in what order it removes what it has made is not ours to say, see removeAll
 		"--dbname=" + sourceConninfo(s.o.Replication, source.Host, cmp.Or(source.Port, "5432"), ""),
 	}
 	if source.SlotName != "" && source.Keeper == nil { // else pg_basebackup makes one for the time of the copy
 		args = append(args, "--slot="+source.SlotName)
 	}
-	return append(args, s.o.BasebackupArgs...), nil
+	// The last one counts, however the user has abbreviated it.
+	return append(append(args, s.o.BasebackupArgs...), "--label="+label), nil
 }
 
 func (s *Server) basebackup(ctx context.Context, args []string, lock *os.File, progress func(done, total int64)) error {

@@ -175,14 +175,19 @@ func TestDiskTellsWhatTheDirectoryIs(t *testing.T) {
 		}, cluster.DataBroken},
 		"interrupted clone": {func(t *testing.T, s *Server) {
 			valid(t, s)
-			if err := errors.Join(s.ensureState(), s.bury(TombstoneClone, "pg-2:5432")); err != nil {
-				t.Fatal(err)
-			}
+			s.put(t, "backup_label", "LABEL: pgkeeper-A\n")
+			buried(t, s, Tombstone{Kind: TombstoneClone, Label: "pgkeeper-A"})
 		}, cluster.DataTombstone},
+		"interrupted rewind": {func(t *testing.T, s *Server) {
+			valid(t, s)
+			buried(t, s, Tombstone{Kind: TombstoneRewind})
+		}, cluster.DataDamaged},
+		"a copy restored where a clone was interrupted": {func(t *testing.T, s *Server) {
+			valid(t, s)
+			buried(t, s, Tombstone{Kind: TombstoneClone, Label: "pgkeeper-A"})
+		}, cluster.DataValid},
 		"tombstone over nothing": {func(t *testing.T, s *Server) {
-			if err := errors.Join(s.ensureState(), s.bury(TombstoneInit, "")); err != nil {
-				t.Fatal(err)
-			}
+			buried(t, s, Tombstone{Kind: TombstoneInit})
 		}, cluster.DataEmpty},
 	} {
 		t.Run(name, func(t *testing.T) {

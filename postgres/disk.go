@@ -20,7 +20,7 @@ func (s *Server) Disk(ctx context.Context) (cluster.NodeState, error) {
 	if err := ctx.Err(); err != nil {
 		return cluster.NodeState{}, err
 	}
-	grave, err := s.Tombstone()
+	_, what, err := s.remains()
 	if err != nil {
 		return cluster.NodeState{}, fmt.Errorf("look for a tombstone: %w", err)
 	}
@@ -39,8 +39,8 @@ func (s *Server) Disk(ctx context.Context) (cluster.NodeState, error) {
 	case err != nil:
 		return cluster.NodeState{}, fmt.Errorf("look at %s: %w", s.o.DataDir, err)
 	}
-	if grave != nil && n.Data != cluster.DataEmpty {
-		n.Data = cluster.DataTombstone
+	if n.Data != cluster.DataEmpty {
+		n.Data = what.state(n.Data)
 	}
 	return n, nil
 }

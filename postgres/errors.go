@@ -16,6 +16,8 @@ var (
 	ErrNotEmpty = errors.New("data directory is not empty")
 	// ErrBusy: another initdb, clone or rewind works on the data directory.
 	ErrBusy = errors.New("data directory is being worked on")
+	// ErrUnfinished: an initdb, clone or rewind was interrupted in the data directory.
+	ErrUnfinished = errors.New("data directory is unfinished")
 	// ErrControl: pg_control cannot be read or is damaged.
 	ErrControl = errors.New("pg_control not usable")
 	// ErrUnreachable: no connection to a server.

@@ -131,6 +131,18 @@ func exists(path string) (bool, error) {
 	return err == nil, err
 }
 
+// removeFile removes a file durably. One that is not there is gone already.
+func removeFile(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
 // removeContents empties a directory and keeps it.
 func removeContents(path string) error {
 	entries, err := os.ReadDir(path)

@@ -41,8 +41,11 @@ func (s *Server) InitDB(ctx context.Context, spec InitSpec) (systemID string, er
 	if strings.ContainsAny(s.o.Superuser.Username, `"$'\`) {
 		return "", fmt.Errorf("%w: %s.username is %s: PostgreSQL itself makes no cluster whose superuser has any of \"$'\\ in its name: choose another", ErrOptions, s.o.Superuser.Configured, s.o.Superuser.Username)
 	}
-	err = s.fresh(ctx, TombstoneInit, "", func(lock *os.File) error {
+	err = s.fresh(ctx, Tombstone{Kind: TombstoneInit}, func(lock *os.File) error {
 		if err := s.initdb(ctx, args, lock); err != nil {
+			return err
+		}
+		if systemID, err = s.inscribe(); err != nil {
 			return err
 		}
 		if err := s.owner.do(func() error { return appendLines(s.data(hbaName), spec.PgHBA) }); err != nil {
@@ -51,19 +54,22 @@ func (s *Server) InitDB(ctx context.Context, spec InitSpec) (systemID string, er
 		if err := s.createRoles(ctx, lock); err != nil {
 			return err
 		}
-		if err := s.postBootstrap(ctx, spec, lock); err != nil {
-			return err
-		}
-		return s.owner.do(func() error {
-			control, err := s.readControl()
-			systemID = control.SystemID
-			return err
-		})
+		return s.postBootstrap(ctx, spec, lock)
 	})
 	if err != nil {
 		return "", fmt.Errorf("make a new database cluster: %w", err)
 	}
 	return systemID, nil
+}
+
+// inscribe writes the identifier of the cluster that initdb has made into its tombstone:
+// by it what an interruption leaves from now on is known.
+func (s *Server) inscribe() (systemID string, err error) {
+	control, err := s.controlNow()
+	if err != nil {
+		return "", err
+	}
+	return control.SystemID, s.bury(Tombstone{Kind: TombstoneInit, SystemID: control.SystemID})
 }
 
 // initArgs are initdb's arguments: ours, the user's, and defaults for what the
@@ -134,7 +140,7 @@ func (s *Server) initdb(ctx context.Context, args []string, lock *os.File) error
 // fresh runs work that fills the empty data directory, between tombstone and
 // durability. A directory that interrupted work of the same kind left is emptied
 // first; any other content is refused.
-func (s *Server) fresh(ctx context.Context, kind, source string, work func(lock *os.File) error) (err error) {
+func (s *Server) fresh(ctx context.Context, grave Tombstone, work func(lock *os.File) error) (err error) {
 	lock, err := s.lockJob()
 	if err != nil {
 		return err
@@ -143,7 +149,7 @@ func (s *Server) fresh(ctx context.Context, kind, source string, work func(lock 
 	if err := s.makeEmpty(); err != nil {
 		return err
 	}
-	if err := s.bury(kind, source); err != nil {
+	if err := s.bury(grave); err != nil {
 		return err
 	}
 	if err = s.owner.ensureDir(s.o.DataDir, 0o700); err == nil {
@@ -157,7 +163,7 @@ func (s *Server) fresh(ctx context.Context, kind, source string, work func(lock 
 	if err == nil {
 		err = s.syncAll()
 	}
-	s.o.Log.Debug("data directory filled", "action", kind, "sync", s.o.Now().Sub(worked))
+	s.o.Log.Debug("data directory filled", "action", grave.Kind, "sync", s.o.Now().Sub(worked))
 	if err != nil {
 		return errors.Join(errCancelled(ctx, err), s.cleanUp())
 	}
@@ -166,21 +172,19 @@ func (s *Server) fresh(ctx context.Context, kind, source string, work func(lock 
 
 // makeEmpty makes sure that the data directory is empty or absent.
 func (s *Server) makeEmpty() error {
-	grave, err := s.Tombstone()
-	if err != nil {
-		return err
-	}
 	var state cluster.DataDir
-	err = s.owner.do(func() (err error) {
+	err := s.owner.do(func() (err error) {
 		state, err = s.directory()
 		return err
 	})
+	if err != nil || state == cluster.DataEmpty {
+		return err
+	}
+	_, what, err := s.settled()
 	switch {
 	case err != nil:
 		return err
-	case state == cluster.DataEmpty:
-		return nil
-	case grave.disposable():
+	case what == remainsDisposable:
 		return s.cleanUp()
 	}
 	return fmt.Errorf("%w: %s: it is never overwritten; move it aside first", ErrNotEmpty, s.o.DataDir)
@@ -195,11 +199,17 @@ func (s *Server) cleanUp() error {
 	return s.unbury()
 }
 
-// removeAll empties the data directory, and before it what belongs to it elsewhere.
+// removeAll empties the data directory, and before it what belongs to it elsewhere. First
+// goes what a copy is known by, so that nobody takes for one what an interruption leaves.
 func (s *Server) removeAll() error {
 	return s.owner.do(func() error {
 		if has, err := exists(s.o.DataDir); err != nil || !has {
 			return err
+		}
+		for _, name := range []string{"global/pg_control", "backup_label"} {
+			if err := removeFile(s.data(name)); err != nil { // guard: removal_begins_with_control — S5
+				return err
+			}
 		}
 		for _, link := range s.links() {
 			if err := link.empty(); err != nil {

@@ -147,7 +147,7 @@ func TestWhatCannotBeMovedAsideGoesWithAProofAlone(t *testing.T) {
 			if room.Removed == "" || room.Aside != "" {
 				return
 			}
-			if grave, err := s.Tombstone(); err != nil || !grave.disposable() {
+			if grave, err := s.Tombstone(); err != nil || grave == nil || grave.Kind != TombstoneClone {
 				t.Errorf("after the removal: tombstone %+v, %v", grave, err)
 			}
 		})
@@ -205,7 +205,7 @@ func TestNothingImmovableGoesWithoutAProof(t *testing.T) {
 // mount points is in the way of the next one, and nobody's.
 func TestWhatNeverWasACopyNeedsNoProof(t *testing.T) {
 	s, wal, _ := placed(t, "data", "wal")
-	if err := errors.Join(s.ensureState(), s.bury(TombstoneInit, "")); err != nil {
+	if err := errors.Join(s.ensureState(), s.bury(Tombstone{Kind: TombstoneInit, SystemID: bareSystem})); err != nil {
 		t.Fatal(err)
 	}
 	if path, err := s.MoveAside(t.Context(), 1); err != nil || path != "" || len(tree(t, s)) != 0 || !emptyDir(wal) {

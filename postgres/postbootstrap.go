@@ -55,7 +55,7 @@ func (s *Server) postBootstrap(ctx context.Context, spec InitSpec, lock *os.File
 // startFirst starts the server and returns when it takes connections. stop ends it and
 // reports whether it ended cleanly.
 func (s *Server) startFirst(ctx context.Context, spec InitSpec, private string, lock *os.File) (stop func() error, err error) {
-	start, err := s.StartSpec(true, spec.Config.Settings)
+	start, err := s.startSpec(true, spec.Config.Settings)
 	if err != nil {
 		return nil, err
 	}

@@ -388,16 +388,53 @@ func TestACancelledCloneLeavesNothing(t *testing.T) {
 
 func TestAnInterruptedCloneIsFoundAndDoneAgain(t *testing.T) {
 	a := primary(t, "a")
-	b := standby(t, "b", a)
-	b.stop(syscall.SIGINT)
-	b.must(b.bury(TombstoneClone, "elsewhere")) // as if it had been interrupted
-	if state := b.look(); state.Data != cluster.DataTombstone {
-		t.Fatalf("directory is %s", state.Data)
+	b := newNode(t, "b")
+	b.settings = a.settings
+	b.must(b.Clone(b.ctx(), b.source(a), nil))
+	var label string
+	b.must(b.owner.do(func() (err error) { label, _, err = b.backupLabel(); return err }))
+	grave := Tombstone{Kind: TombstoneClone, Label: label}
+	b.must(b.bury(grave)) // as if it had been interrupted
+	if state := b.look(); state.Data != cluster.DataTombstone || label == "" {
+		t.Fatalf("directory is %s, its label %q", state.Data, label)
 	}
 	b.must(b.Clone(b.ctx(), b.source(a), nil))
 	b.config(b.upstream(a))
 	b.start(false)
 	b.waitStreaming(a)
+	// What has run since is no remains of that clone, whatever is left of its mark.
+	b.stop(syscall.SIGINT)
+	b.must(b.bury(grave))
+	if state := b.look(); state.Data != cluster.DataValid {
+		t.Errorf("directory is %s", state.Data)
+	}
+	if err := b.Clone(b.ctx(), b.source(a), nil); !errors.Is(err, ErrNotEmpty) {
+		t.Errorf("a clone over it: %v", err)
+	}
+	b.start(false)
+	b.waitStreaming(a)
+}
+
+// TestAKilledCloneIsKnownByItsLabel at any moment.
+func TestAKilledCloneIsKnownByItsLabel(t *testing.T) {
+	a := primary(t, "a")
+	a.sql("create table t as select repeat('x', 1000) from generate_series(1, 50000)")
+	b := newNode(t, "b", func(o *Options) { o.BasebackupArgs = []string{"--max-rate=8M"} })
+	done := make(chan error, 1)
+	ctx, cancel := contextWithCancel(t)
+	go func() { done <- b.Clone(ctx, b.source(a), nil) }()
+	seen := map[cluster.DataDir]int{}
+	wait(t, "a copy in the making", func() (bool, string) {
+		n, err := b.Disk(t.Context())
+		seen[n.Data]++
+		return err == nil && seen[cluster.DataTombstone] > 20, fmt.Sprint(n.Data, err)
+	})
+	cancel()
+	<-done
+	delete(seen, cluster.DataEmpty)
+	if len(seen) != 1 {
+		t.Errorf("looks at it said %v", seen)
+	}
 }
 
 func TestAStuckStandbyIsFoundBeforeAShutdown(t *testing.T) {

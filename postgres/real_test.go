@@ -180,7 +180,7 @@ func TestADirectoryMovedAsideIsStillAGoodCopy(t *testing.T) {
 		t.Fatalf("the place is %s", state.Data)
 	}
 	second := a.initDB()
-	a.must(a.bury(TombstoneClone, "")) // never complete: it must not push out the good one
+	a.must(a.bury(Tombstone{Kind: TombstoneInit, SystemID: second})) // never complete: it must not push out the good one
 	_, err = a.MoveAside(a.ctx(), 1)
 	a.must(err)
 	old := newNode(t, "old", func(o *Options) { o.DataDir = first })

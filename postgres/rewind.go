@@ -52,7 +52,7 @@ func (s *Server) Rewind(ctx context.Context, source Source, how Rewinding) (rewo
 		return false, fmt.Errorf("rewind: %w", err)
 	}
 	before := s.shareBefore(how)
-	if err := s.bury(TombstoneRewind, source.address()); err != nil {
+	if err := s.bury(Tombstone{Kind: TombstoneRewind, Source: source.address()}); err != nil {
 		return false, err
 	}
 	touched, rewound := false, true
@@ -135,7 +135,7 @@ func readySource(checkpoint, writes string) error {
 // beforeRewind checks that a rewind can work, and reads the files to keep and how
 // the server was left.
 func (s *Server) beforeRewind() (kept map[string][]byte, state cluster.ControlState, err error) {
-	grave, err := s.Tombstone()
+	grave, _, err := s.settled()
 	if err != nil {
 		return nil, 0, err
 	}

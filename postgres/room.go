@@ -306,7 +306,7 @@ func (s *Server) removeOld(source Source) error {
 	if err := s.refuseRunning(); err != nil {
 		return err
 	}
-	if err := s.bury(TombstoneClone, source.address()); err != nil {
+	if err := s.bury(Tombstone{Kind: TombstoneClone, Source: source.address()}); err != nil {
 		return err
 	}
 	if err := s.removeAll(); err != nil {

@@ -85,9 +85,15 @@ func TestArgumentsOfInitdbKeepWhatTheUserChose(t *testing.T) {
 	if _, err := s.initArgs([]string{"--pwfile=/x"}); !errors.Is(err, ErrOptions) {
 		t.Errorf("a forbidden option: %v", err)
 	}
-	s.o.BasebackupArgs = []string{"-X", "fetch"}
-	if _, err := s.cloneArgs(Source{Host: "h"}); !errors.Is(err, ErrOptions) {
-		t.Errorf("a forbidden option of pg_basebackup: %v", err)
+	for _, arg := range []string{"-X", "--label=mine", "-lmine"} {
+		s.o.BasebackupArgs = []string{arg}
+		if _, err := s.cloneArgs(Source{Host: "h"}, "ours"); !errors.Is(err, ErrOptions) {
+			t.Errorf("a forbidden option of pg_basebackup: %v", err)
+		}
+	}
+	s.o.BasebackupArgs = []string{"--lab=mine"} // which pg_basebackup takes for the same
+	if args, err := s.cloneArgs(Source{Host: "h"}, "ours"); err != nil || args[len(args)-1] != "--label=ours" {
+		t.Errorf("the last label counts, and the arguments are %q, %v", args, err)
 	}
 }
 
@@ -229,7 +235,7 @@ func TestADirectoryIsMovedWithItsWALElsewhere(t *testing.T) {
 func TestAWorkingDirectoryNeverLosesAGoodCopy(t *testing.T) {
 	s := bare(t)
 	s.put(t, "precious", "data")
-	err := s.fresh(t.Context(), TombstoneClone, "", func(*os.File) error { return errors.New("must not run") })
+	err := s.fresh(t.Context(), Tombstone{Kind: TombstoneClone}, func(*os.File) error { return errors.New("must not run") })
 	if !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("error is %v", err)
 	}
@@ -237,7 +243,7 @@ func TestAWorkingDirectoryNeverLosesAGoodCopy(t *testing.T) {
 		t.Error("a refused clone left a tombstone")
 	}
 	// Nor does an interrupted rewind make it disposable.
-	if err := s.bury(TombstoneRewind, ""); err != nil {
+	if err := s.bury(Tombstone{Kind: TombstoneRewind}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.makeEmpty(); !errors.Is(err, ErrNotEmpty) {
@@ -277,7 +283,7 @@ func TestADirectoryOfAnotherMajorVersionIsNotStarted(t *testing.T) {
 func TestAnInterruptedRewindIsNotTriedAgain(t *testing.T) {
 	s := bare(t)
 	s.put(t, "global/pg_control", string(controlBytes(1300, nil)))
-	if err := errors.Join(s.ensureState(), s.bury(TombstoneRewind, "pg-2:5432")); err != nil {
+	if err := errors.Join(s.ensureState(), s.bury(Tombstone{Kind: TombstoneRewind, Source: "pg-2:5432"})); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.beforeRewind(); !errors.Is(err, ErrNeedClone) {
@@ -309,7 +315,7 @@ func TestAFailedRewindIsSortedByWhatItDidToTheDirectory(t *testing.T) {
 	} {
 		s := bare(t)
 		s.put(t, "PG_VERSION", "15")
-		if err := errors.Join(s.ensureState(), s.bury(TombstoneRewind, "")); err != nil {
+		if err := errors.Join(s.ensureState(), s.bury(Tombstone{Kind: TombstoneRewind})); err != nil {
 			t.Fatal(err)
 		}
 		err := s.rewindFailed(c.err, c.touched, Source{Host: "h"})

@@ -40,8 +40,21 @@ type Start struct {
 //
 // writable asks for a start without standby.signal; the file must agree
 // (ErrStandbySignal), so that neither a primary is started by accident nor a
-// standby where a primary was meant.
+// standby where a primary was meant. What interrupted work has left is not started
+// (ErrUnfinished).
 func (s *Server) StartSpec(writable bool, settings cluster.Settings) (Start, error) {
+	grave, _, err := s.settled()
+	if err != nil {
+		return Start{}, fmt.Errorf("prepare a start: %w", err)
+	}
+	if grave != nil { // guard: unfinished_is_not_started — S5
+		return Start{}, fmt.Errorf("%w: an interrupted %s left %s so; its mark is %s", ErrUnfinished, grave.Kind, s.o.DataDir, s.tombstonePath())
+	}
+	return s.startSpec(writable, settings)
+}
+
+// startSpec is StartSpec for whoever works under a tombstone.
+func (s *Server) startSpec(writable bool, settings cluster.Settings) (Start, error) {
 	var forced map[string]string
 	err := s.owner.do(func() error {
 		if err := s.checkMajor(); err != nil {

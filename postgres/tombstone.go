@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 // The kinds of work that leave a tombstone.
 const (
 	// TombstoneInit and TombstoneClone: the directory was empty before, so what
-	// is in it is nobody's good copy.
+	// that work has left in it is nobody's good copy.
 	TombstoneInit  = "init"
 	TombstoneClone = "clone"
 	// TombstoneRewind: the directory was good before and is a mixture now.
@@ -30,11 +31,10 @@ type Tombstone struct {
 	Since string `json:"since,omitempty"`
 	// Source is host:port of the server copied from.
 	Source string `json:"source,omitempty"`
-}
-
-// disposable: what the directory holds was never a good copy of anything.
-func (t *Tombstone) disposable() bool {
-	return t != nil && (t.Kind == TombstoneInit || t.Kind == TombstoneClone)
+	// Label is that of the backup which a clone takes, SystemID the identifier of the
+	// cluster that an initdb has made, once it has: what they left is known by them.
+	Label    string `json:"label,omitempty"`
+	SystemID string `json:"system_id,omitempty"`
 }
 
 func (s *Server) tombstonePath() string { return filepath.Join(s.o.StateDir, "tombstone") }
@@ -54,8 +54,8 @@ func (s *Server) Tombstone() (*Tombstone, error) {
 }
 
 // bury writes the tombstone, durably.
-func (s *Server) bury(kind, source string) error {
-	t := Tombstone{Kind: kind, Source: source, Since: s.stamp(time.RFC3339)}
+func (s *Server) bury(t Tombstone) error {
+	t.Since = cmp.Or(t.Since, s.stamp(time.RFC3339))
 	content, err := json.Marshal(t)
 	if err != nil {
 		return err

@@ -66,7 +66,11 @@ func (s *Site) fresh() directory {
 func (s *Server) Disk() cluster.NodeState {
 	d := &s.dir
 	n := cluster.NodeState{Mode: cluster.ModeStopped, Data: d.data}
-	if d.tombstone != "" && d.data != cluster.DataEmpty {
+	switch {
+	case d.tombstone == "" || d.data == cluster.DataEmpty:
+	case d.tombstone == tombRewind:
+		n.Data = cluster.DataDamaged
+	default:
 		n.Data = cluster.DataTombstone
 	}
 	if d.data != cluster.DataValid {

@@ -296,7 +296,7 @@ func TestTrap10AnInterruptedRewindRuinsTheDirectory(t *testing.T) {
 		_, err = one.Spawn(r.now)
 		r.must(err)
 		r.wait(2 * time.Second)
-		if on != (n.Data == cluster.DataTombstone) || on == r.mode(one).Running() {
+		if on != (n.Data == cluster.DataDamaged) || on == r.mode(one).Running() {
 			t.Errorf("%s, then %s: %s", n.Data, r.mode(one), one.StartFailure())
 		}
 	})
@@ -317,7 +317,7 @@ func TestARewindThatIsCancelledBeforeItChangesAnythingLeavesTheDirectoryGood(t *
 	r.must(err)
 	r.wait(200 * time.Millisecond)
 	one.Cancel(r.now)
-	if !errors.Is(w.Err, ErrDamaged) || one.Disk().Data != cluster.DataTombstone {
+	if !errors.Is(w.Err, ErrDamaged) || one.Disk().Data != cluster.DataDamaged {
 		t.Errorf("%v, %s", w.Err, one.Disk().Data)
 	}
 }

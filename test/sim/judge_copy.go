@@ -96,7 +96,7 @@ func (w *World) destroys(n *Node, what string) {
 
 // begins: a server is about to be started.
 func (w *World) begins(n *Node) {
-	if n.pg.Disk().Data == cluster.DataTombstone {
+	if data := n.pg.Disk().Data; data == cluster.DataTombstone || data == cluster.DataDamaged {
 		w.fail("S5", "a server is started in the data of %s, whose making was interrupted", n.name)
 	}
 }
