@@ -71,7 +71,7 @@ func (n *Node) runJob(ctx context.Context, do OnJob, e *JobDone) error {
 	case election.Clone:
 		return n.clone(ctx, do, a.Source)
 	case election.MoveAside:
-		_, err := n.pg.MoveAside(ctx, n.keepAside())
+		_, err := n.pg.MoveAside(ctx)
 		return err
 	}
 	return fmt.Errorf("no such job: %s", actionName(do.Action))

@@ -18,7 +18,7 @@ func (n *Node) initDB(ctx context.Context, s cluster.Settings) error {
 		return err
 	}
 	if node.Data != cluster.DataEmpty {
-		if _, err := n.pg.MoveAside(ctx, n.keepAside()); err != nil {
+		if _, err := n.pg.MoveAside(ctx); err != nil {
 			return err
 		}
 	}

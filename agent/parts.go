@@ -52,7 +52,7 @@ type (
 		Rewind(ctx context.Context, source postgres.Source, how postgres.Rewinding) (rewound bool, err error)
 		Clone(ctx context.Context, source postgres.Source, progress func(done, total int64)) error
 		MakeRoom(ctx context.Context, m postgres.Making) (postgres.Room, error)
-		MoveAside(ctx context.Context, keep int) (newPath string, err error)
+		MoveAside(ctx context.Context) (newPath string, err error)
 	}
 	// tuner changes a running server, or how it will run.
 	tuner interface {

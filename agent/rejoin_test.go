@@ -32,7 +32,7 @@ func (s *changingSource) MakeRoom(context.Context, postgres.Making) (postgres.Ro
 	return postgres.Room{}, nil
 }
 
-func (s *changingSource) MoveAside(context.Context, int) (string, error) {
+func (s *changingSource) MoveAside(context.Context) (string, error) {
 	s.touched = true
 	return "", nil
 }

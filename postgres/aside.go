@@ -25,25 +25,25 @@ const (
 // MoveAside renames the data directory to <data_dir>.old-<number>[-<time>] beside
 // it, so that the place is free and the last good copy lives on (S5). A WAL
 // directory and tablespaces elsewhere are renamed with it and its links follow.
-// Afterwards at most keep good copies of former moves stay, the newest, counting
-// this one when it is good, and as many damaged ones; what was never complete is
-// removed. keep less than 1 counts as 1. An absent or empty directory is no error
-// and gives no path.
+// Of former moves only what was never complete is removed. An absent or empty
+// directory is no error and gives no path.
 //
 // What cannot be renamed (ErrImmovable: a mount point) stays as it is, all of it,
 // unless it never was a copy of anything.
-func (s *Server) MoveAside(ctx context.Context, keep int) (newPath string, err error) {
+func (s *Server) MoveAside(ctx context.Context) (newPath string, err error) {
 	lock, err := s.lockJob()
 	if err != nil {
 		return "", err
 	}
 	defer lock.Close()
-	room, err := s.moveAside(ctx, keep, nil)
+	room, err := s.moveAside(ctx, 0, nil)
 	return room.Aside, err
 }
 
 // moveAside is MoveAside under the job's lock. proof is a source that is proved to have a
-// newer history, so that what cannot be moved may be removed (S5); nil without one.
+// newer history, so that what cannot be moved may be removed (S5), and so may all but the
+// newest keep of the good former copies, counting this one, and of the damaged; nil without
+// one.
 func (s *Server) moveAside(ctx context.Context, keep int, proof *Source) (room Room, err error) {
 	_, what, err := s.settled()
 	if err != nil {
@@ -89,7 +89,14 @@ func (s *Server) moveAside(ctx context.Context, keep int, proof *Source) (room R
 	if err := s.unbury(); err != nil {
 		return room, err
 	}
-	if err := s.owner.do(func() error { return s.prune(max(keep, 1)) }); err != nil {
+	err = s.owner.do(func() error {
+		if proof != nil { // guard: former_copies_go_with_proof_alone — S5: the newest may be a cluster that lost its bootstrap
+			return s.prune(keep)
+		}
+		found, _ := s.asides()
+		return s.removeAsides(found.incomplete)
+	})
+	if err != nil {
 		return room, fmt.Errorf("remove older copies: %w", err)
 	}
 	return room, nil
@@ -167,14 +174,14 @@ func (c formerCopies) all() []aside {
 	return all
 }
 
-// prune removes good copies beyond the newest keep, damaged ones likewise, and all
-// incomplete ones. Damaged ones are what a rewind left that was interrupted: one
+// prune removes good copies beyond the newest keep, at least 1, damaged ones likewise,
+// and all incomplete ones. Damaged ones are what a rewind left that was interrupted: one
 // after the other would fill the disk, and with it strand the node.
 func (s *Server) prune(keep int) error {
 	found, _ := s.asides()
 	remove := found.incomplete
 	for _, list := range [][]aside{found.good, found.damaged} {
-		remove = append(remove, list[min(keep, len(list)):]...)
+		remove = append(remove, list[min(max(keep, 1), len(list)):]...)
 	}
 	return s.removeAsides(remove)
 }

@@ -125,7 +125,7 @@ func TestWhatCannotBeMovedAsideGoesWithAProofAlone(t *testing.T) {
 				t.Errorf("said to be immovable: %q", whys)
 			}
 			if len(c.mount) > 0 {
-				if path, err := s.MoveAside(t.Context(), 1); !errors.Is(err, ErrImmovable) || path != "" || !strings.Contains(err.Error(), "is a mount point") {
+				if path, err := s.MoveAside(t.Context()); !errors.Is(err, ErrImmovable) || path != "" || !strings.Contains(err.Error(), "is a mount point") {
 					t.Errorf("without a proof: %q, %v", path, err)
 				}
 				if diff := cmp.Diff(before, tree(t, s)); diff != "" {
@@ -184,7 +184,7 @@ func TestNothingImmovableGoesWithoutAProof(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if path, err := s.MoveAside(t.Context(), 1); !errors.Is(err, ErrImmovable) || path != "" {
+			if path, err := s.MoveAside(t.Context()); !errors.Is(err, ErrImmovable) || path != "" {
 				t.Errorf("without a proof: %q, %v", path, err)
 			}
 			if _, err := os.Stat(wal + "/segment"); err != nil {
@@ -208,7 +208,7 @@ func TestWhatNeverWasACopyNeedsNoProof(t *testing.T) {
 	if err := errors.Join(s.ensureState(), s.bury(Tombstone{Kind: TombstoneInit, SystemID: bareSystem})); err != nil {
 		t.Fatal(err)
 	}
-	if path, err := s.MoveAside(t.Context(), 1); err != nil || path != "" || len(tree(t, s)) != 0 || !emptyDir(wal) {
+	if path, err := s.MoveAside(t.Context()); err != nil || path != "" || len(tree(t, s)) != 0 || !emptyDir(wal) {
 		t.Errorf("%q, %v, left %v", path, err, tree(t, s))
 	}
 }

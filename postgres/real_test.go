@@ -169,19 +169,19 @@ func TestAWrongPasswordIsNamedWithItsPlace(t *testing.T) {
 
 func TestADirectoryMovedAsideIsStillAGoodCopy(t *testing.T) {
 	a := primary(t, "a")
-	if _, err := a.MoveAside(a.ctx(), 1); !errors.Is(err, ErrRunning) {
+	if _, err := a.MoveAside(a.ctx()); !errors.Is(err, ErrRunning) {
 		t.Fatalf("moving a running server: %v", err)
 	}
 	a.stop(syscall.SIGINT)
 	id := a.look().SystemID
-	first, err := a.MoveAside(a.ctx(), 1)
+	first, err := a.MoveAside(a.ctx())
 	a.must(err)
 	if state := a.look(); state.Data != cluster.DataEmpty {
 		t.Fatalf("the place is %s", state.Data)
 	}
 	second := a.initDB()
 	a.must(a.bury(Tombstone{Kind: TombstoneInit, SystemID: second})) // never complete: it must not push out the good one
-	_, err = a.MoveAside(a.ctx(), 1)
+	_, err = a.MoveAside(a.ctx())
 	a.must(err)
 	old := newNode(t, "old", func(o *Options) { o.DataDir = first })
 	if state := old.look(); state.Data != cluster.DataValid || state.SystemID != id || id == second {

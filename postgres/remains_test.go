@@ -70,7 +70,7 @@ func TestACopyThatWasRestoredUnderATombstoneIsKept(t *testing.T) {
 			if err := s.makeEmpty(); !errors.Is(err, ErrNotEmpty) {
 				t.Errorf("initdb or a clone over it: %v", err)
 			}
-			path, err := s.MoveAside(t.Context(), 1)
+			path, err := s.MoveAside(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -77,6 +77,6 @@ func (s *Server) settleBefore(c *sharedCopy, changed bool, retain int) error {
 				return err
 			}
 		}
-		return s.prune(max(retain, 1)) // which also removes what has no good name
+		return s.prune(retain) // which also removes what has no good name
 	})
 }

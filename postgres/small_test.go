@@ -212,6 +212,42 @@ func TestCopiesMovedAsideArePrunedByWhatTheyAreWorth(t *testing.T) {
 	}
 }
 
+// TestFormerCopiesGoWithAProofAlone: what is moved aside without one may be the empty
+// cluster of a bootstrap that was lost, and a former copy the only one there is.
+func TestFormerCopiesGoWithAProofAlone(t *testing.T) {
+	s := bare(t)
+	for _, name := range []string{".old-1", ".old-2.damaged", ".old-3.damaged", ".old-4.incomplete"} {
+		if err := os.MkdirAll(s.o.DataDir+name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (names []string) {
+		paths, _ := filepath.Glob(s.o.DataDir + ".old-*")
+		for _, path := range paths {
+			names = append(names, strings.TrimPrefix(path, s.o.DataDir))
+		}
+		return names
+	}
+	again := func() {
+		s.put(t, "PG_VERSION", "15\n")
+		s.put(t, "global/pg_control", string(controlBytes(1300, nil)))
+	}
+	again()
+	if _, err := s.MoveAside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{".old-1", ".old-2.damaged", ".old-3.damaged", ".old-5"}, left()); diff != "" {
+		t.Errorf("without a proof (-want +got):\n%s", diff)
+	}
+	again()
+	if _, err := s.MakeRoom(t.Context(), Making{Source: source, Keep: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{".old-3.damaged", ".old-6"}, left()); diff != "" {
+		t.Errorf("with one (-want +got):\n%s", diff)
+	}
+}
+
 func TestADirectoryIsMovedWithItsWALElsewhere(t *testing.T) {
 	s := bare(t)
 	s.put(t, "PG_VERSION", "15\n")
@@ -220,7 +256,7 @@ func TestADirectoryIsMovedWithItsWALElsewhere(t *testing.T) {
 	if err := errors.Join(os.Mkdir(wal, 0o700), os.WriteFile(wal+"/segment", nil, 0o600), os.Symlink(wal, s.data("pg_wal"))); err != nil {
 		t.Fatal(err)
 	}
-	path, err := s.MoveAside(t.Context(), 1)
+	path, err := s.MoveAside(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,7 +162,7 @@ func (s *Server) DropOrphans() {
 }
 
 // MoveAside is postgres.Server.MoveAside: the directory lives on beside the new
-// place, and at most keep good ones of former moves stay.
+// place, and at most keep good ones of former moves stay; all of them with 0.
 func (s *Server) MoveAside(keep int) error {
 	switch {
 	case s.work != nil:
@@ -172,7 +172,9 @@ func (s *Server) MoveAside(keep int) error {
 	}
 	if s.dir.data == cluster.DataValid && s.dir.tombstone == "" {
 		s.asides = slices.Insert(s.asides, 0, s.dir)
-		s.asides = s.asides[:min(len(s.asides), max(keep, 1))]
+		if keep > 0 {
+			s.asides = s.asides[:min(len(s.asides), keep)]
+		}
 	}
 	s.dir = directory{data: cluster.DataEmpty}
 	return nil

@@ -112,13 +112,16 @@ func (n *Node) await(ctx context.Context, work *pgfake.Work) error {
 }
 
 // MoveAside implements agent.Server.
-func (s server) MoveAside(_ context.Context, keep int) (string, error) {
-	s.n.disk()
-	s.n.w.movesAside(s.n)
-	if err := s.n.pg.MoveAside(keep); err != nil {
+func (s server) MoveAside(context.Context) (string, error) { return s.n.movedAside(0) }
+
+// movedAside moves the data directory aside; of former ones the newest keep stay, all with 0.
+func (n *Node) movedAside(keep int) (string, error) {
+	n.disk()
+	n.w.movesAside(n)
+	if err := n.pg.MoveAside(keep); err != nil {
 		return "", named(err)
 	}
-	s.n.w.tell(s.n, "the data directory was moved aside")
+	n.w.tell(n, "the data directory was moved aside")
 	return "aside", nil
 }
 
@@ -229,10 +232,10 @@ func (s server) KeepLost(context.Context, postgres.Losing) (cluster.Lost, bool, 
 }
 
 // MakeRoom implements agent.Server.
-func (s server) MakeRoom(ctx context.Context, m postgres.Making) (postgres.Room, error) {
+func (s server) MakeRoom(_ context.Context, m postgres.Making) (postgres.Room, error) {
 	if s.n.pg.Disk().Data == cluster.DataEmpty {
 		return postgres.Room{}, nil
 	}
-	path, err := s.MoveAside(ctx, m.Keep)
+	path, err := s.n.movedAside(max(m.Keep, 1))
 	return postgres.Room{Aside: path}, err
 }
