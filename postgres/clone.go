@@ -34,7 +34,7 @@ func (s *Server) Clone(ctx context.Context, source Source, progress func(done, t
 	if err != nil {
 		return err
 	}
-	err = s.fresh(ctx, grave, func(lock *os.File) error {
+	err = s.fresh(ctx, grave, s.clonePlaces(ctx, source), func(lock *os.File) error {
 		if err := s.reserveSlot(ctx, source); err != nil {
 			return err
 		}

@@ -58,21 +58,6 @@ func syncDir(path string) error {
 	return dir.Sync()
 }
 
-// syncFilesystem makes everything below path durable with one call. It stands in
-// for one fsync per file, which costs initdb a third of its time; since Linux 5.8
-// it reports write errors as fsync does.
-func syncFilesystem(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := unix.Syncfs(int(dir.Fd())); err != nil {
-		return fmt.Errorf("sync the file system of %s: %w", path, err)
-	}
-	return nil
-}
-
 // readOptional is os.ReadFile for a file that may be missing. Every look reads some: package
 // os would first ask the kernel whether it can wait for each, which it cannot.
 func readOptional(path string) (content []byte, found bool, err error) {

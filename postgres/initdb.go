@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -41,7 +40,8 @@ func (s *Server) InitDB(ctx context.Context, spec InitSpec) (systemID string, er
 	if strings.ContainsAny(s.o.Superuser.Username, `"$'\`) {
 		return "", fmt.Errorf("%w: %s.username is %s: PostgreSQL itself makes no cluster whose superuser has any of \"$'\\ in its name: choose another", ErrOptions, s.o.Superuser.Configured, s.o.Superuser.Username)
 	}
-	err = s.fresh(ctx, Tombstone{Kind: TombstoneInit}, func(lock *os.File) error {
+	places := []string{walPlace(args, s.o.DataDir)}
+	err = s.fresh(ctx, Tombstone{Kind: TombstoneInit}, places, func(lock *os.File) error {
 		if err := s.initdb(ctx, args, lock); err != nil {
 			return err
 		}
@@ -139,8 +139,8 @@ func (s *Server) initdb(ctx context.Context, args []string, lock *os.File) error
 
 // fresh runs work that fills the empty data directory, between tombstone and
 // durability. A directory that interrupted work of the same kind left is emptied
-// first; any other content is refused.
-func (s *Server) fresh(ctx context.Context, grave Tombstone, work func(lock *os.File) error) (err error) {
+// first; any other content is refused. places are where else the work may write.
+func (s *Server) fresh(ctx context.Context, grave Tombstone, places []string, work func(lock *os.File) error) (err error) {
 	lock, err := s.lockJob()
 	if err != nil {
 		return err
@@ -156,12 +156,14 @@ func (s *Server) fresh(ctx context.Context, grave Tombstone, work func(lock *os.
 		// An existing directory may be open to others, which PostgreSQL refuses.
 		err = s.owner.do(func() error { return os.Chmod(s.o.DataDir, 0o700) })
 	}
+	volumes := s.watched(places...)
+	defer volumes.close()
 	if err == nil {
 		err = work(lock)
 	}
 	worked := s.o.Now()
 	if err == nil {
-		err = s.syncAll()
+		err = s.syncAll(volumes)
 	}
 	s.o.Log.Debug("data directory filled", "action", grave.Kind, "sync", s.o.Now().Sub(worked))
 	if err != nil {
@@ -217,22 +219,6 @@ func (s *Server) removeAll() error {
 			}
 		}
 		return removeContents(s.o.DataDir)
-	})
-}
-
-// syncAll makes the data directory durable with all that belongs to it.
-func (s *Server) syncAll() error {
-	return s.owner.do(func() error {
-		paths := []string{s.o.DataDir}
-		for _, link := range s.links() {
-			paths = append(paths, link.target)
-		}
-		for _, path := range paths {
-			if err := syncFilesystem(path); err != nil {
-				return err
-			}
-		}
-		return syncDir(filepath.Dir(s.o.DataDir))
 	})
 }
 

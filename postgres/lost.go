@@ -146,6 +146,8 @@ func (s *Server) copyLost(lost *cluster.Lost, parts []cluster.Reached, limit int
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return err
 	}
+	volume := openFileSystems(dir)
+	defer volume.close()
 	if err := s.copyOut(s.data("global", "pg_control"), filepath.Join(dir, "pg_control")); err != nil {
 		return err
 	}
@@ -173,7 +175,7 @@ func (s *Server) copyLost(lost *cluster.Lost, parts []cluster.Reached, limit int
 		}
 		lost.Files, lost.Bytes = append(lost.Files, name), lost.Bytes+size
 	}
-	return syncFilesystem(dir)
+	return volume.sync(dir)
 }
 
 func (s *Server) controlNow() (control Control, err error) {

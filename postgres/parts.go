@@ -171,13 +171,17 @@ func turnLinks(dir, suffix string) error {
 	return failed
 }
 
-// turnLink exchanges a link for one to target.
+// turnLink exchanges a link for one to target, durably: the directory whose parts it
+// leads to may be the only copy by then.
 func turnLink(path, target string) error {
 	fresh := path + ".pgkeeper"
 	if err := errors.Join(os.RemoveAll(fresh), os.Symlink(target, fresh)); err != nil {
 		return err
 	}
-	return os.Rename(fresh, path)
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // empty removes what is this server's in a part, and keeps the directory that others

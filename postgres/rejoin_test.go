@@ -97,7 +97,7 @@ func TestADirectoryIsSharedOrNotCopiedAtAll(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		c := s.shareBefore(Rewinding{Share: true})
 		s.put(t, "base/5/16384", "after")
-		if err := s.settleBefore(c, changed, 1); err != nil {
+		if err := s.settleBefore(c, changed, 1, fileSystems{}); err != nil {
 			t.Fatal(err)
 		}
 		left, _ := filepath.Glob(s.o.DataDir + ".old-*")

@@ -51,6 +51,8 @@ func (s *Server) Rewind(ctx context.Context, source Source, how Rewinding) (rewo
 	if err != nil {
 		return false, fmt.Errorf("rewind: %w", err)
 	}
+	volumes := s.watched()
+	defer volumes.close()
 	before := s.shareBefore(how)
 	if err := s.bury(Tombstone{Kind: TombstoneRewind, Source: source.address()}); err != nil {
 		return false, err
@@ -78,12 +80,12 @@ func (s *Server) Rewind(ctx context.Context, source Source, how Rewinding) (rewo
 		}
 	}
 	if err == nil {
-		err = s.afterRewind(kept)
+		err = s.afterRewind(kept, volumes)
 	} else {
 		err = s.rewindFailed(errCancelled(ctx, err), touched, source)
 	}
 	rewound = err == nil && rewound
-	return rewound, errors.Join(err, s.settleBefore(before, rewound || touched, how.Retain))
+	return rewound, errors.Join(err, s.settleBefore(before, rewound || touched, how.Retain, volumes))
 }
 
 func (s *Server) rewindArgs(source Source, how Rewinding) []string {
@@ -167,7 +169,7 @@ func (s *Server) beforeRewind() (kept map[string][]byte, state cluster.ControlSt
 }
 
 // afterRewind puts our files back and makes the result durable.
-func (s *Server) afterRewind(kept map[string][]byte) error {
+func (s *Server) afterRewind(kept map[string][]byte, volumes fileSystems) error {
 	err := s.owner.do(func() error {
 		for _, name := range slices.Sorted(maps.Keys(kept)) {
 			if _, err := writeChanged(s.data(name), string(kept[name])); err != nil {
@@ -180,7 +182,7 @@ func (s *Server) afterRewind(kept map[string][]byte) error {
 		err = s.SetStandbySignal(true)
 	}
 	if err == nil {
-		err = s.syncAll()
+		err = s.syncAll(volumes)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: finish the rewind: %w", ErrDamaged, err)

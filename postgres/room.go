@@ -124,9 +124,11 @@ func planFor(need int64, have spaces, dir string) (roomPlan, error) {
 // walAllowance is what a clone takes beside the databases: WAL while it runs.
 const walAllowance = 64 << 20
 
-// sourceSizeSQL: where tablespaces lie may be asked by anybody, unlike what they take.
-const sourceSizeSQL = `select (select sum(pg_database_size(oid))::bigint from pg_database),
-	(select coalesce(json_agg(pg_tablespace_location(oid)), '[]') from pg_tablespace where pg_tablespace_location(oid) <> '')`
+// tablespacesSQL: where tablespaces lie may be asked by anybody, unlike what they take.
+const (
+	tablespacesSQL = `select coalesce(json_agg(pg_tablespace_location(oid)), '[]') from pg_tablespace where pg_tablespace_location(oid) <> ''`
+	sourceSizeSQL  = `select (select sum(pg_database_size(oid))::bigint from pg_database), (` + tablespacesSQL + `)`
+)
 
 // sourceSize is what the databases of source take, and where its tablespaces lie.
 func (s *Server) sourceSize(ctx context.Context, source Source) (size int64, spaces []string, err error) {
@@ -182,7 +184,7 @@ func (s *Server) volumes(size int64, tablespaces []string) ([]*volume, error) {
 		on(place).need += took + took/20
 	}
 	on(s.o.DataDir).need += max(size, 0) + max(size, 0)/20
-	on(s.walPlace()).need += walAllowance
+	on(walPlace(s.o.BasebackupArgs, s.o.DataDir)).need += walAllowance
 	short := false
 	for _, v := range all {
 		v.free = freeBytes(standing(v.dir))
@@ -252,14 +254,14 @@ func (s *Server) placeOf(location string) string {
 	return resolved(location)
 }
 
-// walPlace is where pg_basebackup puts WAL.
-func (s *Server) walPlace() string {
-	for _, arg := range s.o.BasebackupArgs {
+// walPlace is where initdb or pg_basebackup puts WAL that was given args.
+func walPlace(args []string, dataDir string) string {
+	for _, arg := range args {
 		if dir, is := strings.CutPrefix(arg, "--waldir="); is {
 			return resolved(dir)
 		}
 	}
-	return s.o.DataDir
+	return dataDir
 }
 
 // resolved follows links as far as there are any.

@@ -66,14 +66,18 @@ func (s *Server) share(path, suffix string) error {
 }
 
 // settleBefore keeps the copy of a directory that was changed, as the newest of
-// those retained, and drops any other: nothing was lost.
-func (s *Server) settleBefore(c *sharedCopy, changed bool, retain int) error {
+// those retained, and drops any other: nothing was lost. It has a good name, and
+// pushes out an older one, when it is durable, which a rewind that failed has not seen to.
+func (s *Server) settleBefore(c *sharedCopy, changed bool, retain int, volumes fileSystems) error {
 	if c == nil {
 		return nil
 	}
 	return s.owner.do(func() error {
 		if changed {
-			if err := os.Rename(c.path, c.name); err != nil {
+			if err := volumes.sync(c.path); err != nil { // guard: before_is_durable_first — S5
+				return err
+			}
+			if err := errors.Join(os.Rename(c.path, c.name), syncDir(filepath.Dir(c.name))); err != nil {
 				return err
 			}
 		}

@@ -271,7 +271,7 @@ func TestADirectoryIsMovedWithItsWALElsewhere(t *testing.T) {
 func TestAWorkingDirectoryNeverLosesAGoodCopy(t *testing.T) {
 	s := bare(t)
 	s.put(t, "precious", "data")
-	err := s.fresh(t.Context(), Tombstone{Kind: TombstoneClone}, func(*os.File) error { return errors.New("must not run") })
+	err := s.fresh(t.Context(), Tombstone{Kind: TombstoneClone}, nil, func(*os.File) error { return errors.New("must not run") })
 	if !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("error is %v", err)
 	}
