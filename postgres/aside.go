@@ -3,7 +3,9 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,8 +107,11 @@ func (s *Server) moveAside(ctx context.Context, keep int, proof *Source) (room R
 // refuseRunning: a directory under a server must not move.
 func (s *Server) refuseRunning() error {
 	lockfile, err := s.readPidFile()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errPidFile) { // guard: unread_pid_file_proves_nothing — S5
+		return nil // no lock file, or none that names a process
+	}
 	if err != nil {
-		return nil //nolint:nilerr // no lock file, or none that names a process
+		return err
 	}
 	alive, err := s.isServerProcess(max(lockfile.pid, -lockfile.pid))
 	if err != nil {

@@ -212,6 +212,27 @@ func TestCopiesMovedAsideArePrunedByWhatTheyAreWorth(t *testing.T) {
 	}
 }
 
+func TestADirectoryIsNotMovedUnderAServerThatMayRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		make    func(path string) error
+		refused bool
+	}{
+		"no pid file":                {func(string) error { return nil }, false},
+		"one without a process":      {func(path string) error { return os.WriteFile(path, nil, 0o600) }, false},
+		"one of a process long gone": {func(path string) error { return os.WriteFile(path, []byte("2147483647\n"), 0o600) }, false},
+		"one that cannot be read":    {func(path string) error { return os.Mkdir(path, 0o700) }, true},
+	} {
+		s := bare(t)
+		s.put(t, "PG_VERSION", "15\n")
+		if err := c.make(s.data("postmaster.pid")); err != nil {
+			t.Fatal(err)
+		}
+		if path, err := s.MoveAside(t.Context()); (err != nil) != c.refused || (path == "") != c.refused {
+			t.Errorf("%s: %q, %v", name, path, err)
+		}
+	}
+}
+
 // TestFormerCopiesGoWithAProofAlone: what is moved aside without one may be the empty
 // cluster of a bootstrap that was lost, and a former copy the only one there is.
 func TestFormerCopiesGoWithAProofAlone(t *testing.T) {
