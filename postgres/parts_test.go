@@ -213,6 +213,29 @@ func TestWhatNeverWasACopyNeedsNoProof(t *testing.T) {
 	}
 }
 
+// TestAFullDiskIsFreedUnderATombstone: the state directory is on the disk that the old
+// directory fills, and that is removed under a tombstone.
+func TestAFullDiskIsFreedUnderATombstone(t *testing.T) {
+	s := bare(t)
+	mounted(t, filepath.Dir(s.o.DataDir), "size=1m")
+	s.put(t, "PG_VERSION", "15\n")
+	lock, err := s.lockJob()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	full := os.WriteFile(s.data("large"), make([]byte, 2<<20), 0o600)
+	if other := os.WriteFile(s.data("other"), []byte("x"), 0o600); !errors.Is(full, unix.ENOSPC) || !errors.Is(other, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v, %v", full, other)
+	}
+	if err := s.removeOld(source); err != nil {
+		t.Error(err)
+	}
+	if grave, err := s.Tombstone(); grave == nil || err != nil || !emptyDir(s.o.DataDir) {
+		t.Errorf("tombstone %+v, %v", grave, err)
+	}
+}
+
 // TestAMoveThatWasInterruptedIsFinished: the directory has its new name, and the next
 // clone's tablespaces and WAL go where parts of it still are.
 func TestAMoveThatWasInterruptedIsFinished(t *testing.T) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,10 +61,30 @@ func (s *Server) bury(t Tombstone) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(s.tombstonePath(), append(content, '\n'), 0o600); err != nil {
+	write := func() error { return writeFile(s.tombstonePath(), append(content, '\n'), 0o600) }
+	if err = write(); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		err = errors.Join(removeFile(s.sparePath()), write())
+	}
+	if err != nil {
 		return fmt.Errorf("write the tombstone: %w", err)
 	}
 	return nil
+}
+
+func (s *Server) sparePath() string { return filepath.Join(s.o.StateDir, "spare") }
+
+// keepSpare keeps room for a tombstone on the disk of the state directory: the old
+// directory that fills it is removed under one. Where there is no room now there may be
+// some before the next job.
+func (s *Server) keepSpare() {
+	content := make([]byte, 16<<10)
+	if info, err := os.Stat(s.sparePath()); err == nil && info.Size() == int64(len(content)) {
+		return
+	}
+	_, _ = rand.Read(content) // which no file system compresses
+	if err := writeFile(s.sparePath(), content, 0o600); err != nil {
+		s.o.Log.Debug("no room kept for a tombstone", "error", err)
+	}
 }
 
 // unbury removes the tombstone; the work it stood for is durable.
@@ -119,5 +140,6 @@ func (s *Server) lockJob() (*os.File, error) {
 		}
 		return nil, fmt.Errorf("take the job lock: %w", err)
 	}
+	s.keepSpare()
 	return f, nil
 }
