@@ -197,6 +197,9 @@ func TestDiskTellsWhatTheDirectoryIs(t *testing.T) {
 			if err != nil || n.Data != c.want || n.Mode != cluster.ModeStopped {
 				t.Errorf("found %s, mode %s, %v; want %s", n.Data, n.Mode, err, c.want)
 			}
+			if known := n.SystemID != "" && n.Timeline != 0; known != (c.want == cluster.DataValid || c.want == cluster.DataDamaged) {
+				t.Errorf("it is of system %q, timeline %d", n.SystemID, n.Timeline)
+			}
 		})
 	}
 }

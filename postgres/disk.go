@@ -42,6 +42,9 @@ func (s *Server) Disk(ctx context.Context) (cluster.NodeState, error) {
 	if n.Data != cluster.DataEmpty {
 		n.Data = what.state(n.Data)
 	}
+	if n.Data == cluster.DataTombstone && what == remainsDisposable { // a cluster that nobody knows, or part of a copy
+		n.SystemID, n.Timeline, n.TimelineHistory = "", 0, nil
+	}
 	return n, nil
 }
 

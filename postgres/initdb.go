@@ -133,7 +133,14 @@ func (s *Server) initdb(ctx context.Context, args []string, lock *os.File) error
 		files = append(files, pipe)
 		args = append(args, "--pwfile=/dev/fd/4")
 	}
-	_, err := s.run(ctx, job{program: "initdb", args: args, files: files})
+	_, err := s.run(ctx, job{program: "initdb", args: args, files: files, out: func(line string) {
+		if !strings.HasPrefix(line, "running bootstrap script") { // which makes pg_control; most of the work is yet to come
+			return
+		}
+		if _, err := s.inscribe(); err != nil {
+			s.o.Log.Debug("identifier of the new cluster not known yet", "error", err)
+		}
+	}})
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -164,6 +165,40 @@ func TestAWrongPasswordIsNamedWithItsPlace(t *testing.T) {
 	}
 	if state := b.look(); state.Data != cluster.DataEmpty {
 		t.Errorf("a failed clone left %s", state.Data)
+	}
+}
+
+// TestAKilledInitDBIsKnownByItsIdentifier: what it left is in nobody's way, whoever has
+// made the cluster meanwhile.
+func TestAKilledInitDBIsKnownByItsIdentifier(t *testing.T) {
+	script := filepath.Join(space(t), "initdb")
+	text := "#!/bin/sh\n" + filepath.Join(binDir(t), "initdb") + " \"$@\" && exec sleep 600\n" // most of its time is spent after it has named the cluster
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {                          //nolint:gosec // it is to be run
+		t.Fatal(err)
+	}
+	n := newNode(t, "a", func(o *Options) {
+		from, err := filepath.Rel(o.BinDir, script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.BinName = map[string]string{"initdb": from}
+	})
+	ctx, cancel := contextWithCancel(t)
+	done := make(chan error, 1)
+	go func() { _, err := n.InitDB(ctx, InitSpec{}); done <- err }()
+	wait(t, "the cluster to have its identifier", func() (bool, string) {
+		grave, err := n.Tombstone()
+		return err == nil && grave != nil && grave.SystemID != "", fmt.Sprint(grave, err)
+	})
+	if state := n.look(); state.Data != cluster.DataTombstone || state.SystemID != "" {
+		t.Errorf("directory is %s of system %q", state.Data, state.SystemID)
+	}
+	if _, what, err := n.remains(); what != remainsDisposable || err != nil {
+		t.Errorf("its remains are %d, %v", what, err)
+	}
+	cancel()
+	if err := <-done; err == nil || n.look().Data != cluster.DataEmpty {
+		t.Errorf("cancelled: %v, left %s", err, n.look().Data)
 	}
 }
 
