@@ -177,7 +177,7 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	l.busy[lane] = true
 	switch a := a.(type) {
 	case election.SetSync:
-		l.obs.Sync.Begun = a.Names
+		l.obs.Sync.Begun, l.server.naming = a.Names, l.instance()
 	case election.Reload:
 		l.server.configuring = true
 	}
@@ -250,7 +250,7 @@ func (l *Loop) onFence() []Effect {
 	l.busy[LaneFence], l.obs.Guard.Fencing = true, true
 	effects := []Effect{{Lane: LaneFence, Limit: fenceLimit, Do: OnFence{}}}
 	if l.busy[LaneJob] {
-		effects = append(effects, Effect{Lane: LaneJob, Do: CancelJob{}})
+		effects = append(effects, Effect{Lane: LaneJob, Do: Cancel{}})
 	}
 	return effects
 }

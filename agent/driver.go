@@ -36,9 +36,10 @@ type Driver struct {
 	// recorder is given every step; may be nil.
 	recorder *recorder.Recorder
 
-	effects   sync.WaitGroup
-	cancelJob context.CancelFunc
-	dcsSeen   int64
+	effects sync.WaitGroup
+	// cancels end what was begun last in each lane.
+	cancels [lanes]context.CancelFunc
+	dcsSeen int64
 }
 
 // eventQueue is how many events may wait for the loop. Effects are few (one a
@@ -141,9 +142,9 @@ func (d *Driver) step(ctx context.Context, e Event) {
 
 // start runs an effect beside the loop.
 func (d *Driver) start(ctx context.Context, effect Effect) {
-	if _, ok := effect.Do.(CancelJob); ok {
-		if d.cancelJob != nil {
-			d.cancelJob()
+	if _, ok := effect.Do.(Cancel); ok {
+		if cancel := d.cancels[effect.Lane]; cancel != nil {
+			cancel()
 		}
 		return
 	}
@@ -152,9 +153,7 @@ func (d *Driver) start(ctx context.Context, effect Effect) {
 		return
 	}
 	effectCtx, cancel := bounded(ctx, effect.Limit)
-	if effect.Lane == LaneJob {
-		d.cancelJob = cancel
-	}
+	d.cancels[effect.Lane] = cancel
 	d.effects.Go(func() {
 		defer cancel()
 		d.finish(ctx, d.runner.Run(effectCtx, effect.Do))

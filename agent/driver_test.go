@@ -88,7 +88,7 @@ func (p *program) answer(do Do, at cluster.Instant, err error) Event {
 	case OnKeys:
 		return KeysDone{Action: do.Action}
 	case OnServer:
-		return ServerDone{Action: do.Action}
+		return ServerDone{Action: do.Action, Instance: do.Instance}
 	case OnJob:
 		return JobDone{Kind: election.KindOf(do.Action), Err: errText(err)}
 	case Persist:
@@ -244,4 +244,37 @@ func TestTheDriverWaitsForItsEffectsWhenItEnds(t *testing.T) {
 			t.Error("an effect outlived the driver")
 		}
 	})
+}
+
+// TestAnEffectIsEndedEarlyInItsLane: and nothing in another.
+func TestAnEffectIsEndedEarlyInItsLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan Lane, 2)
+		d := NewDriver(nil, hanging(func(do Do) {
+			lane := LaneJob
+			if _, server := do.(OnServer); server {
+				lane = LaneServer
+			}
+			ended <- lane
+		}), nil, slog.New(slog.DiscardHandler))
+		d.start(ctx, Effect{Lane: LaneJob, Do: OnJob{}})
+		d.start(ctx, Effect{Lane: LaneServer, Limit: time.Hour, Do: OnServer{}})
+		d.start(ctx, Effect{Lane: LaneCheckpoint, Do: Cancel{}}) // nothing runs there
+		d.start(ctx, Effect{Lane: LaneServer, Do: Cancel{}})
+		if first := <-ended; first != LaneServer {
+			t.Errorf("lane %d was ended", first)
+		}
+		end()
+		d.effects.Wait()
+	})
+}
+
+// hanging runs every effect until it is ended.
+type hanging func(Do)
+
+func (f hanging) Run(ctx context.Context, do Do) Event {
+	<-ctx.Done()
+	f(do)
+	return nil
 }

@@ -114,8 +114,8 @@ type (
 	ReadStore struct{}
 	// Reread reads the local configuration again, as an operator asked.
 	Reread struct{}
-	// CancelJob ends the running job early.
-	CancelJob struct{}
+	// Cancel ends early what runs in its lane, if anything does.
+	Cancel struct{}
 	// GuardEnd ends a term at the guard.
 	GuardEnd struct{ Term cluster.Term }
 	// GuardWrites tells the guard that its server writes.
@@ -163,7 +163,7 @@ func (OnFence) do()     {}
 func (ReadStore) do()   {}
 func (GuardWrites) do() {}
 func (Reread) do()      {}
-func (CancelJob) do()   {}
+func (Cancel) do()      {}
 func (GuardEnd) do()    {}
 func (GuardPause) do()  {}
 func (Persist) do()     {}

@@ -352,12 +352,15 @@ func (l *Loop) foldKeys(e KeysDone) {
 
 // foldServer ends quick SQL.
 func (l *Loop) foldServer(e ServerDone) []Effect {
-	l.busy[serverLane(e.Action)] = false
-	if _, configured := e.Action.(election.Reload); configured {
-		l.server.configuring = false
+	lane := serverLane(e.Action)
+	l.busy[lane] = false
+	if lane == LaneServer {
+		l.server.configuring, l.server.naming = false, ""
 	}
 	if e.Err != "" {
-		l.server.retryAt = l.obs.Now.Add(serverPause)
+		if e.Instance == l.instance() {
+			l.server.retryAt = l.obs.Now.Add(serverPause)
+		}
 		l.log.Warn("server action failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
 		if _, configured := e.Action.(election.Reload); configured {
 			l.config.applied = -1
@@ -365,6 +368,9 @@ func (l *Loop) foldServer(e ServerDone) []Effect {
 		return nil
 	}
 	l.looks.wanted = true
+	if e.Instance != l.instance() { // guard: done_to_this_server — SAFETY 3: it says nothing of the server that has come since
+		return nil
+	}
 	switch a := e.Action.(type) {
 	case election.Checkpoint:
 		if a.For != "" {

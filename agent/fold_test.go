@@ -169,7 +169,7 @@ func TestAFrozenGuardIsFencedBesideAJobThatWaitsForIt(t *testing.T) {
 		t.Fatal("setup: no restart was started")
 	}
 	effects := r.step(GuardFrozen{})
-	if len(find[OnFence](effects)) != 1 || len(find[CancelJob](effects)) != 1 {
+	if len(find[OnFence](effects)) != 1 || len(find[Cancel](effects)) != 1 {
 		t.Fatalf("got %+v, want the fence at once and the job ended", effects)
 	}
 	if again := find[OnFence](r.step(Tick{})); len(again) != 0 {

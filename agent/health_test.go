@@ -75,7 +75,7 @@ func TestALeaseThatEndedWhileItWasGivenUpHoldsNothingUp(t *testing.T) {
 	r.step(GuardSaid{guard.Event{Kind: guard.DeadlineFired, Term: 61}})
 	r.step(JobDone{Kind: election.JobStop})
 	r.loop.obs.Job.Kind = election.JobRejoin
-	if ended := find[CancelJob](r.loop.keepJob()); len(ended) > 0 || r.loop.obs.Lease.Condemned != "" {
+	if ended := find[Cancel](r.loop.keepJob()); len(ended) > 0 || r.loop.obs.Lease.Condemned != "" {
 		t.Errorf("condemned for %q, %d jobs ended", r.loop.obs.Lease.Condemned, len(ended))
 	}
 }
@@ -99,7 +99,7 @@ func TestAStartThatTakesTooLongIsEndedWithTheLease(t *testing.T) {
 	r.primary()
 	for kind, ends := range map[election.JobKind]bool{election.JobStart: true, election.JobPromote: true, election.JobStop: false, election.JobNone: false} {
 		r.loop.obs.Lease.Condemned, r.loop.obs.Job.Kind = cluster.AilmentStart, kind
-		if got := len(find[CancelJob](r.loop.keepJob())) > 0; got != ends {
+		if got := len(find[Cancel](r.loop.keepJob())) > 0; got != ends {
 			t.Errorf("%q is ended: %t, want %t", kind, got, ends)
 		}
 	}

@@ -29,6 +29,7 @@ func (l *Loop) keep() []Effect {
 	effects = with(effects, l.keepAnswers())
 	effects = with(effects, l.keepConfigured())
 	effects = with(effects, l.keepJob())
+	effects = with(effects, l.keepNaming())
 	return with(effects, l.keepLooking())
 }
 
@@ -214,7 +215,7 @@ func (l *Loop) keepJob() []Effect {
 	cancelable := kind == election.JobClone || kind == election.JobRejoin || kind == election.JobInitDB || kind == election.JobStart
 	given := l.obs.Lease.Condemned != "" && kind != election.JobNone && kind != election.JobStop
 	if l.obs.Wish.Stop && cancelable || given {
-		return []Effect{{Lane: LaneJob, Do: CancelJob{}}}
+		return []Effect{{Lane: LaneJob, Do: Cancel{}}}
 	}
 	return nil
 }

@@ -162,6 +162,8 @@ type serverState struct {
 	// configuring: a reload is under way. It may be about to take a gate's name off that
 	// could not stream, which must not be the name that a server starts with meanwhile.
 	configuring bool
+	// naming is the server that is being told whom commits wait for; empty for none.
+	naming string
 	// gave is the term that was handed over while the server of it had yet to exit; 0 for
 	// none. The guard is told of its end with the server's.
 	gave cluster.Term

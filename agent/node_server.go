@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,7 +36,7 @@ func (n *Node) onServer(ctx context.Context, do OnServer) (from cluster.LSN, err
 	case election.Checkpoint:
 		err = n.checkpoint(ctx, do.Instance, a)
 	case election.SetSync:
-		return n.pg.SetSync(ctx, a.Names)
+		return n.nameServer(ctx, do.Instance, a.Names, false)
 	case election.Reload:
 		err = n.reconfigure(ctx, do.Settings, do.Upstream, do.Gated, do.Waits)
 	default:
@@ -60,23 +61,45 @@ func (n *Node) checkpoint(ctx context.Context, instance string, a election.Check
 	return n.pg.Checkpoint(ctx)
 }
 
-// nameAhead tells a switchover's candidate whom commits will wait for, unless a promotion
-// of it has begun: that knows better, and what is told ahead must not arrive after it.
+// nameAhead tells a switchover's candidate whom commits will wait for.
 func (n *Node) nameAhead(ctx context.Context, instance, names string) error {
-	release, err := n.holdNaming(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if n.promoting == instance { // guard: promotion_names_last — SAFETY 3 "a new primary has its names in force before it is promoted"
-		return nil
-	}
-	_, err = n.pg.SetSync(ctx, names)
+	ctx, cancel := n.clock.WithTimeout(ctx, serverLimit) // a promotion waits for it, and a checkpoint may take long
+	defer cancel()
+	_, err := n.nameServer(ctx, instance, names, true)
 	return err
 }
 
-// namePromoted tells the server that is about to be promoted.
+// errOtherServer: what was meant for one server finds another, or none.
+var errOtherServer = errors.New("the server that this was meant for is gone")
+
+// nameServer tells a server whom commits wait for, if it is still the one that this was
+// decided for: what has waited, for a disk or for whoever else writes, must not bring a rule
+// of an earlier tenure to a server that was promoted since. So it looks and writes in one
+// hold, which a promotion waits for. ahead: a promotion that has begun knows better.
+func (n *Node) nameServer(ctx context.Context, instance, names string, ahead bool) (from cluster.LSN, err error) {
+	release, err := n.holdNaming(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	if ahead && n.promoting == instance { // guard: promotion_names_last — SAFETY 3 "a new primary has its names in force before it is promoted"
+		return 0, nil
+	}
+	s, err := n.serverOfGuard(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if s == nil || s.Instance != instance { // guard: names_of_this_server — SAFETY 3: the record may not have its rule any more
+		return 0, errOtherServer
+	}
+	return n.pg.SetSync(ctx, names)
+}
+
+// namePromoted tells the server that is about to be promoted. Without a limit one that
+// cannot be told would be the primary of a lease that is renewed for ever.
 func (n *Node) namePromoted(ctx context.Context, instance, names string) error {
+	ctx, cancel := n.clock.WithTimeout(ctx, serverLimit)
+	defer cancel()
 	release, err := n.holdNaming(ctx)
 	if err != nil {
 		return err

@@ -6,10 +6,13 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 	"github.com/pgkeeper/pgkeeper/postgres"
 )
 
@@ -21,6 +24,8 @@ type promotee struct {
 	lands    cluster.Timeline
 	names    string
 	deaf     error // of setting the synchronous standbys
+	hangs    bool  // while they are set
+	instance string
 	promoted bool
 	ended    []int64
 	exited   chan struct{}
@@ -40,7 +45,15 @@ func (p *promotee) Promote(context.Context, int64, string, map[string]string) er
 	return nil
 }
 
-func (p *promotee) SetSync(_ context.Context, names string) (cluster.LSN, error) {
+func (p *promotee) Status(context.Context) (guard.Status, error) {
+	return guard.Status{Server: &guard.Server{Instance: p.instance}}, nil
+}
+
+func (p *promotee) SetSync(ctx context.Context, names string) (cluster.LSN, error) {
+	if p.hangs {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
 	if !p.promoted {
 		p.names = names
 	}
@@ -124,7 +137,7 @@ func TestNothingIsPromotedWithoutItsSynchronousStandbys(t *testing.T) {
 // commits will wait for while it writes its checkpoint. When the primary dies meanwhile it
 // may be promoted under other rules, which what was told ahead must not undo.
 func TestWhatIsToldAheadDoesNotArriveAfterAPromotion(t *testing.T) {
-	p := &promotee{lands: 7, exited: make(chan struct{})}
+	p := &promotee{lands: 7, instance: "i1", exited: make(chan struct{})}
 	n := NewNode(Parts{Server: p, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
 	ahead := func(instance string) {
 		e, _ := n.Run(t.Context(), OnServer{Action: election.Checkpoint{For: "op", Names: "ANY 1 (c)"}, Instance: instance}).(ServerDone)
@@ -141,6 +154,7 @@ func TestWhatIsToldAheadDoesNotArriveAfterAPromotion(t *testing.T) {
 	if ahead("i1"); p.names != "ANY 1 (b)" {
 		t.Errorf("told %q by what came late", p.names)
 	}
+	p.instance = "i2"
 	if ahead("i2"); p.names != "ANY 1 (c)" {
 		t.Errorf("the next server is told %q ahead", p.names)
 	}
@@ -154,6 +168,63 @@ func TestWhatIsToldAheadDoesNotArriveAfterAPromotion(t *testing.T) {
 		t.Errorf("%v, and %q: two told it at once", err, p.names)
 	}
 	release()
+}
+
+// TestANameIsToldOnlyToTheServerItWasMeantFor: a rule of an earlier tenure that was held up,
+// by a disk or by whoever else writes, may not be in the record any more when it comes to
+// the server that was promoted meanwhile.
+func TestANameIsToldOnlyToTheServerItWasMeantFor(t *testing.T) {
+	for name, late := range map[string]OnServer{
+		"a rule":     {Action: election.SetSync{Names: "ANY 1 (old)"}, Instance: "i1"},
+		"told ahead": {Action: election.Checkpoint{For: "op", Names: "ANY 1 (old)"}, Instance: "i1"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &promotee{lands: 7, instance: "i1", exited: make(chan struct{})}
+			n := NewNode(Parts{Server: p, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+			release, _ := n.holdNaming(t.Context())
+			ended := make(chan Event)
+			go func() { ended <- n.Run(t.Context(), late) }()
+			synctest.Wait()
+			p.instance = "i2" // its server dies while it waits, and the next is promoted
+			release()
+			if err := n.namePromoted(t.Context(), "i2", "ANY 1 (new)"); err != nil {
+				t.Error(err)
+			}
+			<-ended
+			if p.names != "ANY 1 (new)" {
+				t.Errorf("%s: the next server goes by %q", name, p.names)
+			}
+			p.instance = "i1"
+			if n.Run(t.Context(), OnServer{Action: election.SetSync{Names: "ANY 1 (own)"}, Instance: "i1"}); p.names != "ANY 1 (own)" {
+				t.Errorf("a server goes by %q, and not by what was meant for it", p.names)
+			}
+		})
+	}
+}
+
+// TestAPromotionDoesNotWaitForNamesForEver: a server that applies no configuration any more,
+// since a file that it includes is broken, would keep a lease that is renewed and serves
+// nobody. What is told ahead holds up no promotion either, however long its checkpoint may
+// take.
+func TestAPromotionDoesNotWaitForNamesForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &promotee{lands: 7, instance: "i1", hangs: true, exited: make(chan struct{})}
+		n := NewNode(Parts{Server: p, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+		for name, do := range map[string]Do{
+			"a promotion": OnJob{Action: election.Promote{Timeline: 7, Names: "ANY 1 (b)"}, Term: 61, Instance: "i1"},
+			"told ahead":  OnServer{Action: election.Checkpoint{For: "op", Names: "ANY 1 (b)"}, Instance: "i1"},
+		} {
+			began, ctx := time.Now(), t.Context() //nolint:forbidigo // the bubble's clock
+			n.promoting = ""
+			e := n.Run(ctx, do)
+			if took := time.Since(began); took > serverLimit { //nolint:forbidigo // the bubble's clock
+				t.Errorf("%s: took %v", name, took)
+			}
+			if job, is := e.(JobDone); is && (job.Err == "" || p.promoted) {
+				t.Errorf("%+v: promoted without its names", job)
+			}
+		}
+	})
 }
 
 // Checkpoint implements Server.

@@ -5,14 +5,18 @@ import (
 	"github.com/pgkeeper/pgkeeper/election"
 )
 
-// foldSync notes the rule that was proved to be in force, of the server it was proved
-// of.
+// foldSync notes the rule that was proved to be in force.
 func (l *Loop) foldSync(e ServerDone, a election.SetSync) {
-	if e.Instance != l.instance() {
-		return
-	}
 	s := &l.obs.Sync
 	s.Instance, s.Names, s.From = e.Instance, a.Names, e.From
+}
+
+// keepNaming ends the telling of a server that is gone: nobody is promoted before it ends.
+func (l *Loop) keepNaming() []Effect {
+	if l.server.naming == "" || !l.obs.Guard.Connected || l.server.naming == l.instance() {
+		return nil
+	}
+	return []Effect{{Lane: LaneServer, Do: Cancel{}}}
 }
 
 // promise keeps what this member has just made true: its receiver of the old primary is

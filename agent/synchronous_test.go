@@ -90,6 +90,53 @@ func TestARuleIsProvedOfOneServer(t *testing.T) {
 	}
 }
 
+// TestWhatIsToldToAServerThatIsGoneEnds: nobody is promoted while names are told, which may
+// hang for all of its time with a server that has exited.
+func TestWhatIsToldToAServerThatIsGoneEnds(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.settle()
+	if begun := find[OnServer](r.loop.onServer(election.SetSync{Names: `ANY 1 ("pg2")`}, nil)); len(begun) != 1 {
+		t.Fatalf("%+v", begun)
+	}
+	ends := func(effects []Effect) (n int) {
+		for _, e := range effects {
+			if _, is := e.Do.(Cancel); is && e.Lane == LaneServer {
+				n++
+			}
+		}
+		return n
+	}
+	if n := ends(r.see()); n != 0 {
+		t.Error("ended while its server lives")
+	}
+	if n := ends(r.step(GuardSaid{guard.Event{Kind: guard.Exited, Instance: "i1"}})); n != 1 {
+		t.Errorf("ended %d times with its server, want once", n)
+	}
+	r.step(ServerStarted{Server: guard.Server{Instance: "i2", PID: 10}})
+	r.step(ServerDone{Action: election.SetSync{Names: `ANY 1 ("pg2")`}, Instance: "i1", Err: "context canceled"})
+	if n := ends(r.see()); n != 0 || r.loop.server.naming != "" {
+		t.Error("what has ended is ended again")
+	}
+	if n := len(r.loop.onServer(election.Promise{Term: 60}, nil)); n != 1 {
+		t.Error("the next server pays for it")
+	}
+}
+
+// TestAPromiseIsOfTheServerThatKeepsIt: the receiver of the next server may run.
+func TestAPromiseIsOfTheServerThatKeepsIt(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.step(ServerStarted{Server: guard.Server{Instance: "i2", PID: 10}})
+	if e := find[Persist](r.step(ServerDone{Action: election.Promise{Term: 70}, Instance: "i1"})); len(e) != 0 && e[0].Promised != 0 || r.loop.obs.Self.Promising != 0 {
+		t.Errorf("%v: promised for a server that is gone", e)
+	}
+	r.step(ServerDone{Action: election.Promise{Term: 70}, Instance: "i2"})
+	if r.loop.obs.Self.Promising != 70 {
+		t.Error("its own promise does not count")
+	}
+}
+
 func waitsForPG2() *cluster.Durability {
 	return &cluster.Durability{Mode: cluster.SyncQuorum, Rules: []cluster.Rule{{Primary: "pg1", Voters: []string{"pg2"}, Need: 1}}}
 }

@@ -1,8 +1,11 @@
 package postgres
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -174,4 +177,32 @@ func FuzzParseConninfo(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAWriteThatHasWaitedTooLongIsLeftOut: by the time another writer is done, nobody may
+// want it any more, and the server that it was for may be another.
+func TestAWriteThatHasWaitedTooLongIsLeftOut(t *testing.T) {
+	s := bare(t)
+	s.o.PgPass = filepath.Join(t.TempDir(), "pgpass")
+	s.put(t, confName, confHeader)
+	late := func(write func(ctx context.Context) error) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		s.confMu.Lock()
+		go func() { ended <- write(ctx) }()
+		cancel()
+		s.confMu.Unlock()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	}
+	late(func(ctx context.Context) error { _, err := s.writeSync(ctx, `ANY 1 ("b")`); return err })
+	late(func(ctx context.Context) error { _, err := s.writeUpstream(ctx, Upstream{Host: "h"}); return err })
+	if there, err := exists(s.conf(syncName)); there || err != nil {
+		t.Errorf("names were written: %t, %v", there, err)
+	}
+	if content, _, err := readOptional(s.conf(confName)); string(content) != confHeader || err != nil {
+		t.Errorf("%v, written: %s", err, content)
+	}
 }

@@ -44,7 +44,7 @@ func (s *Server) Checkpoint(ctx context.Context) error {
 // gone and, if up is another than before, the new one streams or was given some time to.
 // Since PostgreSQL 13 a reload is enough.
 func (s *Server) Follow(ctx context.Context, up Upstream) error {
-	changed, err := s.writeUpstream(up)
+	changed, err := s.writeUpstream(ctx, up)
 	if err != nil {
 		return err
 	}
@@ -60,15 +60,18 @@ func (s *Server) Follow(ctx context.Context, up Upstream) error {
 // WriteUpstream writes who is followed into the generated postgresql.conf,
 // durably, and changes nothing else. WriteConfig must have written it once.
 func (s *Server) WriteUpstream(up Upstream) error {
-	_, err := s.writeUpstream(up)
+	_, err := s.writeUpstream(context.Background(), up)
 	return err
 }
 
-func (s *Server) writeUpstream(up Upstream) (changed bool, err error) {
+func (s *Server) writeUpstream(ctx context.Context, up Upstream) (changed bool, err error) {
 	if err := s.writePassfile(); err != nil {
 		return false, fmt.Errorf("write %s: %w", s.o.PgPass, err)
 	}
 	err = s.files(func() error {
+		if ctx.Err() != nil { // as in writeSync
+			return context.Cause(ctx)
+		}
 		content, _, err := readOptional(s.conf(confName))
 		if err != nil {
 			return err

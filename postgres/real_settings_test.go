@@ -3,7 +3,6 @@
 package postgres
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"syscall"
@@ -193,9 +192,9 @@ func TestNamesThatAServerWasNotToldAreNotTakenForInForce(t *testing.T) {
 	n := primary(t, "a")
 	_, err := n.SetSync(n.ctx(), standbys)
 	n.must(err)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := n.SetSync(ended, ""); err == nil {
+	n.must(n.act.acquire(n.ctx())) // somebody else has its connection
+	_, err = n.SetSync(limit(t, 2*time.Second), "")
+	if n.act.release(); err == nil {
 		t.Fatal("told without a connection")
 	}
 	if file, shown := n.read(syncName), n.sql("show synchronous_standby_names"); file != "" || shown != standbys {
@@ -234,7 +233,7 @@ func TestAStandbyThatWasToldItsSynchronousStandbysIsNotToldAgain(t *testing.T) {
 	}
 
 	// What the file says and the server was never told is no help.
-	if _, err := b.writeSync(`ANY 1 ("c")`); err != nil {
+	if _, err := b.writeSync(b.ctx(), `ANY 1 ("c")`); err != nil {
 		t.Fatal(err)
 	}
 	set(b, `ANY 1 ("c")`, `ANY 1 ("c")`)

@@ -29,7 +29,7 @@ const (
 
 // writeSync writes which standbys commits wait for, durably, for the next start or
 // reload; empty is what the user configured.
-func (s *Server) writeSync(names string) (changed bool, err error) {
+func (s *Server) writeSync(ctx context.Context, names string) (changed bool, err error) {
 	content := ""
 	if names != "" {
 		var b strings.Builder
@@ -38,6 +38,9 @@ func (s *Server) writeSync(names string) (changed bool, err error) {
 		content = b.String()
 	}
 	err = s.files(func() error {
+		if ctx.Err() != nil { // it was waited for another writer: who wanted this may not any more
+			return context.Cause(ctx)
+		}
 		if names != "" { // names that somebody set by ALTER SYSTEM would win
 			if changed, err = s.stripAuto(true); err != nil {
 				return err
@@ -62,7 +65,7 @@ func (s *Server) writeSync(names string) (changed bool, err error) {
 // read after that; 0 on a standby, which acknowledges nothing. A walsender that
 // confirms nothing meanwhile is ended.
 func (s *Server) SetSync(ctx context.Context, names string) (from cluster.LSN, err error) {
-	changed, err := s.writeSync(names)
+	changed, err := s.writeSync(ctx, names)
 	if err != nil || names == "" && !changed && !s.untold.Load() { // an asynchronous cluster, which promotes without a detour
 		return 0, err
 	}

@@ -96,7 +96,7 @@ func (g *guardProcess) stops(sig syscall.Signal) {
 		return
 	}
 	n := g.n
-	if !g.model.Status().Paused || n.pg.Postmaster() == 0 || n.pg.Mode() == cluster.ModeStopping || n.worker != nil && n.worker.jobCtx != nil {
+	if !g.model.Status().Paused || n.pg.Postmaster() == 0 || n.pg.Mode() == cluster.ModeStopping || n.worker != nil && n.worker.ends[agent.LaneJob] != nil {
 		return
 	}
 	g.w.fail("S6", "the guard of %s stops its server in a pause", n.name)

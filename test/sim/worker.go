@@ -21,7 +21,8 @@ type worker struct {
 	wake   wakeup
 	guardQ []agent.Effect
 	busy   bool // the guard lane runs
-	jobCtx *bound
+	// ends ends what runs in a lane.
+	ends   map[agent.Lane]*bound
 	status *cluster.Status // of the last step, when somebody has asked for it
 	kept   cluster.Status  // what status points to
 	over   bool
@@ -43,7 +44,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // newWorker starts a worker: what RunWorker does, without REST.
 func newWorker(n *Node) *worker {
-	k := &worker{process: process{w: n.w}, n: n}
+	k := &worker{process: process{w: n.w}, n: n, ends: map[agent.Lane]*bound{}}
 	n.seen.until = n.leaseEnd() // its guard tells it what the one before it did not hear of
 	log := quiet
 	if n.w.text != nil {
@@ -143,16 +144,16 @@ func (k *worker) begin(e agent.Effect) {
 		k.guardQ = append(k.guardQ, e)
 		k.nextGuard()
 		return
-	case e.Do == agent.CancelJob{}:
-		if k.jobCtx != nil {
-			k.jobCtx.cancel(errCanceled)
+	case e.Do == agent.Cancel{}:
+		if ctx := k.ends[e.Lane]; ctx != nil {
+			ctx.cancel(errCanceled)
 		}
 		return
 	}
 	k.n.noteEffect(e)
 	ctx := k.effect(e)
-	if e.Lane == agent.LaneJob && !ctx.r.ended {
-		k.jobCtx = ctx
+	if (e.Lane == agent.LaneJob || e.Lane == agent.LaneServer) && !ctx.r.ended {
+		k.ends[e.Lane] = ctx
 	}
 }
 
@@ -182,9 +183,9 @@ func (f *effect) over() {
 	case agent.LaneGuard:
 		k.busy = false
 		k.nextGuard()
-	case agent.LaneJob:
-		if k.jobCtx == &f.ctx {
-			k.jobCtx = nil
+	case agent.LaneJob, agent.LaneServer:
+		if k.ends[f.e.Lane] == &f.ctx {
+			delete(k.ends, f.e.Lane)
 		}
 	}
 }
