@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
@@ -200,8 +198,8 @@ func (g *guardLink) Kill() (killed int, err error) {
 	if client != nil && g.nothingLeft(client) {
 		return 0, errNothingLeft
 	}
-	if client != nil && client.PeerPID() > 1 {
-		if err := unix.Kill(client.PeerPID(), unix.SIGKILL); err != nil {
+	if client != nil {
+		if err := client.KillPeer(); err != nil {
 			g.log.Warn("guard not killed", "pid", client.PeerPID(), "error", err.Error())
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // eventBuffer is how many events may wait for the worker. They are rare; a worker
@@ -23,6 +25,7 @@ type Client struct {
 	conn    net.Conn
 	session uint64
 	guard   int          // pid of the guard, from the kernel
+	pidfd   *os.File     // of the guard; nil where there is none
 	heard   atomic.Int64 // when it answered last
 
 	writing sync.Mutex
@@ -62,6 +65,14 @@ func Connect(ctx context.Context, socketPath string) (*Client, error) {
 			return nil, fmt.Errorf("%w: %s is not served by this user: %w", ErrFailed, socketPath, errors.Join(err, os.ErrPermission))
 		}
 		c.guard = int(cred.Pid)
+	}
+	if c.guard > 1 { // else it is not seen from here
+		fd, err := unix.PidfdOpen(c.guard, 0)
+		if err != nil {
+			_ = c.Close()
+			return nil, fmt.Errorf("connect to the guard: open its pidfd: %w", err)
+		}
+		c.pidfd = os.NewFile(uintptr(fd), "pidfd of the guard")
 	}
 	return c, nil
 }
@@ -104,6 +115,23 @@ func (c *Client) Err() error {
 // PeerPID is the pid of the guard, as the kernel knows it.
 func (c *Client) PeerPID() int { return c.guard }
 
+// KillPeer sends SIGKILL to the guard's process, and to no other that has its number by
+// now. One that is gone needs none.
+func (c *Client) KillPeer() error {
+	if c.pidfd == nil {
+		return fmt.Errorf("%w: its process is not known", ErrFailed)
+	}
+	raw, err := c.pidfd.SyscallConn() // which a Close waits for
+	if err != nil {
+		return err
+	}
+	sent := raw.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
+	if errors.Is(err, unix.ESRCH) {
+		err = nil
+	}
+	return errors.Join(sent, err)
+}
+
 // Heard is when the guard answered a call last, on CLOCK_BOOTTIME; 0 for never.
 func (c *Client) Heard() time.Duration { return time.Duration(c.heard.Load()) }
 
@@ -114,6 +142,7 @@ func (c *Client) Session() uint64 { return c.session }
 func (c *Client) Close() error {
 	err := c.conn.Close()
 	<-c.closed
+	_ = c.pidfd.Close() // nil has nothing to close
 	return err
 }
 

@@ -475,6 +475,20 @@ func TestAServerRunsAsItsOwner(t *testing.T) {
 	n.until("SIGQUIT reached the server", func() bool { return strings.Contains(n.read(n.diary), "quit") })
 }
 
+// A worker kills the very guard that it has connected to, and nobody that has its number
+// by the time it does.
+func TestAWorkerKillsItsGuardAlone(t *testing.T) {
+	n := startNode(t)
+	c := n.worker(1)
+	noErr(t, c.KillPeer())
+	<-n.ended
+	noErr(t, c.KillPeer()) // it is gone, and its number is free
+	_ = c.Close() // the guard has hung up
+	if err := c.KillPeer(); err == nil {
+		t.Error("who has hung up knows of no guard any more")
+	}
+}
+
 // In most containers root may not look at the working directory of another user's
 // process. A guard that then saw nothing would prove anything.
 func TestAGuardWithoutPtraceStillSeesEveryProcess(t *testing.T) {

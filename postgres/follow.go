@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -222,8 +223,17 @@ func (s *Server) wakeStartup(ctx context.Context) error {
 }
 
 // signal sends sig to the server's process pid after making sure that it still is one,
-// of the kind that its title names. One that is gone needs none.
+// of the kind that its title names. One that is gone needs none. The pidfd pins it before
+// that: whoever has the number by then is not hit.
 func (s *Server) signal(pid int, kind string, sig syscall.Signal) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open the pidfd of the %s process %d: %w", kind, pid, err)
+	}
+	defer unix.Close(fd)
 	ours, err := s.isServerProcess(pid)
 	if err != nil || !ours {
 		return err
@@ -232,7 +242,7 @@ func (s *Server) signal(pid int, kind string, sig syscall.Signal) error {
 	if err != nil || !strings.Contains(string(title), kind) {
 		return nil //nolint:nilerr // gone already
 	}
-	if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH {
+	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("send the %s process %d %s: %w", kind, pid, unix.SignalName(sig), err)
 	}
 	return nil

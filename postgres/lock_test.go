@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -54,5 +57,68 @@ func TestLockFilesOfAServerThatIsGoneAreRemovedAndNoOthers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// withoutPtrace runs the test in a process without CAP_SYS_PTRACE, as root has it in most
+// containers, and reports whether this is that process.
+func withoutPtrace(t *testing.T) bool {
+	t.Helper()
+	const mark = "PGKEEPER_TEST_WITHOUT_PTRACE"
+	if os.Getenv(mark) != "" {
+		return true
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	if os.Geteuid() != 0 || err != nil {
+		t.Skip("needs root and setpriv")
+	}
+	cmd := exec.CommandContext(t.Context(), setpriv, "--bounding-set=-sys_ptrace,-sys_admin", "--", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), mark+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	return false
+}
+
+// TestProcessesOfTheServerAreSeenWithoutPtrace: a lock file that names one keeps its server
+// from starting, and what hangs can be signalled.
+func TestProcessesOfTheServerAreSeenWithoutPtrace(t *testing.T) {
+	if !withoutPtrace(t) {
+		return
+	}
+	s := bare(t)
+	s.owner = owner{name: "nobody", uid: 65534, gid: 65534}
+	s.put(t, "PG_VERSION", "15\n")
+	for _, dir := range []string{filepath.Dir(filepath.Dir(s.o.DataDir)), filepath.Dir(s.o.DataDir), s.o.DataDir} {
+		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the server's user must pass
+			t.Fatal(err)
+		}
+	}
+	sleep := func(dir string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), "sleep", "60")
+		cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: s.owner.credential()}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return cmd
+	}
+	ours, other := sleep(s.o.DataDir), sleep("/")
+	for cmd, want := range map[*exec.Cmd]bool{ours: true, other: false} {
+		if got, err := s.isServerProcess(cmd.Process.Pid); got != want || err != nil {
+			t.Errorf("a process in %s is one of the server: %t, %v", cmd.Dir, got, err)
+		}
+		if err := s.signal(cmd.Process.Pid, "sleep", syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := ours.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
+		t.Errorf("a process of the server was not signalled: %v", err)
+	}
+	if err := s.signal(ours.Process.Pid, "sleep", syscall.SIGTERM); err != nil {
+		t.Errorf("one that is gone needs no signal: %v", err)
+	}
+	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("another's process was ended: %v", err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
@@ -238,12 +240,16 @@ func (s *Server) isServerProcess(pid int) (bool, error) {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != s.owner.uid {
 		return false, nil // PostgreSQL insists on owning its directory
 	}
-	cwd, err := os.Readlink(proc + "/cwd")
-	if errors.Is(err, fs.ErrNotExist) {
+	var cwd string
+	err = s.owner.do(func() error { // in most containers not even root may look, which has no CAP_SYS_PTRACE there
+		cwd, err = os.Readlink(proc + "/cwd")
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return false, nil // ended just now, or a zombie
 	}
 	if err != nil {
-		return false, fmt.Errorf("a lock file of the server names process %d, whose working directory cannot be seen: %w", pid, err)
+		return false, fmt.Errorf("the working directory of process %d cannot be seen, which may be one of the server: %w", pid, err)
 	}
 	return s.sameDirectory(cwd)
 }
