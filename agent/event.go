@@ -112,8 +112,12 @@ type (
 	ServerStarted struct{ Server guard.Server }
 	// SenderGone says that a walsender has ended.
 	SenderGone struct{}
-	// JobProgress says how far a job is, in words.
-	JobProgress struct{ Text string }
+	// JobProgress says how far a job is, in words. Lent: it copies a standby, and needs its
+	// leader no more.
+	JobProgress struct {
+		Text string
+		Lent bool
+	}
 	// ShutDown: the server that a job stops has written its shutdown checkpoint, which
 	// ends at Position.
 	ShutDown struct {

@@ -82,7 +82,7 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case SenderGone:
 		l.looks.wanted = true
 	case JobProgress:
-		l.obs.Job.Progress = e.Text
+		l.obs.Job.Progress, l.server.lent = e.Text, e.Lent
 	case ShutDown:
 		if e.Instance == l.instance() {
 			l.obs.Guard.Ended = e.Position
@@ -419,7 +419,7 @@ func (l *Loop) foldStarted(s guard.Server) {
 // foldJob ends the job.
 func (l *Loop) foldJob(e JobDone) []Effect {
 	o := &l.obs
-	l.busy[LaneJob] = false
+	l.busy[LaneJob], l.server.source = false, ""
 	failures := 0
 	if e.Err != "" {
 		failures = o.Job.Failures + 1

@@ -214,10 +214,19 @@ func (l *Loop) keepJob() []Effect {
 	kind := l.obs.Job.Kind
 	cancelable := kind == election.JobClone || kind == election.JobRejoin || kind == election.JobInitDB || kind == election.JobStart
 	given := l.obs.Lease.Condemned != "" && kind != election.JobNone && kind != election.JobStop
-	if l.obs.Wish.Stop && cancelable || given {
+	if l.obs.Wish.Stop && cancelable || given || l.deposed() {
 		return []Effect{{Lane: LaneJob, Do: Cancel{}}}
 	}
 	return nil
+}
+
+// deposed: another leads by now than whom the job copies. From one that is frozen it would
+// wait for ever, and whatever else ends a primary ends the copy too. A standby that is
+// copied goes on.
+func (l *Loop) deposed() bool {
+	o := &l.obs
+	leader := o.View.Value.Leader
+	return l.server.source != "" && !l.server.lent && o.View.Good() && !o.Settings.Pause && leader != nil && leader.Name != l.server.source
 }
 
 // keepLooking looks when it is time, or when something happened.

@@ -169,6 +169,10 @@ type serverState struct {
 	gave cluster.Term
 	// restarting is the request the running restart answers.
 	restarting *cluster.Request
+	// source is the leader that the job under way copies, or compares with; empty for none.
+	// lent: it copies a standby in its place.
+	source string
+	lent   bool
 	// recovers is pg_control as it was when the job began, which may be a recovery.
 	recovers cluster.ControlData
 	// reloading is the answer that the reload under way will give if it ends well.

@@ -16,7 +16,7 @@ import (
 // lost to the cluster in any case, and a node that is away is a danger to the rest.
 // Only the end of ctx is an error. id names what was kept, empty for nothing.
 func (n *Node) keepLost(ctx context.Context, do OnJob, up election.Upstream, info postgres.SourceInfo, by string) (id string, err error) {
-	n.post(JobProgress{"keeping the WAL that " + up.Member + " does not have"})
+	n.post(JobProgress{Text: "keeping the WAL that " + up.Member + " does not have"})
 	lost, found, err := n.pg.KeepLost(ctx, postgres.Losing{Node: do.Node, Info: info, Source: n.source(up, do.Settings), Member: up.Member,
 		By: by, Limit: n.local.Load().Keeper.LostWALSize})
 	n.loadLost()

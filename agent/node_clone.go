@@ -85,7 +85,9 @@ func (n *Node) copyOne(ctx context.Context, source postgres.Source, member, remo
 	if removed != "" {
 		copying.doing += " (removed: " + removed + ")"
 	}
-	return n.pg.Clone(ctx, source, func(done, total int64) { n.post(JobProgress{copying.say(done, total)}) })
+	lent := source.Keeper != nil
+	n.post(JobProgress{copying.doing, lent}) // at once: the first figures may never come
+	return n.pg.Clone(ctx, source, func(done, total int64) { n.post(JobProgress{copying.say(done, total), lent}) })
 }
 
 // mayReplace asks the source for the proof that S5 wants before a clone.

@@ -52,12 +52,12 @@ func (n *Node) rewind(ctx context.Context, do OnJob, up election.Upstream, src p
 		return err
 	}
 	copying := &copyProgress{doing: "rewinding from " + up.Member, now: n.clock.Now}
-	n.post(JobProgress{copying.doing})
+	n.post(JobProgress{Text: copying.doing})
 	_, err = n.pg.Rewind(ctx, src, postgres.Rewinding{
 		Share: n.local.Load().Keeper.KeepBeforeRewind == "auto", Retain: n.keepAside(),
 		RestoreCommand: n.local.Load().Effective(do.Settings).RecoveryConf["restore_command"],
 		Lost:           lost,
-		Progress:       func(done, total int64) { n.post(JobProgress{copying.say(done, total)}) },
+		Progress:       func(done, total int64) { n.post(JobProgress{Text: copying.say(done, total)}) },
 	})
 	n.loadLost() // tables have got their names
 	if n.hopeless(ctx, err) {
@@ -98,7 +98,7 @@ func (n *Node) awaitCheckpoint(ctx context.Context, up election.Upstream, src po
 		case n.clock.Now() >= until:
 			return true, fmt.Errorf("the rewind waits for a checkpoint of %s: %w", up.Member, err)
 		case !waited:
-			n.post(JobProgress{"waiting for " + up.Member + " to checkpoint on its timeline before the rewind"})
+			n.post(JobProgress{Text: "waiting for " + up.Member + " to checkpoint on its timeline before the rewind"})
 		}
 		if !n.clock.Sleep(ctx.Done(), checkpointEvery) {
 			return true, ctx.Err()

@@ -3,9 +3,11 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/election"
@@ -73,5 +75,71 @@ func TestACloneAsksItsSourceAgainAfterTheStop(t *testing.T) {
 	err := n.clone(t.Context(), OnJob{Node: node}, election.Upstream{Member: "pg2", Host: "pg2", Port: "5432"})
 	if err == nil || !strings.Contains(err.Error(), "it is a standby") || pg.touched {
 		t.Errorf("cloned from what is no primary any more: %v, the old data was moved: %t", err, pg.touched)
+	}
+}
+
+// TestACopyEndsWhenAnotherLeads: a primary that is frozen keeps its connections, and whoever
+// copies it waits for as long. A standby that is copied in its place goes on.
+func TestACopyEndsWhenAnotherLeads(t *testing.T) {
+	pg2 := election.Upstream{Member: "pg2", Host: "h2", Port: "5432"}
+	for name, c := range map[string]struct {
+		job    election.Action
+		leader string
+		lent   bool
+		paused bool
+		ends   bool
+	}{
+		"a clone, the same leader":         {job: election.Clone{Source: pg2}, leader: "pg2"},
+		"a clone, another leader":          {job: election.Clone{Source: pg2}, leader: "pg3", ends: true},
+		"a rejoin, another leader":         {job: election.Rejoin{Source: pg2}, leader: "pg3", ends: true},
+		"a clone, nobody leads":            {job: election.Clone{Source: pg2}},
+		"a clone of a standby":             {job: election.Clone{Source: pg2}, leader: "pg3", lent: true},
+		"a clone, another leader, a pause": {job: election.Clone{Source: pg2}, leader: "pg3", paused: true},
+		"a start, another leader":          {job: election.StartServer{Upstream: &pg2}, leader: "pg3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.loop.obs.View = cluster.Seen(r.view, r.now)
+			if len(r.loop.onJob(c.job)) != 1 {
+				t.Fatal("no job begins")
+			}
+			r.loop.fold(clock.Reading{Boot: r.now}, JobProgress{Text: "copying", Lent: c.lent})
+			if c.leader != "" {
+				r.loop.obs.View.Value.Leader = &cluster.Leader{Name: c.leader, Term: 70}
+			}
+			r.loop.obs.Settings.Pause = c.paused
+			if got := len(find[Cancel](r.loop.keepJob())) > 0; got != c.ends {
+				t.Errorf("ended: %t", got)
+			}
+			r.loop.obs.View = r.loop.obs.View.Failed("no answer", r.now)
+			if len(r.loop.keepJob()) > 0 {
+				t.Error("ended by what may not be true any more")
+			}
+			r.loop.obs.View = cluster.Seen(r.loop.obs.View.Value, r.now)
+			r.loop.foldJob(JobDone{Kind: election.KindOf(c.job)})
+			if len(r.loop.keepJob()) > 0 {
+				t.Error("what has ended is ended again")
+			}
+		})
+	}
+}
+
+// TestACloneSaysAtOnceWhetherItCopiesAStandby: its first figures may never come.
+func TestACloneSaysAtOnceWhetherItCopiesAStandby(t *testing.T) {
+	primary := postgres.Source{Host: "pg2"}
+	for _, source := range []postgres.Source{primary, {Host: "standby", Keeper: &primary}} {
+		var said []bool
+		n := NewNode(Parts{Server: &rewinding{}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler),
+			Post: func(e Event) {
+				if p, is := e.(JobProgress); is {
+					said = append(said, p.Lent)
+				}
+			}})
+		if err := n.copyOne(t.Context(), source, "pg2", ""); err != nil {
+			t.Fatal(err)
+		}
+		if lent := source.Keeper != nil; !slices.Equal(said, []bool{lent, lent}) {
+			t.Errorf("a copy of %s said %v", source.Host, said)
+		}
 	}
 }

@@ -95,10 +95,14 @@ func (c Credentials) tls() []keyword {
 // goes through a file in memory (secretFile), never through the argument list or
 // the environment; for a key's password there is no such way, so keys of clones
 // and rewinds have none.
+//
+// A source whose host dies shows within half a minute, where TCP alone would wait for
+// hours. It may be busy for long: its kernel answers all the same.
 func sourceConninfo(c Credentials, host, port, database string) string {
 	c.SSLPassword = ""
 	settings := []keyword{
 		{"dbname", database}, {"user", c.Username}, {"host", host}, {"port", port}, {"connect_timeout", "5"},
+		{"keepalives_idle", "10"}, {"keepalives_interval", "5"}, {"keepalives_count", "3"}, {"tcp_user_timeout", "30000"},
 	}
 	if c.Password != "" {
 		settings = append(settings, keyword{"passfile", passPath})

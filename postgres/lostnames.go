@@ -102,6 +102,8 @@ func (s *Server) namesFrom(ctx context.Context, source Source, database, sql str
 
 // askSource runs one query that answers one row, with what pg_rewind connects as.
 func (s *Server) askSource(ctx context.Context, source Source, database, sql string, args ...string) ([][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.askLimit)
+	defer cancel()
 	c := s.o.Rewind
 	config, err := clientConfig(c, source.Host, cmp.Or(source.Port, "5432"), database, cmp.Or(c.SSLMode, "prefer"))
 	if err != nil {

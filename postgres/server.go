@@ -101,6 +101,9 @@ type Server struct {
 	// go by.
 	untold atomic.Bool
 
+	// askLimit bounds one question to another server.
+	askLimit time.Duration
+
 	// confMu is held while configuration files are changed.
 	confMu sync.Mutex
 
@@ -141,6 +144,7 @@ func New(o Options) (*Server, error) {
 // defaults fills in what was left empty and refuses what cannot work.
 func (s *Server) defaults() (err error) {
 	o := &s.o
+	s.askLimit = askLimit
 	switch {
 	case o.DataDir == "" || !filepath.IsAbs(o.DataDir):
 		return fmt.Errorf("%w: data_dir is %q; give an absolute path", ErrOptions, o.DataDir)

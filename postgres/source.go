@@ -46,9 +46,14 @@ type SourceInfo struct {
 	InRecovery bool
 }
 
+// askLimit is how long another server may take for an answer: one that hangs gives none.
+const askLimit = 10 * time.Second
+
 // SourceInfo asks another server who and where it is. Errors are ErrUnreachable
 // and ErrAuthentication.
 func (s *Server) SourceInfo(ctx context.Context, source Source) (SourceInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.askLimit)
+	defer cancel()
 	config, err := s.replicationConfig(source)
 	if err != nil {
 		return SourceInfo{}, err
