@@ -19,6 +19,9 @@ const (
 	// keysPause and serverPause are waited after a failure in their lane.
 	keysPause   = 250 * time.Millisecond
 	serverPause = time.Second
+	// longestPause is the most that a configuration which the server does not take is left
+	// alone before the next try. It is not likely to take it then, and a try may be long.
+	longestPause = 30 * time.Second
 	// serverLimit bounds quick SQL; checkpointLimit a checkpoint, which may
 	// have much to write.
 	serverLimit     = 10 * time.Second
@@ -168,7 +171,7 @@ func (l *Loop) over(a election.Action) (rev int64, replaces bool) {
 
 func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	lane := serverLane(a)
-	if l.busy[lane] || l.obs.Now < l.server.retryAt {
+	if l.busy[lane] || l.obs.Now < *l.retryAt(lane) {
 		return nil
 	}
 	if f, ok := a.(election.Follow); ok && f == l.server.followed && l.obs.Node.At < l.server.followedAt {
@@ -191,6 +194,14 @@ func (l *Loop) onServer(a election.Action, up *election.Upstream) []Effect {
 	waits := l.obs.Node.Value.Gate != cluster.GateOff
 	l.config.gated = l.config.gated || l.config.settings.CommitGate || waits
 	return []Effect{{Lane: lane, Limit: limit, Do: OnServer{Action: a, Instance: l.instance(), Settings: l.config.settings, Upstream: up, Gated: l.config.gated, Waits: waits}}}
+}
+
+// retryAt is when the lane of an action of OnServer is used again after a failure.
+func (l *Loop) retryAt(lane Lane) *cluster.Instant {
+	if lane == LaneCheckpoint {
+		return &l.server.checkpointAt
+	}
+	return &l.server.retryAt
 }
 
 // serverLane is where an action of OnServer runs.

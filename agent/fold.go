@@ -96,8 +96,8 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 	case StopWanted:
 		l.obs.Wish.Stop, l.obs.Wish.Leave = true, e.Leave
 	case Reloaded:
-		l.obs.Self.Tags = e.Tags               // none where the file has none any more
-		l.config.rev, l.config.applied = 0, -1 // local settings may have changed too
+		l.obs.Self.Tags = e.Tags                                    // none where the file has none any more
+		l.config.rev, l.config.applied, l.config.retryAt = 0, -1, 0 // local settings may have changed too
 	}
 	return nil
 }
@@ -274,7 +274,7 @@ func (l *Loop) foldGuardUp(st guard.Status) []Effect {
 		}
 		l.config.gated = st.Gate != nil
 		if st.Gate == nil && l.config.settings.CommitGate {
-			l.config.applied = -1 // a guard that adopted the server knows of no gate: tell it
+			l.config.applied, l.config.retryAt = -1, 0 // a guard that adopted the server knows of no gate: tell it
 		}
 	}
 	l.stale("the guard was just connected")
@@ -358,13 +358,7 @@ func (l *Loop) foldServer(e ServerDone) []Effect {
 		l.server.configuring, l.server.naming = false, ""
 	}
 	if e.Err != "" {
-		if e.Instance == l.instance() {
-			l.server.retryAt = l.obs.Now.Add(serverPause)
-		}
-		l.log.Warn("server action failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
-		if _, configured := e.Action.(election.Reload); configured {
-			l.config.applied = -1
-		}
+		l.serverFailed(e)
 		return nil
 	}
 	l.looks.wanted = true
@@ -378,6 +372,8 @@ func (l *Loop) foldServer(e ServerDone) []Effect {
 		} else {
 			l.obs.Self.Checkpointed = true
 		}
+	case election.Reload:
+		l.config.pause = 0
 	case election.Follow:
 		l.server.followed, l.server.followedAt = a, l.obs.Now
 	case election.SetSync:
@@ -387,6 +383,26 @@ func (l *Loop) foldServer(e ServerDone) []Effect {
 		return l.promise(a.Term)
 	}
 	return nil
+}
+
+// serverFailed has what failed wait: a configuration that the server does not take longer
+// each time, and without anything else waiting for it.
+func (l *Loop) serverFailed(e ServerDone) {
+	l.log.Warn("server action failed", "member", l.id.Name, "action", actionName(e.Action), "error", e.Err)
+	here := e.Instance == l.instance() // else it says nothing of the server that runs
+	c := &l.config
+	switch _, configured := e.Action.(election.Reload); {
+	case configured && here && c.applied >= 0: // else another configuration has come meanwhile
+		if c.refused != c.applied || l.obs.Node.Value.Gate == cluster.GateMissing { // commits wait for the gate that it may bring
+			c.pause = 0
+		}
+		c.refused, c.pause = c.applied, min(max(2*c.pause, serverPause), longestPause)
+		c.retryAt, c.applied = l.obs.Now.Add(c.pause), -1
+	case configured:
+		c.applied = -1
+	case here:
+		*l.retryAt(serverLane(e.Action)) = l.obs.Now.Add(serverPause)
+	}
 }
 
 // foldFence ends a fence. The next is a moment later: after a failure, to try again;
@@ -409,6 +425,7 @@ func (l *Loop) foldStarted(s guard.Server) {
 	g := &l.obs.Guard
 	g.Running, g.Instance, g.Writable = true, s.Instance, s.Writable
 	g.Ended = cluster.Position{}
+	l.server.retryAt, l.server.checkpointAt, l.config.retryAt = 0, 0, 0 // the last one has failed, not this one
 	l.obs.Sync = election.Sync{}
 	if s.Writable {
 		l.recovered(s.Instance)

@@ -38,7 +38,7 @@ func (l *Loop) keep() []Effect {
 // never so. All of it that depends on time has one at which the loop asks to be woken, but
 // for a lease of another length than is wanted, and what ails this member.
 func (l *Loop) keepsSince(before cluster.Instant) bool {
-	for _, at := range [...]cluster.Instant{l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.config.pauseAt} {
+	for _, at := range [...]cluster.Instant{l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.server.checkpointAt, l.config.retryAt, l.config.pauseAt} {
 		if at > before && at <= l.obs.Now {
 			return true
 		}
@@ -190,6 +190,9 @@ func (l *Loop) keepAnswers() []Effect {
 // keepConfigured brings a changed dynamic configuration to a running server.
 func (l *Loop) keepConfigured() []Effect {
 	if !l.obs.Node.Good() || !l.obs.Node.Value.Mode.Running() || l.obs.Job.Kind != election.JobNone || l.config.applied == l.config.rev {
+		return nil
+	}
+	if l.config.refused == l.config.rev && l.obs.Now < l.config.retryAt {
 		return nil
 	}
 	up, known := election.UpstreamOf(&l.obs)

@@ -105,6 +105,11 @@ type configState struct {
 	read     bool
 	// applied is the revision the server was last configured with.
 	applied int64
+	// refused is the revision that the server could not be brought to, which is tried
+	// again at retryAt, pause after the last try.
+	refused int64
+	retryAt cluster.Instant
+	pause   time.Duration
 	// gated tells that the server may have a gate, wanted or not any more.
 	gated bool
 	// pausing: the guard was told to pause or resume and has not answered;
@@ -143,7 +148,9 @@ type keysState struct {
 
 // serverState is about the local server beyond the observation.
 type serverState struct {
-	retryAt cluster.Instant
+	// retryAt is when a lane is used again after a failure in it, checkpointAt that of
+	// checkpoints: a promise, and whom commits wait for, do not wait for those.
+	retryAt, checkpointAt cluster.Instant
 	// exited is the instance the guard reported gone last.
 	exited string
 	// told is when the guard was told last that its server writes.
@@ -439,7 +446,7 @@ func (l *Loop) NextWake() cluster.Instant { return l.wake }
 
 func (l *Loop) nextWake() cluster.Instant {
 	next := l.nextLook()
-	for _, at := range [...]cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.config.pauseAt} {
+	for _, at := range [...]cluster.Instant{l.decision.Wake, l.nextKeepAlive(), l.nextPublish(), l.keys.retryAt, l.server.retryAt, l.server.checkpointAt, l.config.retryAt, l.config.pauseAt} {
 		if !at.Never() && at > l.obs.Now && at < next {
 			next = at
 		}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/election"
+	"github.com/pgkeeper/pgkeeper/guard"
 )
 
 // answers are the answers on their way to the store.
@@ -101,5 +103,80 @@ func TestTagsThatWereTakenOutOfTheFileAreGone(t *testing.T) {
 	}
 	if r.step(Reloaded{}); r.loop.obs.Self.Tags.NoFailover() {
 		t.Error("a tag that was taken out is still in force")
+	}
+}
+
+// TestAConfigurationThatTheServerRefusesIsLeftAlone: it is tried again less and less often,
+// and holds up neither another configuration nor anything else.
+func TestAConfigurationThatTheServerRefusesIsLeftAlone(t *testing.T) {
+	begun := func(effects []Effect) bool {
+		for _, d := range find[OnServer](effects) {
+			if _, reloads := d.Action.(election.Reload); reloads {
+				return true
+			}
+		}
+		return false
+	}
+	r := newRig(t)
+	r.primary()
+	r.view.Config = &cluster.Config{Raw: []byte(`{"ttl":5}`), ModRevision: 70}
+	refused := func() []Effect {
+		return r.step(ServerDone{Action: election.Reload{}, Instance: r.loop.instance(), Err: "unrecognized configuration parameter"})
+	}
+	if !begun(r.see()) {
+		t.Fatal("not told of a new configuration")
+	}
+	for try, pause := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		if begun(refused()) || len(r.loop.onServer(election.Promise{Term: 60}, nil)) != 1 {
+			t.Fatalf("try %d: told again at once, or a promise waits for it", try)
+		}
+		r.loop.busy[LaneServer] = false
+		wake := r.loop.config.retryAt
+		if want := r.now.Add(pause * time.Second); wake != want {
+			t.Errorf("try %d: the next %v later, want %v", try, wake.Sub(r.now), pause*time.Second)
+		}
+		r.pass(pause*time.Second - time.Millisecond)
+		if begun(r.loop.keepConfigured()) {
+			t.Errorf("try %d: told again too early", try)
+		}
+		r.loop.obs.Now = r.now
+		before := r.now
+		r.pass(time.Millisecond)
+		if r.loop.obs.Now = r.now; !r.loop.keepsSince(before) {
+			t.Errorf("try %d: nobody looks for it", try)
+		}
+		if !begun(r.loop.keepConfigured()) {
+			t.Errorf("try %d: not told again", try)
+		}
+	}
+	r.loop.obs.Node.Value.Gate = cluster.GateMissing
+	if refused(); r.loop.config.retryAt != r.now.Add(serverPause) {
+		t.Error("commits that wait for a gate wait longer and longer for the next try")
+	}
+	r.pass(serverPause)
+	r.loop.obs.Now = r.now
+	if !begun(r.loop.keepConfigured()) {
+		t.Error("not told again")
+	}
+	for name, news := range map[string]func(){
+		"another configuration": func() {
+			r.view.Config = &cluster.Config{Raw: []byte(`{"ttl":5}`), ModRevision: r.view.Config.ModRevision + 1}
+			r.see()
+		},
+		"another file": func() {
+			r.loop.busy[LaneServer] = true // with something else, until the next view
+			r.step(Reloaded{})
+			r.see()
+			r.loop.busy[LaneServer] = false
+		},
+		"another server": func() {
+			r.step(ServerStarted{Server: guard.Server{Instance: "i2", Writable: true, PID: 10}})
+			r.look(cluster.ModePrimary)
+		},
+	} {
+		refused()
+		if news(); !r.loop.server.configuring && !begun(r.loop.keepConfigured()) {
+			t.Errorf("%s waits", name)
+		}
 	}
 }

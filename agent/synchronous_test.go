@@ -279,6 +279,17 @@ func TestACheckpointHoldsNothingUp(t *testing.T) {
 	if got := checkpoints(r.look(cluster.ModePrimary)); got != 0 {
 		t.Errorf("%d checkpoints begin beside the first", got)
 	}
+	r.step(ServerDone{Action: election.Checkpoint{}, Instance: "i1", Err: "it broke"})
+	if got := find[OnServer](r.loop.onServer(election.Promise{Term: 60}, nil)); len(got) != 1 {
+		t.Error("a promise waits for the next try of a checkpoint that has failed")
+	}
+	if got := checkpoints(r.loop.onServer(election.Checkpoint{}, nil)); got != 0 {
+		t.Error("a checkpoint that has failed is tried again at once")
+	}
+	r.pass(serverPause)
+	if got := checkpoints(r.look(cluster.ModePrimary)); got != 1 {
+		t.Errorf("%d checkpoints begin after the pause, want one", got)
+	}
 	r.step(ServerDone{Action: election.Checkpoint{}, Instance: "i1"})
 	if !r.loop.obs.Self.Checkpointed || r.loop.busy[LaneCheckpoint] {
 		t.Error("its end is not noted")
