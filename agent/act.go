@@ -247,7 +247,7 @@ func (l *Loop) onJob(a election.Action) []Effect {
 // reload may be about to change.
 func starts(a election.Action) bool {
 	switch a.(type) {
-	case election.StartServer, election.Restart, election.Promote:
+	case election.StartServer, election.Restart, election.Promote, election.Rejoin, election.Clone:
 		return true
 	}
 	return false

@@ -443,6 +443,15 @@ func TestNoServerIsStartedBesideAReload(t *testing.T) {
 	if jobs := find[OnJob](r.see()); len(jobs) != 0 {
 		t.Errorf("beside a reload: %+v", jobs)
 	}
+	for _, a := range []election.Action{election.Rejoin{}, election.Clone{}} { // which start one at their end
+		if begun := r.loop.onJob(a); len(begun) != 0 {
+			t.Errorf("beside a reload: %+v", begun)
+		}
+	}
+	if begun := r.loop.onJob(election.StopServer{}); len(begun) != 1 {
+		t.Error("a stop waits for a reload")
+	}
+	r.loop.busy[LaneJob], r.loop.obs.Job.Kind = false, election.JobNone
 	if jobs := find[OnJob](r.step(ServerDone{Action: election.Reload{}})); len(jobs) != 1 {
 		t.Errorf("after it: %+v, want the restart", jobs)
 	}
