@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -204,5 +205,28 @@ func TestAWriteThatHasWaitedTooLongIsLeftOut(t *testing.T) {
 	}
 	if content, _, err := readOptional(s.conf(confName)); string(content) != confHeader || err != nil {
 		t.Errorf("%v, written: %s", err, content)
+	}
+}
+
+// TestARewindIsPreparedBesideNoOtherWriter: it would undo what the other has written since it
+// read the file, such as that nobody is followed, which a promise rests on.
+func TestARewindIsPreparedBesideNoOtherWriter(t *testing.T) {
+	s := bare(t)
+	s.put(t, confName, confHeader+"port = 1\n")
+	s.confMu.Lock()
+	ended := make(chan error)
+	go func() { ended <- s.confForRewind("") }()
+	select {
+	case err := <-ended:
+		t.Fatalf("written beside another writer: %v", err)
+	case <-time.After(20 * time.Millisecond): // it waits
+	}
+	s.put(t, confName, confHeader+"port = 2\n")
+	s.confMu.Unlock()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if content, _, err := readOptional(s.conf(confName)); err != nil || !strings.Contains(string(content), "port = 2") || !strings.Contains(string(content), "wal_keep_size") {
+		t.Errorf("%v; what the other wrote is gone: %s", err, content)
 	}
 }

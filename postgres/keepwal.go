@@ -28,7 +28,7 @@ func (s *Server) KeepWAL(ctx context.Context) error {
 
 // confForRewind adds to the generated configuration what a rewind needs.
 func (s *Server) confForRewind(restoreCommand string) error {
-	return s.owner.do(func() error {
+	return s.files(func() error {
 		content, _, err := readOptional(s.conf(confName))
 		if err != nil {
 			return err
