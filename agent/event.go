@@ -99,11 +99,13 @@ type (
 		From     cluster.LSN
 		Err      string
 	}
-	// JobDone: the job ended. Saw is the cheap look that ended a promotion.
+	// JobDone: the job ended. Saw is the cheap look that ended a promotion. MayWrite: a
+	// promotion has made the server one that may write, or may yet, however the job ended.
 	JobDone struct {
-		Kind election.JobKind
-		Err  string
-		Saw  *Looked
+		Kind     election.JobKind
+		Err      string
+		Saw      *Looked
+		MayWrite bool
 	}
 	// FenceDone: a fence past the guard ended.
 	FenceDone struct{ Err string }

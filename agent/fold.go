@@ -444,6 +444,9 @@ func (l *Loop) foldJob(e JobDone) []Effect {
 	} else {
 		l.log.Info("job done", "member", l.id.Name, "action", string(e.Kind), "duration", o.Now.Sub(o.Job.Since))
 	}
+	if e.MayWrite && o.Guard.Running { // guard: promotion_may_come_late — S1: a guard may carry it out when a disk lets it
+		o.Guard.Writable = true
+	}
 	if e.Kind == election.JobPromote && e.Err == "" {
 		o.Guard.Writable = true
 		o.Self.Checkpointed = false

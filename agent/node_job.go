@@ -332,8 +332,10 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline,
 		return err
 	}
 	if err := n.brief(ctx, func(ctx context.Context) error { return g.Promote(ctx, int64(do.Term), n.dataDir, files) }); err != nil {
+		e.MayWrite = n.mayWrite(ctx, do.Instance)
 		return fmt.Errorf("have the guard promote the server: %w", err)
 	}
+	e.MayWrite = true
 	exited := n.link.Exited(do.Instance)
 	for {
 		at := n.clock.Now()
@@ -355,6 +357,13 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline,
 		}
 		n.clock.Sleep(ctx.Done(), promotedEvery)
 	}
+}
+
+// mayWrite asks the guard, which answers in the order in which it is asked, whether the
+// server may write, or is about to. One that does not answer may have it do so.
+func (n *Node) mayWrite(ctx context.Context, instance string) bool {
+	s, err := n.serverOfGuard(context.WithoutCancel(ctx))
+	return err != nil || s != nil && s.Instance == instance && s.Writable
 }
 
 // fence stops the server without the guard, which hangs: SIGKILL reaches even a

@@ -29,6 +29,23 @@ func TestAPauseLiftsNoDeadlineOfAServerThatMayBegin(t *testing.T) {
 	}
 }
 
+// TestAPauseLiftsNoDeadlineOfAPromotionThatMayComeLate: a guard whose disk hangs carries it
+// out when the worker has long given it up.
+func TestAPauseLiftsNoDeadlineOfAPromotionThatMayComeLate(t *testing.T) {
+	for _, late := range []bool{true, false} {
+		r := newRig(t)
+		r.primary()
+		r.loop.obs.Guard.Writable = false // as the loop knows it
+		r.loop.obs.Job.Kind = election.JobPromote
+		r.step(JobDone{Kind: election.JobPromote, Err: "no answer", MayWrite: late})
+		r.view.Config = &cluster.Config{Raw: []byte(`{"pause":true}`), ModRevision: 4}
+		told := find[GuardPause](r.see())
+		if lifts := len(told) == 1 && told[0].On; lifts == late {
+			t.Errorf("may write: %t, and the guard was told %v", late, told)
+		}
+	}
+}
+
 // TestAConfigurationRepointsNobodyInAPause: a member that hears of a pause and of another
 // leader at once brought the configuration with the pause in it to its server, and had it
 // follow that leader.

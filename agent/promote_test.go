@@ -120,6 +120,64 @@ func (stuckPromotee) LookFast(context.Context) (postgres.Fast, error) {
 	return postgres.Fast{}, errors.New("connection refused")
 }
 
+// late is a guard that does not answer a promotion, which it may be about to carry out.
+type late struct {
+	*promotee
+	server *guard.Server // as it says then
+	silent error
+}
+
+func (l late) Promote(context.Context, int64, string, map[string]string) error {
+	return context.DeadlineExceeded
+}
+
+func (l late) Status(context.Context) (guard.Status, error) {
+	return guard.Status{Server: l.server}, l.silent
+}
+
+type lateLink struct {
+	promoteeLink
+	g late
+}
+
+func (l lateLink) Guard() Guard { return l.g }
+
+// TestAPromotionWithoutAnswerMayComeLate: unless the guard says that it does not.
+func TestAPromotionWithoutAnswerMayComeLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		late late
+		want bool
+	}{
+		"it is carried out":        {late{server: &guard.Server{Instance: "i1", Writable: true}}, true},
+		"it never came":            {late{server: &guard.Server{Instance: "i1"}}, false},
+		"the guard does not speak": {late{silent: errors.New("no answer")}, true},
+		"the server is gone":       {late{}, false},
+		"another has come":         {late{server: &guard.Server{Instance: "i2", Writable: true}}, false},
+	} {
+		p := &promotee{instance: "i1", exited: make(chan struct{})}
+		c.late.promotee = p
+		n := NewNode(Parts{Server: p, Link: lateLink{promoteeLink{p: p}, c.late}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // by whoever gave it up
+		done, _ := n.onJob(ctx, OnJob{Action: election.Promote{Timeline: 7}, Term: 61, Instance: "i1"}).(JobDone)
+		if done.Err == "" || done.MayWrite != c.want {
+			t.Errorf("%s: %+v, want that it may write: %t", name, done, c.want)
+		}
+	}
+}
+
+// TestAPromotionThatIsNotWaitedForMayWrite: the server has been told.
+func TestAPromotionThatIsNotWaitedForMayWrite(t *testing.T) {
+	p := &promotee{instance: "i1", exited: make(chan struct{})}
+	n := NewNode(Parts{Server: stuckPromotee{p}, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	done, _ := n.onJob(ctx, OnJob{Action: election.Promote{Timeline: 7}, Term: 61, Instance: "i1"}).(JobDone)
+	if done.Err == "" || !p.promoted || !done.MayWrite {
+		t.Errorf("%+v, promoted: %t", done, p.promoted)
+	}
+}
+
 // TestNothingIsPromotedWithoutItsSynchronousStandbys: they are in force before the
 // server may acknowledge anything.
 func TestNothingIsPromotedWithoutItsSynchronousStandbys(t *testing.T) {
@@ -214,10 +272,10 @@ func TestAPromotionDoesNotWaitForNamesForEver(t *testing.T) {
 			"a promotion": OnJob{Action: election.Promote{Timeline: 7, Names: "ANY 1 (b)"}, Term: 61, Instance: "i1"},
 			"told ahead":  OnServer{Action: election.Checkpoint{For: "op", Names: "ANY 1 (b)"}, Instance: "i1"},
 		} {
-			began, ctx := time.Now(), t.Context() //nolint:forbidigo // the bubble's clock
+			began, ctx := time.Now(), t.Context()
 			n.promoting = ""
 			e := n.Run(ctx, do)
-			if took := time.Since(began); took > serverLimit { //nolint:forbidigo // the bubble's clock
+			if took := time.Since(began); took > serverLimit {
 				t.Errorf("%s: took %v", name, took)
 			}
 			if job, is := e.(JobDone); is && (job.Err == "" || p.promoted) {
