@@ -77,7 +77,7 @@ func TestASourceThatHangsIsNotWaitedFor(t *testing.T) {
 // TestACopyEndsWhenTheHostOfItsSourceDies: TCP alone waits for hours.
 func TestACopyEndsWhenTheHostOfItsSourceDies(t *testing.T) {
 	s := bare(t)
-	clone, err := s.cloneArgs(Source{Host: "h"})
+	clone, err := s.cloneArgs(Source{Host: "h"}, "pgkeeper-x")
 	if err != nil {
 		t.Fatal(err)
 	}
