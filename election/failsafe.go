@@ -128,19 +128,26 @@ func failsafeRound(o *Observation) AskFailsafe {
 }
 
 // Enough: with these no election elsewhere can be complete. Everybody has promised, or
-// of the copies of one rule that every election must satisfy too few are left.
+// of the copies of one rule that every election must satisfy too few are left, and its
+// primary is none of them.
 func (a AskFailsafe) Enough(accepted []string) bool {
 	all := !slices.ContainsFunc(a.Peers, func(p FailsafePeer) bool { return !slices.Contains(accepted, p.Name) })
 	if all { // guard: failsafe_needs_all — SAFETY 3, Failsafe
 		return true
 	}
 	bound := append([]string{a.Self}, accepted...)
+	isFree := func(name string) bool {
+		return !slices.ContainsFunc(bound, func(b string) bool { return strings.EqualFold(b, name) })
+	}
 	return slices.ContainsFunc(a.Rules, func(r cluster.Rule) bool {
 		free := 0
 		for _, name := range r.Copies() {
-			if !slices.ContainsFunc(bound, func(b string) bool { return strings.EqualFold(b, name) }) {
+			if isFree(name) {
 				free++
 			}
+		}
+		if isFree(r.Primary) { // guard: failsafe_binds_primary — SAFETY 3, Failsafe: its report alone is enough
+			return false
 		}
 		return free < r.Reports() // guard: failsafe_blocks_election — SAFETY 3, Failsafe
 	})

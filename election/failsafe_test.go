@@ -300,6 +300,8 @@ func TestEnoughPromises(t *testing.T) {
 		{"both confirm: one free copy is enough for an election", ask(all), []string{"b"}, false},
 		{"both confirm, both have promised", ask(all), []string{"b", "c"}, true},
 		{"of two rules one is enough: an election must satisfy both", ask(all, quorum), []string{"c"}, true},
+		{"the primary of a rule that is left from before needs nobody beside it: it must have promised", ask(cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}), []string{"c"}, false},
+		{"and then the others may be silent", ask(cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}), []string{"b"}, true},
 		{"names compare without regard to case", ask(one), []string{"b"}, true},
 		{"who is no copy frees nobody", ask(one), []string{"c"}, false},
 	} {

@@ -131,7 +131,7 @@ func elect(o *Observation, mine report) Decision {
 	}
 	for _, rule := range rules {
 		have, absent := counted(rule, all)
-		if have < rule.Reports() { // guard: enough_reports — SAFETY 3
+		if have < rule.Reports() && !primaryReports(o, rule, all) { // guard: enough_reports — SAFETY 3
 			d := wait(ReasonTooFewReports, fmt.Sprintf("%d of %d copies that commits of %s may rest on have promised, %d are needed; absent: %s",
 				have, len(rule.Copies()), rule.Primary, rule.Reports(), strings.Join(absent, ", ")))
 			d.wakeAt(patroniSettles(o))
@@ -176,6 +176,21 @@ func counted(rule cluster.Rule, all []report) (have int, absent []string) {
 		}
 	}
 	return have, absent
+}
+
+// primaryReports: the primary of a rule is among the reports. It had flushed each commit
+// before anybody could confirm it, so its copy alone has all that was acknowledged under
+// the rule, and it can acknowledge no more. One that lacks what it had published itself is
+// not that copy any more, but one that somebody has put in its place. Not by the key
+// `sync`, whose primary is of another manager (docs/decisions/0018).
+func primaryReports(o *Observation, rule cluster.Rule, all []report) bool {
+	at := slices.IndexFunc(all, func(r report) bool { return strings.EqualFold(r.name, rule.Primary) })
+	published := o.View.Value.Status
+	if at < 0 || published == nil || byPatroni(o) {
+		return false
+	}
+	last := cluster.Position{Timeline: published.Timeline, LSN: published.Optime}
+	return all[at].position.Compare(last) >= 0 // guard: primary_has_what_it_published — S2: a copy put in its place need not have it
 }
 
 // raceBegan is when candidates could act first.

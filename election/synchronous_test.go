@@ -168,6 +168,7 @@ func synchronousRules() []rule {
 			v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat, Clean: clean, Position: cluster.Position{Timeline: 3, LSN: at}}
 		})
 	}
+	returned := view(func(v *cluster.View) { v.Members["b"] = member("b", cluster.RoleReplica, lsn) })
 	return []rule{
 		{name: "before it reports, a standby stops taking WAL and promises to take none of that term again",
 			given: vacant(lsn, two), reason: ReasonRevoking, do: acts(Promise{Term: cluster.Term(beat)})},
@@ -192,6 +193,18 @@ func synchronousRules() []rule {
 			reason: ReasonTooFarBehind},
 		{name: "every rule of the record must be satisfied",
 			given:  vacant(lsn, quiet, promisedBy("c", lsn), ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}, cluster.Rule{Primary: "b", Voters: []string{"d"}, Need: 1})),
+			reason: ReasonTooFewReports},
+		{name: "the primary of a rule has all that was acknowledged under it, and needs nobody beside it",
+			given: vacant(lsn, quiet, ruled("quorum", cluster.Rule{Primary: "A", Voters: []string{"b", "c"}, Need: 1})), reason: ReasonAcquiring, do: take},
+		{name: "so does whoever has as much as it says to have",
+			given: vacant(lsn, quiet, returned, promisedBy("b", lsn), ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c", "d"}, Need: 1})), reason: ReasonAcquiring, do: take},
+		{name: "and nobody who has less",
+			given: vacant(lsn, quiet, returned, promisedBy("b", lsn+8), ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c", "d"}, Need: 1})), reason: ReasonBetterCandidate},
+		{name: "but not one that lacks what it had published itself: that is another copy",
+			given: vacant(lsn, quiet, ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}),
+				view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn + 8, Timeline: 3} })), reason: ReasonTooFewReports},
+		{name: "nor of a rule that is another primary's",
+			given:  vacant(lsn, quiet, ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}, cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})),
 			reason: ReasonTooFewReports},
 		{name: "where all voters confirm each commit, any one of them has everything",
 			given: vacant(lsn, quiet, ruled("on", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 2})), reason: ReasonAcquiring, do: take},

@@ -100,5 +100,5 @@ var mistakes = []mistake{
 		{"agent/node_lease.go", "has, err := n.askServer(ctx)\n\tif err != nil {", "has, err := false, error(nil)\n\tif err != nil {"},
 		{"agent/node_job.go", "if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, guard.ErrServerRunning) { // it may", "if false { // it may"}}},
 	{"quorum_primary_isolated_while_a_standby_lags", []change{ // a node that is gone is replaced by whoever comes first
-		{"election/revoke.go", "if have < rule.Reports() { // guard: enough_reports", "if have < rule.Reports() && !goneForMost(o) { // guard: enough_reports"}}},
+		{"election/revoke.go", "if have < rule.Reports() && !primaryReports(o, rule, all) { // guard: enough_reports", "if have < rule.Reports() && !primaryReports(o, rule, all) && !goneForMost(o) { // guard: enough_reports"}}},
 }
