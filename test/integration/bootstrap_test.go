@@ -103,6 +103,22 @@ func TestAWinnerThatDiesInTheMiddleOfBootstrapBlocksNobody(t *testing.T) {
 
 func TestAStoppedServersDataIsAdopted(t *testing.T) {
 	t.Parallel()
+	adopted(t, func(*testbed.Node) error { return nil })
+}
+
+// TestACopyRestoredWhereACloneWasInterruptedIsAdopted: the mark of that clone is left over,
+// and whoever restored a backup there by hand did not know of it.
+func TestACopyRestoredWhereACloneWasInterruptedIsAdopted(t *testing.T) {
+	t.Parallel()
+	adopted(t, func(n *testbed.Node) error {
+		mark := filepath.Join(n.StateDir(), "tombstone")
+		return errors.Join(os.MkdirAll(n.StateDir(), 0o755), os.WriteFile(mark, []byte(`{"kind":"clone","label":"pgkeeper-INTERRUPTED"}`), 0o600))
+	})
+}
+
+// adopted has a member found a cluster with the data that it has already.
+func adopted(t *testing.T, before func(*testbed.Node) error) {
+	t.Helper()
 	b := bedtest.New(t, testbed.Options{Nodes: 2, Unstarted: true})
 	first := b.Nodes[0]
 	b.Must(first.InitDB(t.Context()))
@@ -114,6 +130,7 @@ func TestAStoppedServersDataIsAdopted(t *testing.T) {
 	system, err := first.SystemID(t.Context())
 	b.Must(err)
 
+	b.Must(before(first))
 	b.Must(first.Start())
 	b.Must(first.Healthy(t.Context(), 30*time.Second, "/primary"))
 	b.Must(b.Nodes[1].Start())
