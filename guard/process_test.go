@@ -483,7 +483,7 @@ func TestAWorkerKillsItsGuardAlone(t *testing.T) {
 	noErr(t, c.KillPeer())
 	<-n.ended
 	noErr(t, c.KillPeer()) // it is gone, and its number is free
-	_ = c.Close() // the guard has hung up
+	_ = c.Close()          // the guard has hung up
 	if err := c.KillPeer(); err == nil {
 		t.Error("who has hung up knows of no guard any more")
 	}

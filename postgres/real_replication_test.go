@@ -440,7 +440,9 @@ func TestAKilledCloneIsKnownByItsLabel(t *testing.T) {
 		return err == nil && seen[cluster.DataTombstone] > 20, fmt.Sprint(n.Data, err)
 	})
 	cancel()
-	<-done
+	if err := <-done; err == nil {
+		t.Error("a clone that was cancelled succeeded")
+	}
 	delete(seen, cluster.DataEmpty)
 	if len(seen) != 1 {
 		t.Errorf("looks at it said %v", seen)

@@ -206,8 +206,8 @@ type watcher struct {
 	missed  bool
 	// lost: the store it watches is gone, and it tells nothing more.
 	lost bool
-	see     func(agent.Event)
-	end     func()
+	see  func(agent.Event)
+	end  func()
 }
 
 // changed delivers what the store has written since the last call to all watchers,
