@@ -28,6 +28,8 @@ type gatehouse struct {
 	gate   *guard.Gate
 	deaf   bool // the server does not let the gate in
 	waits  bool // its commits wait for a gate
+	// idle is why the checkpointer has not read the name; nil once it has.
+	idle error
 	// begins and streams are how long after it was asked for a deaf one's gate shows its
 	// first sign of life, and streams after all; 0 for never.
 	begins, streams time.Duration
@@ -86,6 +88,8 @@ func (h *gatehouse) WriteGate(name string) error {
 	h.note("names")
 	return nil
 }
+
+func (h *gatehouse) GateTaken(context.Context) error { return h.idle }
 
 func (h *gatehouse) Reload(context.Context) error { h.note("reload"); return nil }
 
@@ -363,6 +367,39 @@ func TestAServerThatWasNotToldOfItsGateIsToldBeforeItsPromotion(t *testing.T) {
 		t.Errorf("%s, commits wait for %q", done.Err, h.name)
 	}
 	h.expect(t, "gate", "names", "reload", "promote")
+}
+
+// The files name the gate, and every new connection shows it: until the checkpointer has
+// read it too, commits wait for nobody.
+func TestAServerIsPromotedOnceItsCheckpointerHasReadTheGate(t *testing.T) {
+	h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{}, Gate: &guard.GateStatus{Name: "pgkeeper_gate_1"}})
+	h.idle = errors.New("a checkpoint is under way")
+	n.told.Store(true)
+	do := OnJob{Action: election.Promote{Timeline: 7}, Settings: gatedSettings(true), Term: 61, Instance: "i1", Node: cluster.NodeState{Timeline: 1}}
+	if done, _ := n.onJob(t.Context(), do).(JobDone); done.Err != h.idle.Error() {
+		t.Errorf("promoted: %q", done.Err)
+	}
+	h.expect(t)
+	h.idle = nil
+	if done, _ := n.onJob(t.Context(), do).(JobDone); done.Err != "" {
+		t.Error(done.Err)
+	}
+	h.expect(t, "promote")
+}
+
+func TestAGateIsInForceOnceTheCheckpointerHasReadIt(t *testing.T) {
+	for _, c := range []struct{ writable, waits bool }{{true, false}, {true, true}, {false, false}} {
+		h, n := newGatehouse(t, guard.Status{Protocol: gateProtocol, Server: &guard.Server{Writable: c.writable}})
+		h.idle, h.waits = errors.New("a checkpoint is under way"), c.waits
+		// A standby's commits wait for nobody anyway; it is asked before its promotion.
+		if err := h.reload(t, n, true); strings.Contains(err, h.idle.Error()) != c.writable {
+			t.Errorf("%+v: %q", c, err)
+		}
+		h.idle = nil
+		if err := h.reload(t, n, true); err != "" {
+			t.Errorf("%+v, once it has read it: %q", c, err)
+		}
+	}
 }
 
 // statusless is a guard that does not answer.

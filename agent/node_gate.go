@@ -27,6 +27,9 @@ const gateReserve = 500 * time.Millisecond
 const (
 	gateArrives = 3 * time.Second
 	gateEvery   = 10 * time.Millisecond
+	// gateTaken is given to the checkpointer of a running primary to read the name; it is
+	// tried again, and what else the server is to do comes between.
+	gateTaken = 2 * time.Second
 )
 
 var (
@@ -112,6 +115,9 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 	if err := n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, n.gateNamed(name)) }); err != nil {
 		return "", nil, fmt.Errorf("have the guard run the gate: %w", err)
 	}
+	if status.Server != nil && status.Server.Writable {
+		then = func() error { return n.gateTakenSoon(ctx) }
+	}
 	if waits { // guard: lost_gate_keeps_name — SAFETY 4 "losing the gate never empties the name"
 		return name, then, nil
 	}
@@ -123,6 +129,16 @@ func (n *Node) gateOfRunning(ctx context.Context, s cluster.Settings, waits bool
 	return "", func() error {
 		return errors.Join(errGateFails, n.brief(ctx, func(ctx context.Context) error { return g.Gate(ctx, nil) }))
 	}, nil
+}
+
+// gateTakenSoon makes sure, once a primary was told of its gate, that its commits wait.
+func (n *Node) gateTakenSoon(ctx context.Context) error {
+	ctx, cancel := n.clock.WithTimeout(ctx, gateTaken)
+	defer cancel()
+	if err := n.pg.GateTaken(ctx); err != nil {
+		return fmt.Errorf("have the commit gate in force: %w", err)
+	}
+	return nil
 }
 
 // gateStreams waits for the gate of a primary, which may exit meanwhile; the gate was
@@ -166,8 +182,10 @@ func (n *Node) gateBeforePromotion(ctx context.Context, do OnJob) error {
 	if err != nil || status.Protocol < gateProtocol {
 		return err
 	}
-	if status.Gate != nil && n.told.Load() { // guard: gate_known_before_promotion — S1 (gate)
-		return nil
+	if status.Gate == nil || !n.told.Load() { // guard: gate_known_before_promotion — S1 (gate)
+		if err := n.reconfigure(ctx, do.Settings, &election.Upstream{}, true, false); err != nil {
+			return err
+		}
 	}
-	return n.reconfigure(ctx, do.Settings, &election.Upstream{}, true, false)
+	return n.pg.GateTaken(ctx) // guard: gate_taken_before_promotion — S1 (gate): until the checkpointer has read the name, commits wait for nobody
 }

@@ -57,6 +57,7 @@ type (
 		WriteConfig(ctx context.Context, spec postgres.ConfigSpec) (postgres.Change, error)
 		WriteUpstream(up postgres.Upstream) error
 		WriteGate(gate string) error
+		GateTaken(ctx context.Context) error
 		GateLogin() postgres.Login
 		Follow(ctx context.Context, up postgres.Upstream) error
 		Reload(ctx context.Context) error

@@ -153,6 +153,9 @@ func (s *Server) writeFiles(spec ConfigSpec, text string) (changed bool, err err
 	if err := s.keepBase(); err != nil {
 		return false, err
 	}
+	if old, _, err := readOptional(s.conf(confName)); err != nil || hasGate(string(old)) && !hasGate(text) {
+		s.flag.forget(false)
+	}
 	hba := spec.PgHBA
 	if len(hba) == 0 {
 		hba = spec.Settings.PostgreSQL.PgHBA

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -49,6 +50,24 @@ func withGate(text, gate string) string {
 	return b.String()
 }
 
+// hasGate reports whether a generated configuration names a gate.
+func hasGate(text string) bool { return strings.Contains(text, gateHead) }
+
+// GateTaken returns once commits wait for the gate that the configuration names, which the
+// server was told to read: it does not suffice that a new connection shows the name.
+func (s *Server) GateTaken(ctx context.Context) error {
+	rows, err := s.act.query(ctx, "born", "select pg_postmaster_start_time()::text")
+	if err == nil && rows[0][0] != nil && s.flag.isOn(*rows[0][0]) { // as nearly always: the server began with a name
+		return nil
+	}
+	conn, err := s.connectLocal(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	return s.checkpointerHasNames(ctx, conn)
+}
+
 // WriteGate writes the name commits wait for into the generated postgresql.conf,
 // durably, and changes nothing else. WriteConfig must have written it once. It is for
 // a server that does not run: a name that is taken out while it runs releases every
@@ -61,6 +80,9 @@ func (s *Server) WriteGate(gate string) error {
 		}
 		if !strings.HasPrefix(string(content), confHeader) {
 			return fmt.Errorf("%w: %s", ErrNotGenerated, s.conf(confName))
+		}
+		if hasGate(string(content)) && gate == "" {
+			s.flag.forget(false)
 		}
 		if _, err := writeChanged(s.conf(confName), withGate(string(content), gate)); err != nil {
 			return err

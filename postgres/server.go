@@ -100,6 +100,8 @@ type Server struct {
 	// untold: the file with whom commits wait for may say what the server was not proved to
 	// go by.
 	untold atomic.Bool
+	// flag is what is known of whether commits wait at all.
+	flag syncFlag
 
 	// askLimit bounds one question to another server.
 	askLimit time.Duration

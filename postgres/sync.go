@@ -60,11 +60,15 @@ func (s *Server) writeSync(ctx context.Context, names string) (changed bool, err
 }
 
 // SetSync has the running server wait for these standbys, and returns when that is
-// proved (SAFETY 3): a new connection sees the names, and every walsender, each of
-// which goes by a copy of its own, has answered twice since. From is a flush position
+// proved (SAFETY 3): a new connection sees the names, the checkpointer has read them,
+// without which no commit waits, and every walsender, each of which goes by a copy of its
+// own, has answered twice since. From is a flush position
 // read after that; 0 on a standby, which acknowledges nothing. A walsender that
 // confirms nothing meanwhile is ended.
 func (s *Server) SetSync(ctx context.Context, names string) (from cluster.LSN, err error) {
+	if names == "" {
+		s.flag.forget(false)
+	}
 	changed, err := s.writeSync(ctx, names)
 	if err != nil || names == "" && !changed && !s.untold.Load() { // an asynchronous cluster, which promotes without a detour
 		return 0, err
@@ -89,6 +93,11 @@ func (s *Server) proveSync(ctx context.Context, names string, changed bool) (fro
 		return 0, fmt.Errorf("have the synchronous standbys in force: %w", err)
 	}
 	defer closeConn(ctx, conn)
+	if names != "" { // guard: checkpointer_has_names — S2: while its flag is off, commits wait for nobody
+		if err := s.checkpointerHasNames(ctx, conn); err != nil {
+			return 0, err
+		}
+	}
 	for range 2 { // one answer may have been read before the names were
 		at, err := nudge(ctx, conn)
 		if err != nil || at == 0 {
@@ -106,10 +115,11 @@ func (s *Server) proveSync(ctx context.Context, names string, changed bool) (fro
 }
 
 // showsSQL is what this connection takes for the names, and whether it has them from syncName.
-const showsSQL = "select setting, coalesce(sourcefile, '') like '%/" + syncName + "', pg_is_in_recovery() from pg_settings where name = 'synchronous_standby_names'"
+const showsSQL = "select setting, coalesce(sourcefile, '') like '%/" + syncName + "', pg_is_in_recovery(), pg_postmaster_start_time()::text from pg_settings where name = 'synchronous_standby_names'"
 
-// standbyShows: the server is a standby, and a connection of it shows the names. A
-// connection reads them when the postmaster tells it to, which has read them before.
+// standbyShows: the server is a standby, a connection of it shows the names, and commits
+// would wait. A connection reads them when the postmaster tells it to, which has read them
+// before.
 func (s *Server) standbyShows(ctx context.Context, names string) bool {
 	rows, err := s.act.query(ctx, "shows", showsSQL)
 	if err != nil || len(rows) != 1 {
@@ -117,7 +127,7 @@ func (s *Server) standbyShows(ctx context.Context, names string) bool {
 	}
 	r := reader{row: rows[0]}
 	shown, ours, standby := r.text(0), r.flag(1), r.flag(2)
-	return r.err == nil && standby && showsNames(shown, ours, names)
+	return r.err == nil && standby && showsNames(shown, ours, names) && (names == "" || s.flag.isOn(r.text(3)))
 }
 
 // showsNames: empty names are those that somebody else configured.

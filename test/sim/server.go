@@ -77,6 +77,9 @@ func (s server) WriteGate(gate string) error {
 	return nil
 }
 
+// GateTaken implements agent.Server.
+func (s server) GateTaken(ctx context.Context) error { return s.answer(ctx, 300*time.Microsecond) }
+
 // GateLogin implements agent.Server.
 func (s server) GateLogin() postgres.Login {
 	return postgres.Login{SocketDir: s.n.dataDir, Port: "5432", Username: "postgres"}
