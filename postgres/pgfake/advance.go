@@ -34,6 +34,7 @@ func (s *Server) due(now cluster.Instant) {
 		s.checkpointNow(now)
 		w.end(nil)
 		p.checkpoint, p.settles = nil, 0
+		s.takeNames(now)
 	}
 	if p.settles != 0 && p.settles <= now && p.mode == cluster.ModePrimary {
 		p.settles = 0
@@ -264,6 +265,8 @@ func (s *Server) CrashBackend(now cluster.Instant) {
 		p.checkpoint.end(ErrNoServer)
 		p.checkpoint = nil
 	}
+	p.occupied = false
+	s.takeNames(now) // the next checkpointer begins with the names
 	p.crashes++
 	p.mode, p.promoting, p.writable = cluster.ModeStarting, 0, false
 	p.due = now.Add(s.draw(s.site.Costs.Recovery))

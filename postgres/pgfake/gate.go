@@ -24,16 +24,13 @@ func (s *Server) WriteGate(name string) { s.dir.gate = name }
 
 // Gated reports whether commits wait for a gate now: its name is in force, and no
 // standbys of a synchronous mode, which win over it.
-func (s *Server) Gated() bool { return s.gate != "" && s.sync.need == 0 }
+func (s *Server) Gated() bool { return s.proc.waits && s.gate != "" && s.sync.need == 0 }
 
 // readGate is a reload's part. To empty the name releases what waits for it, as any
 // emptied names do (trap 2).
 func (s *Server) readGate(now cluster.Instant) {
-	was := s.Gated()
 	s.gate = s.dir.gate
-	if was && !s.Gated() && s.sync.need == 0 {
-		s.releaseAll(now)
-	}
+	s.takeNames(now)
 }
 
 // releaseAll is what becomes of commits that wait when nobody is to be waited for.
@@ -71,7 +68,7 @@ func (s *Server) DropGate(now cluster.Instant, g Gate) {
 // gateState is postgres' gateIn.
 func (s *Server) gateState() cluster.GateState {
 	switch {
-	case !s.Gated() || !cluster.IsGate(s.gate):
+	case s.sync.need > 0 || !cluster.IsGate(s.gate): // a connection shows no more than the name
 		return cluster.GateOff
 	case s.gateStream() != nil:
 		return cluster.GateConnected

@@ -65,6 +65,9 @@ type process struct {
 	promote bool
 	// quitting: SIGQUIT came.
 	quitting bool
+	// waits: commits wait for the names, as the checkpointer read them last; occupied: it
+	// is in a checkpoint, beside those it was asked for.
+	waits, occupied bool
 	// crashes of backends under this postmaster.
 	crashes int
 	recovery

@@ -21,6 +21,7 @@ func (s *Server) Spawn(now cluster.Instant) (pid int, err error) {
 	p := &s.proc
 	p.adopt(s.dir.up)
 	s.gate = s.dir.gate
+	p.waits = s.named()
 	p.maxConnections = s.dir.maxConnections
 	p.due = now.Add(s.draw(s.site.Costs.Start))
 	if !s.dir.control.State.Clean() {

@@ -153,7 +153,7 @@ func (s *Server) exit(now cluster.Instant) {
 		p.checkpoint.end(ErrNoServer)
 	}
 	s.reaped = append(s.reaped, p.pid)
-	s.proc = process{mode: cluster.ModeStopped, leftover: p.leftover, writable: p.writable && p.leftover != 0}
+	s.proc = process{mode: cluster.ModeStopped, leftover: p.leftover, writable: p.writable && p.leftover != 0, waits: p.waits}
 	if p.leftover == 0 {
 		s.machine.frozen = false
 		s.loseClients(now)

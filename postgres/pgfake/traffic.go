@@ -77,10 +77,11 @@ func (s *Server) serve(now cluster.Instant) {
 	switch y := &s.sync; {
 	case s.Gated():
 		s.serveGated(now)
-	case y.need == 0:
+	case !s.proc.waits:
 		if first <= last {
 			s.served.last = Ack{log: s.dir.branch, LSN: s.dir.end, At: last, Decided: last}
 		}
+	case y.need == 0: // until the checkpointer reads that
 	case len(y.names) >= y.need:
 		done := s.counted(func(st *stream) cluster.LSN { return s.confirmed(st, now) })[y.need-1]
 		done = min(done, s.dir.end)

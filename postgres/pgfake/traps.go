@@ -49,6 +49,8 @@ type Traps struct {
 	// NoParameterPause (19): a parameter raised on the primary does not stop the
 	// replay of a smaller standby.
 	NoParameterPause bool
+	// NoBusyCheckpointer (22): a checkpointer reads the names in the middle of a checkpoint.
+	NoBusyCheckpointer bool
 	// NoFalseStandby (21): a clone's receiver confirms nothing.
 	NoFalseStandby bool
 }

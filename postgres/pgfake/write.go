@@ -42,21 +42,46 @@ func (y *syncing) firstWaiting() cluster.LSN {
 	return y.waiting[0].lsn
 }
 
-// SetSync puts synchronous_standby_names = ANY need (names) in force. Empty names
-// release every waiting commit (trap 2).
+// SetSync has every process of the server read synchronous_standby_names = ANY need
+// (names), the checkpointer when it comes to it. Empty names release every waiting commit
+// (trap 2).
 func (s *Server) SetSync(now cluster.Instant, need int, names ...string) {
 	s.site.Advance(now)
-	waited := s.sync.need > 0 || s.gate != ""
 	s.sync.need, s.sync.names = need, slices.Clone(names)
 	s.gate = s.dir.gate
+	s.takeNames(now)
 	switch {
 	case len(names) > 0 && need > 0:
 		s.releaseConfirmed(now)
 	case s.Gated(): // takes their place
 		s.releaseGated(now)
-	case waited:
-		s.releaseAll(now)
 	}
+}
+
+// named: commits are to wait for somebody.
+func (s *Server) named() bool { return s.sync.need > 0 || s.gate != "" }
+
+// takeNames is the checkpointer that reads the configuration, unless it is in the middle of
+// a checkpoint (trap 22): that commits wait at all is for it to say.
+func (s *Server) takeNames(now cluster.Instant) {
+	p := &s.proc
+	busy := p.checkpoint != nil || p.occupied
+	if named := s.named(); named != p.waits && (!busy || s.site.traps.NoBusyCheckpointer) {
+		p.waits = named
+		if !named {
+			s.releaseAll(now)
+		}
+	}
+}
+
+// HasNames reports whether commits wait as the names say: for anybody, or for nobody.
+func (s *Server) HasNames() bool { return s.proc.waits == s.named() }
+
+// Occupy has the checkpointer be in a checkpoint, or come to the end of it.
+func (s *Server) Occupy(now cluster.Instant, on bool) {
+	s.site.Advance(now)
+	s.proc.occupied = on && s.serves()
+	s.takeNames(now)
 }
 
 // Waits reports whether commits wait for standbys.
@@ -95,7 +120,7 @@ func (s *Server) commit(now cluster.Instant, q queued) {
 	s.append(now, cluster.LSN(q.size))
 	r := &s.site.commits[q.commit-1]
 	r.branch, r.lsn = s.dir.branch, s.dir.end
-	if q.weak || (len(s.sync.names) == 0 || s.sync.need == 0) && !s.Gated() {
+	if q.weak || !s.proc.waits {
 		r.outcome = Acknowledged
 		return
 	}

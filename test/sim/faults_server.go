@@ -111,7 +111,7 @@ func (n *Node) mend() {
 	n.slowDisk(0)
 	n.hangDisk(false)
 	n.refusesGate, n.crowd = false, 0
-	for _, set := range []func(cluster.Instant, bool){n.pg.Starve, n.pg.FillDisk, n.pg.Cramp, n.pg.Exhaust, n.pg.Stick, n.pg.Busy, n.pg.PauseReplay} {
+	for _, set := range []func(cluster.Instant, bool){n.pg.Starve, n.pg.FillDisk, n.pg.Cramp, n.pg.Exhaust, n.pg.Stick, n.pg.Busy, n.pg.PauseReplay, n.pg.Occupy} {
 		set(now, false)
 	}
 	n.pg.Archive(now, false, false)

@@ -71,6 +71,8 @@ type facts struct {
 	proved time.Duration
 	// beats is the T that the last beat says, which shortens the lease.
 	beats time.Duration
+	// waits is since when names are said to be in force that its commits wait for; 0 for none.
+	waits cluster.Instant
 	// deposed is when its key was taken over by promises, while its lease ran.
 	deposed time.Duration
 	how     election.Action // the action that took the lease
@@ -243,6 +245,7 @@ func (w *World) lifted(n *Node) bool {
 func (w *World) serve() {
 	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
+		w.serveNamed(n, acked)
 		if w.serveGated(n, acked) {
 			continue
 		}

@@ -24,10 +24,12 @@ func (n *Node) noteEffect(e agent.Effect) {
 		}
 	case agent.OnServer:
 		n.noteGate(do.Settings)
+		n.noteTold(do.Action)
 	case agent.OnFailsafe:
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
 		n.noteGate(do.Settings)
+		n.noteTold(do.Action)
 		if _, promotes := do.Action.(election.Promote); promotes && !do.Settings.CommitGate {
 			n.seen.gate.ungated = n.pg.Postmaster()
 		}
@@ -51,6 +53,7 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.noteFailsafe(e)
 	case agent.ServerDone:
 		n.noteWaived(e)
+		n.noteNamed(e)
 	case agent.LeaseDone:
 		if e.Outcome == agent.Succeeded {
 			n.noteLease(e)

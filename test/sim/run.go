@@ -44,7 +44,7 @@ func newSchedule(seed uint64) schedule {
 	more = append(more, yet...)
 	fast, yet := sudden(seed, mode, nodes, len(faults)+len(more))
 	more = append(more, yet...)
-	for _, others := range []func(seed uint64, nodes, index int) []fault{crowding, operating, tampering, tagging} {
+	for _, others := range []func(seed uint64, nodes, index int) []fault{crowding, operating, tampering, tagging, checkpointing} {
 		more = append(more, others(seed, nodes, len(faults)+len(more))...)
 	}
 	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...)}
@@ -168,6 +168,7 @@ func (w *World) forget() {
 		n.killServer()
 		n.memory = agent.Memory{}
 		n.pg.SetSync(w.serverNow(), 0)
+		n.seen.waits = 0
 	}
 	if w.view().Initialize == nil && w.system != "" { // which would have them wait for the one that was primary last
 		w.byHand(dcs.Put(base+"initialize", []byte(w.system), 0))

@@ -78,7 +78,7 @@ func (s server) WriteGate(gate string) error {
 }
 
 // GateTaken implements agent.Server.
-func (s server) GateTaken(ctx context.Context) error { return s.answer(ctx, 300*time.Microsecond) }
+func (s server) GateTaken(ctx context.Context) error { return s.namesTaken(ctx) }
 
 // GateLogin implements agent.Server.
 func (s server) GateLogin() postgres.Login {

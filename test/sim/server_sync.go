@@ -20,9 +20,27 @@ func (s server) SetSync(ctx context.Context, names string) (cluster.LSN, error) 
 	}
 	need, voters := parseNames(names)
 	s.n.pg.SetSync(s.n.w.serverNow(), need, voters...)
+	if names != "" {
+		if err := s.namesTaken(ctx); err != nil {
+			return 0, err
+		}
+	}
 	state, err := s.n.pg.Look(s.n.w.serverNow())
 	return state.WriteLSN, err
 }
+
+// namesTaken is what package postgres proves of the checkpointer (checkpointer_has_names).
+func (s server) namesTaken(ctx context.Context) error {
+	for !s.n.pg.HasNames() {
+		if err := s.answer(ctx, takenEvery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takenEvery is between two looks at a checkpointer.
+const takenEvery = 20 * time.Millisecond
 
 // parseNames reads a value of synchronous_standby_names as cluster.Rule writes it.
 func parseNames(names string) (need int, voters []string) {

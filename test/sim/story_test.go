@@ -291,6 +291,8 @@ var stories = []story{
 	{name: "quorum_primary_cut_from_one_standby", settings: withFast, faults: []fault{{at: 10 * s, kind: "one-way cut", lasts: 8 * s, to: 1, exact: true}}},
 	{name: "found_by_reading_voter_that_has_yet_to_read_its_wal", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true}`,
 		faults: []fault{on(3, 12*s, "receiver stuck", 60*s, 0), lead(14*s, "power off", 60*s, 0), on(2, 14*s, "power off", 9*s, 0)}, until: 100 * s},
+	{name: "found_by_reading_names_while_a_checkpoint_is_under_way", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum"}`,
+		faults: []fault{lead(10*s, "cut from servers", 12*s, 0), lead(20*s, occupied, 10*s, 0), lead(25*s, "power off", 20*s, 0)}, until: 60 * s},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
 }
 

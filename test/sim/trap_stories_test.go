@@ -28,6 +28,25 @@ var trapStories = []trapStory{
 		one.CancelWait(g.now, c)
 		g.where(c, one, two)
 	}},
+	{"NoBusyCheckpointer", 22, "names_wait_for_the_checkpointer", func(g *stage) {
+		one, two := g.pair()
+		one.Occupy(g.now, true)
+		g.say(one, "synchronous_standby_names = 'pg2', while a checkpoint is under way")
+		one.SetSync(g.now, 1, "pg2")
+		g.cut(one, two, true)
+		g.where(g.write(one, 200, false), one, two)
+		g.say(one, "the checkpoint is over")
+		one.Occupy(g.now, false)
+		c := g.write(one, 200, false)
+		g.where(c, one, two)
+		g.say(one, "synchronous_standby_names = '', while the next is under way")
+		one.Occupy(g.now, true)
+		one.SetSync(g.now, 0)
+		g.where(c, one, two)
+		g.say(one, "it is over")
+		one.Occupy(g.now, false)
+		g.where(c, one, two)
+	}},
 	{"NoReleaseOnEmpty", 2, "emptied_names", func(g *stage) {
 		one, two := g.pair()
 		one.SetSync(g.now, 1, "pg2")

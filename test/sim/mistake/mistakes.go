@@ -14,6 +14,8 @@ var mistakes = []mistake{
 		{"postgres/pgfake/disk.go", "standby && last.timeline > own", "standby && last.timeline > own && false"}}},
 	{"found_176178541827474_mode_off_while_its_names_are_set", []change{
 		{"election/synchronous.go", " && s.Names == names && s.Begun == names", " && s.Names == names"}}},
+	{"found_by_reading_names_while_a_checkpoint_is_under_way", []change{
+		{"test/sim/server_sync.go", "\tfor !s.n.pg.HasNames() {", "\tfor false && !s.n.pg.HasNames() {"}}},
 	{"found_66541419551694_clone_of_a_deposed_primary", []change{
 		{"agent/node_clone.go", "if err := n.stillPrimary(ctx, up, src); err != nil {", "if err := error(nil); err != nil {"}}},
 	{"found_102224598637907_given_up_after_it_was_lost", []change{
