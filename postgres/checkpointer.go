@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sys/unix"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // Whether commits wait for standbys at all is a flag in the server's shared memory that
@@ -58,12 +60,31 @@ func (f *syncFlag) proved(server string, began int) {
 	}
 }
 
-// forget is called before names are emptied, or a gate's is taken off, and when a server is about to be started,
-// which begins with names or without.
+// forget is called before names are emptied, or a gate's is taken off, and after that, for
+// whoever proves something meanwhile; and when a server is about to be started.
 func (f *syncFlag) forget(starting bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.server, f.starting, f.emptied = "", starting, f.emptied+1
+}
+
+// forgetting does what empties names.
+func (s *Server) forgetting(empties bool, f func() (bool, error)) (changed bool, err error) {
+	if empties {
+		s.flag.forget(false)
+		defer s.flag.forget(false)
+	}
+	return f()
+}
+
+// beginNames has the files say what a server begins with, and notes what that is.
+func (s *Server) beginNames(standby bool, settings *cluster.Settings) error {
+	return s.files(func() error {
+		if _, err := s.placeNames(standby, false, settings); err != nil {
+			return err
+		}
+		return s.flagOfStart()
+	})
 }
 
 // flagOfStart notes what the server that is about to be started begins with. It must run
@@ -73,16 +94,23 @@ func (s *Server) flagOfStart() error {
 	if err != nil {
 		return err
 	}
-	standbys, _, err := readOptional(s.conf(syncName))
+	named, err := s.named()
 	if err != nil {
 		return err
+	}
+	s.flag.forget(!running && named)
+	return nil
+}
+
+// named reports whether the files name somebody that commits wait for: standbys, or a gate.
+// What else is configured does not count. It must run with the owner's rights.
+func (s *Server) named() (bool, error) {
+	standbys, _, err := readOptional(s.conf(syncName))
+	if err != nil || len(standbys) > 0 {
+		return err == nil, err
 	}
 	generated, _, err := readOptional(s.conf(confName))
-	if err != nil {
-		return err
-	}
-	s.flag.forget(!running && (len(standbys) > 0 || hasGate(string(generated))))
-	return nil
+	return hasGate(string(generated)), err
 }
 
 // errFlag: the checkpointer was not seen to have read the names in time.
@@ -111,7 +139,8 @@ func checkpointerOf(ctx context.Context, conn *pgconn.PgConn) (c checkpointer, e
 }
 
 // checkpointerHasNames waits until the checkpointer is proved to have read names that are
-// written durably, and so has set the flag. Nothing in the server tells that; waiting for
+// written durably, and so has set the flag; began is of before they were seen to be
+// written. Nothing in the server tells that; waiting for
 // a CHECKPOINT would, at its price. What can be seen is that it sleeps in its main loop,
 //
 //	for { ResetLatch; handle a reload; checkpoint if asked for; WaitLatch (CheckpointerMain) }
@@ -128,8 +157,7 @@ func checkpointerOf(ctx context.Context, conn *pgconn.PgConn) (c checkpointer, e
 // So SIGHUP is sent once more, and the same is seen again. This second sleep is another
 // than the first, which the second handler ended if nothing else had. The way from one to
 // the other leads through the top of the loop, where what was noted is handled.
-func (s *Server) checkpointerHasNames(ctx context.Context, conn *pgconn.PgConn) error {
-	began := s.flag.began()
+func (s *Server) checkpointerHasNames(ctx context.Context, conn *pgconn.PgConn, began int) error {
 	c, err := checkpointerOf(ctx, conn)
 	if err != nil || s.flag.isOn(c.server) {
 		return err

@@ -61,6 +61,7 @@ func (s *Server) WriteConfig(ctx context.Context, spec ConfigSpec) (Change, erro
 	if err := s.writePassfile(); err != nil {
 		return Change{}, fmt.Errorf("write %s: %w", s.o.PgPass, err)
 	}
+	s.paused.Store(spec.Settings.Pause)
 	text := s.renderConf(spec)
 	if err := s.checkConf(ctx, text); err != nil {
 		return Change{}, err
@@ -153,9 +154,14 @@ func (s *Server) writeFiles(spec ConfigSpec, text string) (changed bool, err err
 	if err := s.keepBase(); err != nil {
 		return false, err
 	}
-	if old, _, err := readOptional(s.conf(confName)); err != nil || hasGate(string(old)) && !hasGate(text) {
-		s.flag.forget(false)
+	old, _, err := readOptional(s.conf(confName))
+	if err != nil {
+		return false, err
 	}
+	return s.forgetting(hasGate(string(old)) && !hasGate(text), func() (bool, error) { return s.writeEach(spec, text) })
+}
+
+func (s *Server) writeEach(spec ConfigSpec, text string) (changed bool, err error) {
 	hba := spec.PgHBA
 	if len(hba) == 0 {
 		hba = spec.Settings.PostgreSQL.PgHBA
@@ -166,7 +172,6 @@ func (s *Server) writeFiles(spec ConfigSpec, text string) (changed bool, err err
 	}
 	files := []struct{ path, content string }{
 		{s.conf(hbaName), listFile(s.withOurLines(hba))}, {s.conf(identName), listFile(ident)}, {s.conf(confName), text},
-		{s.conf(syncName), ""}, // the server complains of a missing one, in each of its processes
 	}
 	for _, f := range files {
 		if f.content == "" {
@@ -182,7 +187,18 @@ func (s *Server) writeFiles(spec ConfigSpec, text string) (changed bool, err err
 		changed = changed || wrote
 	}
 	stripped, err := s.stripAuto(spec.Gate != "")
-	return changed || stripped, err
+	if err != nil {
+		return changed, err
+	}
+	standby, err := exists(s.data("standby.signal"))
+	if err != nil {
+		return changed, err
+	}
+	placed, err := s.placeNames(standby, true, &spec.Settings)
+	if placed {
+		s.untold.Store(true) // until a reload, of which SetSync makes sure
+	}
+	return changed || stripped || placed, err
 }
 
 // keepBase saves the postgresql.conf that initdb or a former manager wrote: the

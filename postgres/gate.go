@@ -56,6 +56,7 @@ func hasGate(text string) bool { return strings.Contains(text, gateHead) }
 // GateTaken returns once commits wait for the gate that the configuration names, which the
 // server was told to read: it does not suffice that a new connection shows the name.
 func (s *Server) GateTaken(ctx context.Context) error {
+	began := s.flag.began()
 	rows, err := s.act.query(ctx, "born", "select pg_postmaster_start_time()::text")
 	if err == nil && rows[0][0] != nil && s.flag.isOn(*rows[0][0]) { // as nearly always: the server began with a name
 		return nil
@@ -65,7 +66,7 @@ func (s *Server) GateTaken(ctx context.Context) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	return s.checkpointerHasNames(ctx, conn)
+	return s.checkpointerHasNames(ctx, conn, began)
 }
 
 // WriteGate writes the name commits wait for into the generated postgresql.conf,
@@ -81,10 +82,10 @@ func (s *Server) WriteGate(gate string) error {
 		if !strings.HasPrefix(string(content), confHeader) {
 			return fmt.Errorf("%w: %s", ErrNotGenerated, s.conf(confName))
 		}
-		if hasGate(string(content)) && gate == "" {
-			s.flag.forget(false)
-		}
-		if _, err := writeChanged(s.conf(confName), withGate(string(content), gate)); err != nil {
+		_, err = s.forgetting(hasGate(string(content)) && gate == "", func() (bool, error) {
+			return writeChanged(s.conf(confName), withGate(string(content), gate))
+		})
+		if err != nil {
 			return err
 		}
 		_, err = s.stripAuto(gate != "")

@@ -37,6 +37,7 @@ func (s *Server) Look(ctx context.Context, running bool, pid int) (cluster.NodeS
 	if err := s.fillRunning(ctx, &n, row); err != nil {
 		return cluster.NodeState{}, err
 	}
+	s.learnFlag(row)
 	n.EndKnown = known
 	if n.PendingRestart, err = s.pendingRestart(ctx, row); err != nil {
 		return cluster.NodeState{}, err

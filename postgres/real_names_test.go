@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // absent is a standby that nobody is: a commit that waits for it never ends.
@@ -148,6 +150,48 @@ func TestAStandbyIsToldOnceItsCheckpointerHasReadTheNames(t *testing.T) {
 	b.promote(nil)
 	if !b.waits() {
 		t.Error("a commit waits for nobody after the promotion")
+	}
+}
+
+// strict is the configuration of a strict cluster.
+func (n *node) strict() {
+	n.settings.SynchronousMode, n.settings.SynchronousStrict = cluster.SyncQuorum, true
+}
+
+// An election of a strict cluster waits for no checkpointer: commits of a standby would
+// wait from its start on, or from a moment after the mode was switched on.
+func TestAStandbyOfAStrictClusterIsPromotedWithoutItsCheckpointer(t *testing.T) {
+	for _, switched := range []bool{false, true} {
+		a := tabled(t)
+		b := newNode(t, "b")
+		b.settings = a.settings
+		b.must(b.Clone(b.ctx(), b.source(a), nil))
+		if !switched {
+			b.strict()
+		}
+		b.config(b.upstream(a))
+		b.start(false)
+		b.waitStreaming(a)
+		if switched {
+			b.strict()
+			if change := b.config(b.upstream(a)); !change.Reload {
+				t.Error("the server is not told of its names")
+			}
+			b.must(b.Reload(b.ctx()))
+			wait(t, "the flag to be known", func() (bool, string) {
+				look := b.look()
+				return b.flag.isOn(look.PostmasterTime), look.PostmasterTime
+			})
+		}
+		if shown := b.sql("show synchronous_standby_names"); shown != standbyNames {
+			t.Errorf("switched on later %t: the standby has %q", switched, shown)
+		}
+		b.freezeCheckpointer()
+		b.set(absent)
+		b.promote(nil)
+		if !b.waits() {
+			t.Errorf("switched on later %t: a commit waits for nobody", switched)
+		}
 	}
 }
 

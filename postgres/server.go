@@ -102,6 +102,8 @@ type Server struct {
 	untold atomic.Bool
 	// flag is what is known of whether commits wait at all.
 	flag syncFlag
+	// learning: an attempt to learn of it is under way; none is made while paused.
+	learning, paused atomic.Bool
 
 	// askLimit bounds one question to another server.
 	askLimit time.Duration

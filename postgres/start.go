@@ -84,7 +84,7 @@ func (s *Server) startSpec(writable bool, settings cluster.Settings) (Start, err
 		err = s.dropShortWAL()
 	}
 	if err == nil {
-		err = s.owner.do(s.flagOfStart) // no lock file of a server that is gone is left now
+		err = s.beginNames(!writable, &settings) // no lock file of a server that is gone is left now
 	}
 	if err != nil {
 		return Start{}, fmt.Errorf("prepare a start: %w", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,13 +29,7 @@ const (
 // writeSync writes which standbys commits wait for, durably, for the next start or
 // reload; empty is what the user configured.
 func (s *Server) writeSync(ctx context.Context, names string) (changed bool, err error) {
-	content := ""
-	if names != "" {
-		var b strings.Builder
-		b.WriteString(confHeader)
-		writeParameter(&b, "synchronous_standby_names", names)
-		content = b.String()
-	}
+	content := syncContent(names)
 	err = s.files(func() error {
 		if ctx.Err() != nil { // it was waited for another writer: who wanted this may not any more
 			return context.Cause(ctx)
@@ -66,22 +59,20 @@ func (s *Server) writeSync(ctx context.Context, names string) (changed bool, err
 // read after that; 0 on a standby, which acknowledges nothing. A walsender that
 // confirms nothing meanwhile is ended.
 func (s *Server) SetSync(ctx context.Context, names string) (from cluster.LSN, err error) {
-	if names == "" {
-		s.flag.forget(false)
-	}
-	changed, err := s.writeSync(ctx, names)
+	began := s.flag.began()
+	changed, err := s.forgetting(names == "", func() (bool, error) { return s.writeSync(ctx, names) })
 	if err != nil || names == "" && !changed && !s.untold.Load() { // an asynchronous cluster, which promotes without a detour
 		return 0, err
 	}
 	s.untold.Store(true)
-	if from, err = s.proveSync(ctx, names, changed); err == nil {
+	if from, err = s.proveSync(ctx, names, changed, began); err == nil {
 		s.untold.Store(false)
 	}
 	return from, err
 }
 
 // proveSync brings what writeSync wrote to the server.
-func (s *Server) proveSync(ctx context.Context, names string, changed bool) (from cluster.LSN, err error) {
+func (s *Server) proveSync(ctx context.Context, names string, changed bool, began int) (from cluster.LSN, err error) {
 	if !changed && s.standbyShows(ctx, names) { // a switchover's candidate was told ahead
 		return 0, nil
 	}
@@ -94,7 +85,7 @@ func (s *Server) proveSync(ctx context.Context, names string, changed bool) (fro
 	}
 	defer closeConn(ctx, conn)
 	if names != "" { // guard: checkpointer_has_names — S2: while its flag is off, commits wait for nobody
-		if err := s.checkpointerHasNames(ctx, conn); err != nil {
+		if err := s.checkpointerHasNames(ctx, conn, began); err != nil {
 			return 0, err
 		}
 	}

@@ -21,6 +21,9 @@ func (s *Server) Spawn(now cluster.Instant) (pid int, err error) {
 	p := &s.proc
 	p.adopt(s.dir.up)
 	s.gate = s.dir.gate
+	if n := s.sync.next; n != nil {
+		s.sync.need, s.sync.names, s.sync.next = n.Need, n.Standbys, nil
+	}
 	p.waits = s.named()
 	p.maxConnections = s.dir.maxConnections
 	p.due = now.Add(s.draw(s.site.Costs.Start))

@@ -13,11 +13,19 @@ type syncing struct {
 	// waiting are the commits that nobody was told of, oldest first; lsn is where
 	// each ends.
 	waiting []wait
+	// next is what the file says that the next start reads; nil for what is in force.
+	next *Names
 	// queue are commits that are not durable yet: the disk stalls, or the server
 	// is frozen.
 	queue []queued
 	// counted is the slice that counted makes.
 	counted []cluster.LSN
+}
+
+// Names are a value of synchronous_standby_names: ANY Need (Standbys).
+type Names struct {
+	Need     int
+	Standbys []string
 }
 
 type wait struct {
@@ -47,7 +55,7 @@ func (y *syncing) firstWaiting() cluster.LSN {
 // (trap 2).
 func (s *Server) SetSync(now cluster.Instant, need int, names ...string) {
 	s.site.Advance(now)
-	s.sync.need, s.sync.names = need, slices.Clone(names)
+	s.sync.need, s.sync.names, s.sync.next = need, slices.Clone(names), nil
 	s.gate = s.dir.gate
 	s.takeNames(now)
 	switch {
@@ -84,8 +92,17 @@ func (s *Server) Occupy(now cluster.Instant, on bool) {
 	s.takeNames(now)
 }
 
-// Waits reports whether commits wait for standbys.
-func (s *Server) Waits() bool { return s.sync.need > 0 }
+// WriteNames writes the names of the next start, beside what is in force of what may be left
+// of the last.
+func (s *Server) WriteNames(n Names) { s.sync.next = &n }
+
+// Names are those that the configuration has.
+func (s *Server) Names() Names {
+	if s.sync.next != nil {
+		return *s.sync.next
+	}
+	return Names{s.sync.need, s.sync.names}
+}
 
 // Write commits a transaction of size bytes. Weak asks for synchronous_commit =
 // local, which waits for nobody (trap 7). The outcome of one that is Waiting comes

@@ -32,6 +32,9 @@ type Node struct {
 	// ice is how many faults keep the server of this postmaster frozen.
 	ice struct{ pid, faults int }
 	pg  *pgfake.Server
+	// place is the configuration that the next reload places a standby's names by; nil for
+	// none that was written since the last.
+	place *cluster.Settings
 	// dataDir and argv are what its server is started with.
 	dataDir string
 	argv    [1]string

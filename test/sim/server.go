@@ -86,9 +86,12 @@ func (s server) GateLogin() postgres.Login {
 }
 
 // StartSpec implements agent.Server.
-func (s server) StartSpec(bool, cluster.Settings) (postgres.Start, error) {
+func (s server) StartSpec(writable bool, settings cluster.Settings) (postgres.Start, error) {
 	s.n.disk()
 	s.n.pg.DropOrphans()
+	if names, changed := s.n.placed(!writable, false, &settings); changed {
+		s.n.pg.WriteNames(names)
+	}
 	return postgres.Start{Argv: s.n.argv[:], DataDir: s.n.dataDir}, nil
 }
 
@@ -132,6 +135,7 @@ func (s server) WriteConfig(_ context.Context, spec postgres.ConfigSpec) (postgr
 		_ = s.WriteUpstream(*spec.Upstream)
 	}
 	s.n.pg.WriteGate(spec.Gate)
+	s.n.place = &spec.Settings
 	return postgres.Change{Reload: true}, nil
 }
 
@@ -163,7 +167,16 @@ func (s server) Reload(ctx context.Context) error {
 	if err := s.answer(ctx, 2*time.Millisecond); err != nil {
 		return err
 	}
-	return s.n.pg.Reload(s.n.w.serverNow())
+	if err := s.n.pg.Reload(s.n.w.serverNow()); err != nil {
+		return err
+	}
+	if by := s.n.place; by != nil {
+		s.n.place = nil
+		if names, changed := s.n.placed(s.n.pg.Disk().Control.StandbySignal, true, by); changed {
+			s.n.pg.SetSync(s.n.w.serverNow(), names.Need, names.Standbys...)
+		}
+	}
+	return nil
 }
 
 // Checkpoint implements agent.Server.

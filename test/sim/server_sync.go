@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
 // SetSync implements agent.Server. That a walsender goes by its own copy of the names
 // for a moment is not modelled: the real server's tests show that it is waited for.
 func (s server) SetSync(ctx context.Context, names string) (cluster.LSN, error) {
-	if names == "" && !s.n.pg.Waits() { // nothing changes
+	if names == "" && s.n.pg.Names().Need == 0 { // nothing changes
 		return 0, nil
 	}
 	if err := s.answer(ctx, 5*time.Millisecond+s.n.w.jitter(20*time.Millisecond)); err != nil {
@@ -37,6 +38,23 @@ func (s server) namesTaken(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// placeholder is what a standby of a strict cluster waits for, as package postgres has it.
+const placeholder = "__pgkeeper_standby__"
+
+// placed are the names that a server gets, or loses, by what it is and the mode; false when
+// they stay. A running one may have been told what its promotion rests on.
+func (n *Node) placed(standby, running bool, settings *cluster.Settings) (names pgfake.Names, changed bool) {
+	has, strict := n.pg.Names(), settings.Synchronous() && settings.SynchronousStrict
+	ours := len(has.Standbys) == 1 && has.Standbys[0] == placeholder
+	switch {
+	case standby && strict:
+		return pgfake.Names{Need: 1, Standbys: []string{placeholder}}, has.Need == 0
+	case ours, standby && !running && has.Need > 0:
+		return pgfake.Names{}, true
+	}
+	return has, false
 }
 
 // takenEvery is between two looks at a checkpointer.

@@ -142,12 +142,12 @@ var stories = []story{
 			{at: 6774699471, lasts: 23933123949, kind: "gate refused", node: 1, to: 3, n: 19},
 			{at: 14566204577, lasts: 3009378754, kind: "durability changed", node: 2, to: 0, n: 2},
 			{at: 19 * s, lasts: 2621000604, kind: "restart", node: 1, to: 0, n: 25}}},
-	{name: "found_274965919865769_promotion_beside_a_reload", seed: 274965919865769017, nodes: 3, until: 90 * s,
+	{name: "found_274965919865769_promotion_beside_a_reload", seed: 16711502833835294391, nodes: 3, until: 90 * s,
 		settings: `{"ttl":10,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1024,"commit_gate":true,"failsafe_mode":true}`, faults: []fault{
-			{at: 42594011777, lasts: 12529026473, kind: "disk stalls", node: 0, to: 1, n: 46},
-			{at: 39156427393, lasts: 2375714845, kind: "power off", node: 2, to: 0, n: 34},
-			{at: 46491264669, lasts: 1885612648, kind: "durability changed", node: 0, to: 0, n: 1},
-			{at: 53905040259, lasts: 6501332598, kind: "freeze agent and gate", node: 0, to: 3, n: 13}}},
+			{at: 42360017869, lasts: 14793603738, kind: "disk stalls", node: 0, to: 1, n: 48},
+			{at: 38666109212, lasts: 2705226620, kind: "power off", node: 2, to: 0, n: 38},
+			{at: 46742356975, lasts: 1979919231, kind: "durability changed", node: 0, to: 0, n: 4},
+			{at: 53655862700, lasts: 7672587407, kind: "freeze agent and gate", node: 0, to: 3, n: 12}}},
 	{name: "found_203781195459662_term_heard_of_after_it_was_taken_over", seed: 203781195459662, nodes: 4, until: 60 * s,
 		settings: `{"ttl":30,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":262144,"synchronous_mode":"on","synchronous_mode_strict":true,"synchronous_node_count":2,"fast_failover":true}`, faults: []fault{
 			{at: 42685117296, lasts: 1647249552, kind: "kill worker", node: 3, to: 3, n: 39},
