@@ -267,5 +267,8 @@ func (s *Server) stripAuto(gated bool) (bool, error) {
 	if len(kept) == len(lines) {
 		return false, nil
 	}
+	if gated { // they may have been empty, which turned the flag off
+		s.flag.forget(false)
+	}
 	return true, writeFile(s.data(autoName), []byte(strings.Join(kept, "")), 0o600)
 }

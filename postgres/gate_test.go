@@ -52,8 +52,12 @@ func TestAlterSystemDoesNotTakeTheGateAway(t *testing.T) {
 	const text = "work_mem = '1MB'\nSynchronous_Standby_Names = 'pg2'\n"
 	for _, gated := range []bool{false, true} {
 		s.put(t, autoName, text)
+		s.flag.proved("1", s.flag.began())
 		if _, err := s.stripAuto(gated); err != nil {
 			t.Fatal(err)
+		}
+		if s.flag.isOn("1") == gated {
+			t.Errorf("gated %t: names that somebody else had set may have been empty", gated)
 		}
 		got, err := os.ReadFile(s.data(autoName))
 		if err != nil {

@@ -153,6 +153,19 @@ func TestAStandbyIsToldOnceItsCheckpointerHasReadTheNames(t *testing.T) {
 	}
 }
 
+// Who empties the names by ALTER SYSTEM turns the flag off: the next names are proved anew.
+func TestNamesThatWereEmptiedByHandAreProvedAnew(t *testing.T) {
+	n := tabled(t)
+	n.set(absent)
+	n.sql("alter system set synchronous_standby_names = ''")
+	n.must(n.Reload(n.ctx()))
+	wait(t, "commits to wait for nobody", func() (bool, string) { return !n.waits(), "" })
+	n.freezeCheckpointer()
+	if err := n.setWithin(time.Second, absent); !errors.Is(err, errFlag) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // strict is the configuration of a strict cluster.
 func (n *node) strict() {
 	n.settings.SynchronousMode, n.settings.SynchronousStrict = cluster.SyncQuorum, true
