@@ -39,7 +39,7 @@ type syncFlag struct {
 func (f *syncFlag) isOn(server string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.starting {
+	if f.starting && server != "" {
 		f.server, f.starting = server, false
 	}
 	return server != "" && f.server == server

@@ -53,7 +53,7 @@ func TestASignalOnItsWayIsSeen(t *testing.T) {
 			if wanted() {
 				return
 			}
-			time.Sleep(5 * time.Millisecond)
+			pause(t.Context(), 5*time.Millisecond)
 		}
 		t.Fatalf("%s: not seen", what)
 	}
