@@ -60,8 +60,7 @@ func (l *Loop) actOn(a election.Action) []Effect {
 		}
 		return l.onKeys(a)
 	case election.Condemn:
-		l.condemn(a.Ailment)
-		return nil
+		return l.condemn(a.Ailment)
 	case election.AskFailsafe:
 		return l.onFailsafe(a)
 	case election.Knock:
@@ -91,6 +90,7 @@ func (l *Loop) onLease(a election.Action) []Effect {
 	o.Lease.Busy, o.Lease.Tried, o.Lease.Giving = actionName(a), o.Now, gives(a)
 	do := OnLease{Action: a, Settings: o.Settings, Holder: l.holder(), Timelines: o.View.Value.Timelines,
 		Margin: o.Settings.Margin(o.Guard.LastKill), Term: o.Lease.Term, Renewed: o.Lease.Renewed, Deadline: o.Guard.Deadline}
+	do.Holder.Since = l.began(a)
 	if b := o.View.Value.Beat; b != nil {
 		do.BeatRev = b.ModRevision
 	}
@@ -126,7 +126,11 @@ func gives(a election.Action) bool {
 
 // holder is what the record beside the leader key says.
 func (l *Loop) holder() cluster.Holder {
-	return cluster.Holder{Name: l.id.Name, Node: l.id.Node, Instance: l.instance(), BootID: l.id.BootID}
+	h := cluster.Holder{Name: l.id.Name, Node: l.id.Node, Instance: l.instance(), BootID: l.id.BootID}
+	if began := l.obs.Lease.Began; began != l.obs.Lease.Term {
+		h.Since = began
+	}
+	return h
 }
 
 func (l *Loop) onKeys(a election.Action) []Effect {

@@ -144,6 +144,8 @@ type (
 		Paused    bool
 		// Unconfirmed is the instance of a primary that recovered from a crash.
 		Unconfirmed string
+		// Strayed: this data came out of recovery on a timeline that is another's.
+		Strayed bool
 		// ReplayRate is what a recovery here replays in a second.
 		ReplayRate int64
 		Pledge     cluster.Pledge

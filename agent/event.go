@@ -99,12 +99,14 @@ type (
 		From     cluster.LSN
 		Err      string
 	}
-	// JobDone: the job ended. Saw is the cheap look that ended a promotion. MayWrite: a
-	// promotion has made the server one that may write, or may yet, however the job ended.
+	// JobDone: the job ended. Saw is the cheap look that ended a promotion, Taken the number
+	// that one found to be in use. MayWrite: a promotion has made the server one that may
+	// write, or may yet, however the job ended.
 	JobDone struct {
 		Kind     election.JobKind
 		Err      string
 		Saw      *Looked
+		Taken    cluster.Timeline
 		MayWrite bool
 	}
 	// FenceDone: a fence past the guard ended.

@@ -307,7 +307,7 @@ func (l *Loop) foldGuardSaid(e guard.Event) {
 	case guard.DeadlineFired:
 		l.log.Warn("deadline fired", "member", l.id.Name, "term", e.Term)
 		if cluster.Term(e.Term) == l.obs.Lease.Term {
-			l.obs.Lease.Term, l.obs.Lease.Condemned = 0, "" // the lease is given up by that
+			l.obs.Lease.Term, l.obs.Lease.Began, l.obs.Lease.Condemned = 0, 0, "" // the lease is given up by that
 		}
 	case guard.StoppedAll:
 		g.LastKill = max(g.LastKill, e.Took)
@@ -452,7 +452,7 @@ func (l *Loop) foldJob(e JobDone) []Effect {
 		o.Self.Checkpointed = false
 	}
 	l.measureRecovery(e)
-	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, LastMode: o.Job.Mode, Failures: failures}
+	o.Job = election.Job{Last: e.Kind, LastErr: e.Err, LastEnded: o.Now, LastMode: o.Job.Mode, Failures: failures, Taken: e.Taken}
 	l.stale("a job has just ended")
 	if e.Saw != nil && e.Saw.Instance == l.instance() { // clients need not wait for a whole look
 		o.Node = cluster.Seen(fastOver(o.Node.Value, &e.Saw.Node), e.Saw.At)
@@ -461,11 +461,25 @@ func (l *Loop) foldJob(e JobDone) []Effect {
 		l.server.restarting = nil
 		l.server.restarted = &election.Answer{Request: *r, Result: restartResult(l.id.Name, r.ID, e.Err)}
 	}
+	var effects []Effect
 	if term := l.server.gave; term != 0 {
 		l.server.gave = 0
-		return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}
+		effects = []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}
 	}
-	return nil
+	if e.Err == "" && makesAnew(e.Kind) {
+		effects = append(effects, l.stray(false)...)
+	}
+	return effects
+}
+
+// makesAnew reports whether a job that went well leaves other data than there was, or has what
+// there is begin a timeline of its own.
+func makesAnew(kind election.JobKind) bool {
+	switch kind {
+	case election.JobClone, election.JobInitDB, election.JobAside, election.JobPromote:
+		return true
+	}
+	return false
 }
 
 func restartResult(member, id, failure string) cluster.Result {

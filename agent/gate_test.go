@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -503,7 +504,7 @@ func TestNoServerIsPromotedBesideAReload(t *testing.T) {
 	if jobs := find[OnJob](r.step(LeaseDone{Action: election.Reserve{Above: 1}, At: r.now, Term: 61, Outcome: Succeeded, Timelines: reserved})); len(jobs) != 0 {
 		t.Errorf("beside a reload: %+v", jobs)
 	}
-	if jobs := find[OnJob](r.step(ServerDone{Action: election.Reload{}})); len(jobs) != 1 || jobs[0].Action != (election.Promote{Timeline: 2}) {
+	if jobs := find[OnJob](r.step(ServerDone{Action: election.Reload{}})); len(jobs) != 1 || !reflect.DeepEqual(jobs[0].Action, election.Promote{Timeline: 2}) {
 		t.Errorf("after it: %+v, want the promotion", jobs)
 	}
 }

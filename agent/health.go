@@ -9,14 +9,28 @@ import (
 
 // condemn notes that the lease is given up for what ails the server, or, for nothing,
 // that it is not after all.
-func (l *Loop) condemn(a cluster.Ailment) {
+func (l *Loop) condemn(a cluster.Ailment) []Effect {
 	o := &l.obs
 	o.Lease.Condemned = a
 	if a == "" {
-		return
+		return nil
 	}
 	o.Self.GaveUp, o.Self.Ailment = o.Now, a
 	l.log.Warn("lease given up: the server is sick", "member", l.id.Name, "ailment", string(a), "detail", l.decision.Detail)
+	if a != cluster.AilmentTimeline {
+		return nil
+	}
+	return l.stray(true)
+}
+
+// stray keeps whether this data came out of recovery on a timeline that is another's: what
+// it wrote there, numbers cannot tell from what that one did.
+func (l *Loop) stray(on bool) []Effect {
+	if l.obs.Self.Strayed == on {
+		return nil
+	}
+	l.obs.Self.Strayed, l.seen.Strayed = on, on
+	return l.persist()
 }
 
 // noteWritten remembers how far a primary has written: a crash hides it.

@@ -145,8 +145,10 @@ func (l *Loop) regrant(ttl time.Duration) []Effect {
 	if l.session.shortest == 0 || ttl < l.session.shortest {
 		l.session.shortest = ttl
 	}
-	do := OnLease{Action: election.Inherit{Term: l.obs.Lease.Term}, Settings: settings, Holder: l.holder(),
+	a := election.Inherit{Term: l.obs.Lease.Term}
+	do := OnLease{Action: a, Settings: settings, Holder: l.holder(),
 		Margin: settings.Margin(l.obs.Guard.LastKill), Term: l.obs.Lease.Term, Deadline: l.obs.Guard.Deadline, Renewed: l.obs.Lease.Renewed}
+	do.Holder.Since = l.began(a)
 	l.shorten(&do)
 	return []Effect{{Lane: LaneLease, Limit: l.obs.Settings.Attempt(), Do: do}}
 }

@@ -106,6 +106,9 @@ func (l *Loop) foldTaken(e LeaseDone) {
 		return
 	}
 	o.Self.HandedOver = l.handedOver(e.Action)
+	if o.Lease.Began = l.began(e.Action); o.Lease.Began == 0 {
+		o.Lease.Began = e.Term
+	}
 	o.Lease.Term, o.Lease.Acquired, o.Lease.Unsettled, o.Lease.Resumed = e.Term, o.Now, false, false
 	if _, goesOn := e.Action.(election.Inherit); !goesOn {
 		o.Lease.Condemned = ""
@@ -132,6 +135,22 @@ func (l *Loop) handedOver(a election.Action) int64 {
 		return h.ModRevision
 	}
 	return o.Self.HandedOver
+}
+
+// began is the term that the tenure began with which a call on the leader key goes on with;
+// 0 when it begins one.
+func (l *Loop) began(a election.Action) cluster.Term {
+	inherit, goesOn := a.(election.Inherit)
+	if !goesOn {
+		return 0
+	}
+	if began := l.obs.Lease.Began; began != 0 { // a lease of another length
+		return began
+	}
+	if h := l.obs.View.Value.Holder; h != nil && h.Since != 0 && h.Node == l.id.Node {
+		return h.Since
+	}
+	return inherit.Term
 }
 
 // foldGiven: given away, refused (somebody else has it), or nobody knows.

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"log/slog"
+	"reflect"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestAReservedTimelineIsPromotedOntoBeforeTheViewShowsIt(t *testing.T) {
 			reserved := &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 2, Term: 61}}, ModRevision: 70}
 			effects := r.step(LeaseDone{Action: a, At: r.now, Term: 61, Outcome: Succeeded, Timelines: reserved})
 			jobs := find[OnJob](effects)
-			if len(jobs) != 1 || jobs[0].Action != (election.Promote{Timeline: 2}) || len(leaseActions(effects)) != 0 {
+			if len(jobs) != 1 || !reflect.DeepEqual(jobs[0].Action, election.Promote{Timeline: 2}) || len(leaseActions(effects)) != 0 {
 				t.Errorf("after its reservation it does %+v and %v, want the promotion onto 2 and no second reservation", jobs, leaseActions(effects))
 			}
 		})

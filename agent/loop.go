@@ -202,6 +202,8 @@ type Memory struct {
 	// Unconfirmed is the instance of a primary that has recovered from a crash, until what
 	// that made visible is on its standbys.
 	Unconfirmed string `json:"unconfirmed,omitempty"`
+	// Strayed: this data came out of recovery on a timeline that is another's.
+	Strayed bool `json:"strayed,omitempty"`
 	// ReplayRate is how many bytes of WAL the last long recovery replayed in a second.
 	ReplayRate int64 `json:"replay_rate,omitempty"`
 	// Pledge is the last promise to a holder without store.
@@ -221,7 +223,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	}
 	l.config.settings, _ = parse(bootstrap)
 	l.obs.Settings = l.config.settings
-	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused,
+	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused, Strayed: memory.Strayed,
 		Pledged: memory.Pledge.UntilAfter(id.BootID, now)}
 	l.obs.Recovery.Rate = memory.ReplayRate
 	l.server.unconfirmed = memory.Unconfirmed

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func (n *Node) runJob(ctx context.Context, do OnJob, e *JobDone) error {
 		if err := n.namePromoted(ctx, do.Instance, a.Names); err != nil { // guard: names_before_promotion — SAFETY 3
 			return err
 		}
-		return n.promote(ctx, do, a.Timeline, e)
+		return n.promote(ctx, do, a, e)
 	case election.Restart:
 		if err := n.stop(ctx, guard.Fast); err != nil {
 			return err
@@ -312,9 +313,10 @@ func (n *Node) endStuckSenders(ctx context.Context, successor string) {
 }
 
 // promote has the guard promote the server onto the reserved timeline and returns
-// when it accepts writes there. On any other timeline it must not write (S8): the
-// term is ended, which stops it. What it saw of the server then it puts into e.
-func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline, e *JobDone) error {
+// when it accepts writes there. On a timeline that was not reserved in this tenure it must
+// not write (S8): the term is ended, which stops it. What it saw of the server then it puts
+// into e.
+func (n *Node) promote(ctx context.Context, do OnJob, a election.Promote, e *JobDone) error {
 	g := n.link.Guard()
 	if g == nil {
 		return errNoGuard
@@ -327,7 +329,10 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline,
 	if err := n.watchdogBeforeWriting(ctx, do.Settings); err != nil {
 		return err
 	}
-	files, err := n.pg.HistoryFiles(do.Node.Timeline, timeline)
+	files, err := n.pg.HistoryFiles(do.Node.Timeline, a.Timeline)
+	if errors.Is(err, postgres.ErrTimelineTaken) { // by an earlier promotion of ours, that died or goes on
+		e.Taken = a.Timeline
+	}
 	if err != nil {
 		return err
 	}
@@ -336,18 +341,24 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline,
 		return fmt.Errorf("have the guard promote the server: %w", err)
 	}
 	e.MayWrite = true
-	exited := n.link.Exited(do.Instance)
+	return n.awaitPromoted(ctx, do, a, e)
+}
+
+// awaitPromoted waits for the end of the promotion, or of the server. The crash of one of its
+// processes ends a promotion too: the server recovers, by itself, and is a standby as before,
+// or a primary on its old timeline.
+func (n *Node) awaitPromoted(ctx context.Context, do OnJob, a election.Promote, e *JobDone) error {
+	exited, lost := n.link.Exited(do.Instance), false
 	for {
 		at := n.clock.Now()
 		fast, err := n.pg.LookFast(ctx)
-		if err == nil && !fast.InRecovery {
-			if fast.Timeline != timeline { // guard: promoted_timeline — SAFETY 5
-				_ = n.brief(ctx, func(ctx context.Context) error { return g.EndTerm(ctx, int64(do.Term)) })
-				return fmt.Errorf("%w: %d, reserved was %d", errTimeline, fast.Timeline, timeline)
-			}
-			e.Saw = &Looked{At: at, Fast: true, Instance: do.Instance, Node: fastState(fast)}
-			return nil
+		switch {
+		case err == nil && !fast.InRecovery:
+			return n.promotedOnto(ctx, do, a, e, Looked{At: at, Fast: true, Instance: do.Instance, Node: fastState(fast)})
+		case err == nil && lost:
+			return errors.New("the server is in recovery after it could not be asked during its promotion: a process of it may have crashed")
 		}
+		lost = lost || err != nil
 		select {
 		case <-exited:
 			return errors.New("the server exited during its promotion")
@@ -357,6 +368,19 @@ func (n *Node) promote(ctx context.Context, do OnJob, timeline cluster.Timeline,
 		}
 		n.clock.Sleep(ctx.Done(), promotedEvery)
 	}
+}
+
+// promotedOnto has the server that has been promoted go on, unless it is on a timeline that
+// is not this tenure's.
+func (n *Node) promotedOnto(ctx context.Context, do OnJob, a election.Promote, e *JobDone, saw Looked) error {
+	if got := saw.Node.Timeline; got != a.Timeline && !slices.Contains(a.Or, got) { // guard: promoted_timeline — SAFETY 5
+		if g := n.link.Guard(); g != nil {
+			_ = n.brief(ctx, func(ctx context.Context) error { return g.EndTerm(ctx, int64(do.Term)) })
+		}
+		return fmt.Errorf("%w: %d, reserved was %d", errTimeline, got, a.Timeline)
+	}
+	e.Saw = &saw
+	return nil
 }
 
 // mayWrite asks the guard, which answers in the order in which it is asked, whether the

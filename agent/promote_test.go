@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
@@ -85,20 +86,140 @@ func TestAServerPromotedOntoAnotherTimelineIsStopped(t *testing.T) {
 		ended []int64
 	}{
 		{"the reserved one", 7, nil, nil},
+		{"one that was reserved before it in this tenure", 6, nil, nil},
+		{"the old one", 1, errTimeline, []int64{61}},
 		{"a lower one", 2, errTimeline, []int64{61}},
 		{"a higher one", 8, errTimeline, []int64{61}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &promotee{lands: c.lands, exited: make(chan struct{})}
 			n := NewNode(Parts{Server: p, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
-			done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7}, Term: 61, Instance: "i1", Node: cluster.NodeState{Timeline: 1}}).(JobDone)
+			done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7, Or: []cluster.Timeline{6}}, Term: 61, Instance: "i1", Node: cluster.NodeState{Timeline: 1}}).(JobDone)
 			if (c.want == nil) != (done.Err == "") || !slices.Equal(p.ended, c.ended) {
 				t.Errorf("%+v, terms ended %v; want %v and %v", done, p.ended, c.want, c.ended)
 			}
-			if saw := done.Saw; (saw != nil) != (c.want == nil) || saw != nil && (saw.Instance != "i1" || !saw.Fast || saw.Node.Mode != cluster.ModePrimary || saw.Node.Timeline != 7) {
+			if saw := done.Saw; (saw != nil) != (c.want == nil) || saw != nil && (saw.Instance != "i1" || !saw.Fast || saw.Node.Mode != cluster.ModePrimary || saw.Node.Timeline != c.lands) {
 				t.Errorf("saw %+v", saw)
 			}
 		})
+	}
+}
+
+// takenPromotee has the history file of the number that was reserved for it.
+type takenPromotee struct{ *promotee }
+
+func (takenPromotee) HistoryFiles(_, _ cluster.Timeline) (map[string]string, error) {
+	return nil, fmt.Errorf("%w: it exists", postgres.ErrTimelineTaken)
+}
+
+func TestAPromotionOntoANumberThatIsTakenAsksForAnother(t *testing.T) {
+	p := &promotee{exited: make(chan struct{})}
+	n := NewNode(Parts{Server: takenPromotee{p}, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+	done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7}, Term: 61, Instance: "i1"}).(JobDone)
+	if done.Err == "" || done.Taken != 7 || p.promoted {
+		t.Errorf("%+v, promoted %t", done, p.promoted)
+	}
+	r := newRig(t)
+	r.primary()
+	r.seesStandby()
+	r.loop.busy[LaneLease] = false
+	r.loop.obs.Lease.Busy = ""
+	r.view.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 7, Term: 61}}, ModRevision: 70}
+	r.see()
+	r.step(JobDone{Kind: election.JobPromote, Err: done.Err, Taken: 7})
+	r.pass(10 * time.Millisecond)
+	if effects := r.seesStandby(); len(leaseActions(effects)) != 1 || len(find[OnJob](effects)) != 0 {
+		t.Errorf("after it %v and %+v, want another reservation", leaseActions(effects), find[OnJob](effects))
+	}
+}
+
+// crashedPromotee is a standby a process of which crashed in the middle of its promotion.
+type crashedPromotee struct {
+	*promotee
+	asked int
+}
+
+func (c *crashedPromotee) LookFast(context.Context) (postgres.Fast, error) {
+	if c.asked++; c.asked == 2 {
+		return postgres.Fast{}, errors.New("the database system is in recovery mode")
+	}
+	return postgres.Fast{InRecovery: true, Timeline: 1}, nil
+}
+
+// TestAPromotionThatACrashHasEndedIsNotWaitedFor: the server forgets it, and is a standby as
+// before.
+func TestAPromotionThatACrashHasEndedIsNotWaitedFor(t *testing.T) {
+	p := &promotee{exited: make(chan struct{})}
+	n := NewNode(Parts{Server: &crashedPromotee{promotee: p}, Link: promoteeLink{p: p}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+	done, _ := n.onJob(t.Context(), OnJob{Action: election.Promote{Timeline: 7}, Term: 61, Instance: "i1"}).(JobDone)
+	if done.Err == "" || len(p.ended) != 0 {
+		t.Errorf("%+v, terms ended %v", done, p.ended)
+	}
+}
+
+// TestDataThatStrayedIsRememberedUntilThereIsOther: numbers do not show what a server wrote
+// on a timeline of another.
+func TestDataThatStrayedIsRememberedUntilThereIsOther(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	r.view.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 7, Term: 61}}, ModRevision: 70}
+	effects := r.see()
+	if len(find[OnJob](effects)) != 1 {
+		t.Fatalf("a primary on another number than was reserved: %+v", effects)
+	}
+	for _, first := range find[Persist](effects) { // of the view
+		effects = r.step(persisted{Memory: Memory(first)})
+	}
+	kept := find[Persist](effects)
+	if len(kept) != 1 || !kept[0].Strayed {
+		t.Fatalf("a primary on another number than was reserved: %+v", effects)
+	}
+	if s := r.loop.Status(0); s.Writable(r.now) {
+		t.Error("/primary answers 200")
+	}
+	memory := r.loop.seen
+	if l := NewLoop(r.loop.id, nil, memory, nil, r.loop.parse, r.loop.log, r.now); !l.obs.Self.Strayed {
+		t.Error("the next worker does not know of it")
+	}
+	r.step(persisted{Memory: Memory(kept[0])})
+	if r.step(JobDone{Kind: election.JobStop}); !r.loop.obs.Self.Strayed {
+		t.Error("forgotten when the server had stopped")
+	}
+	effects = r.step(JobDone{Kind: election.JobClone})
+	if kept := find[Persist](effects); r.loop.obs.Self.Strayed || len(kept) != 1 || kept[0].Strayed {
+		t.Errorf("after a clone: %+v", effects)
+	}
+}
+
+// TestATenureGoesOnUnderAnotherTerm: what was reserved under the one it began with counts.
+func TestATenureGoesOnUnderAnotherTerm(t *testing.T) {
+	r := newRig(t)
+	r.primary() // inherits term 60, and holds 61
+	if got := r.loop.obs.Lease.Began; got != 60 {
+		t.Errorf("it began with term %d, want 60", got)
+	}
+	if h := r.loop.holder(); h.Since != 60 {
+		t.Errorf("its record says %d, want 60", h.Since)
+	}
+	for _, c := range []struct {
+		name   string
+		action election.Action
+		change func()
+		want   cluster.Term
+	}{
+		{"a lease of another length", election.Inherit{Term: 61}, func() {}, 60},
+		{"a new worker of a tenure that had one before", election.Inherit{Term: 61}, func() {
+			r.loop.obs.Lease.Began, r.loop.obs.View.Value.Holder = 0, &cluster.Holder{Name: "pg1", Node: r.loop.id.Node, Since: 55}
+		}, 55},
+		{"a record of another machine", election.Inherit{Term: 61}, func() {
+			r.loop.obs.Lease.Began, r.loop.obs.View.Value.Holder = 0, &cluster.Holder{Name: "pg1", Node: "another", Since: 55}
+		}, 61},
+		{"a key that is taken anew", election.Acquire{}, func() {}, 0},
+		{"a hand-over that is taken up", election.Accept{Term: 70}, func() {}, 0},
+	} {
+		if c.change(); r.loop.began(c.action) != c.want {
+			t.Errorf("%s: began with %d, want %d", c.name, r.loop.began(c.action), c.want)
+		}
 	}
 }
 

@@ -22,13 +22,15 @@ const (
 	AilmentGone Ailment = "data_gone"
 	// AilmentStart: the server takes longer to start than primary_start_timeout.
 	AilmentStart Ailment = "start_too_long"
+	// AilmentTimeline: it writes on a timeline that was not reserved for its term.
+	AilmentTimeline Ailment = "foreign_timeline"
 )
 
 // words are the ailments for people.
 var words = map[Ailment]string{
 	AilmentHung: "the server gives no answer", AilmentStalled: "the disk is stalled", AilmentFull: "the disk is full",
 	AilmentReadOnly: "the disk is read-only", AilmentBroken: "the disk fails", AilmentGone: "the data directory is gone",
-	AilmentStart: "the start takes too long",
+	AilmentStart: "the start takes too long", AilmentTimeline: "the server writes on a timeline that was not reserved for it",
 }
 
 // String is the ailment in words.

@@ -50,7 +50,7 @@ func TestOnlyWhatFailsForLongAndWithoutASuccessIsAnAilment(t *testing.T) {
 
 func TestEveryAilmentHasWords(t *testing.T) {
 	for _, a := range []cluster.Ailment{cluster.AilmentHung, cluster.AilmentStalled, cluster.AilmentFull, cluster.AilmentReadOnly,
-		cluster.AilmentBroken, cluster.AilmentGone, cluster.AilmentStart} {
+		cluster.AilmentBroken, cluster.AilmentGone, cluster.AilmentStart, cluster.AilmentTimeline} {
 		if a.String() == string(a) {
 			t.Errorf("%q is not told in words", string(a))
 		}

@@ -134,6 +134,9 @@ type Holder struct {
 	Instance string `json:"instance,omitempty"`
 	// BootID is the holder's machine boot, from the kernel.
 	BootID string `json:"boot_id,omitempty"`
+	// Since is the term that this tenure began with, where it has another by now; what was
+	// reserved under it is still this holder's.
+	Since Term `json:"since,omitempty"`
 }
 
 // Handover records that From gave the leader key to To in one transaction, its

@@ -182,10 +182,12 @@ type (
 	// Fence, in a lane of its own, kills a guard that hangs and every process of the server, and
 	// proves that none is left.
 	Fence struct{}
-	// Promote promotes the standby onto the reserved timeline.
+	// Promote promotes the standby onto the reserved timeline. Or are others that were
+	// reserved in this tenure: an earlier promotion may be under way, and end on one of them.
 	// Names are the synchronous standbys in force before that.
 	Promote struct {
 		Timeline cluster.Timeline
+		Or       []cluster.Timeline
 		Names    string
 	}
 	// Rejoin finds out how this node's data relates to the source's, rewinds or

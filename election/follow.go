@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -13,6 +14,9 @@ func following(o *Observation) Decision {
 	if promisedAway(o) {
 		return wait(ReasonPromisedAway, fmt.Sprintf("%s leads under term %d, of which this member has promised to take no WAL: it must put its key again", o.View.Value.Leader.Name, o.View.Value.Leader.Term))
 	}
+	if o.Self.Strayed && o.Node.Value.Data != cluster.DataUnknown { // guard: strayed_is_cloned — S8: by numbers it would follow, or be rewound to where it is not
+		return strayed(o)
+	}
 	switch node := &o.Node.Value; node.Mode {
 	case cluster.ModeStandby:
 		return streaming(o)
@@ -23,6 +27,18 @@ func following(o *Observation) Decision {
 		d.lookAgain(o)
 		return d
 	}
+}
+
+// strayed: this member's data was written to on a number that is another's.
+func strayed(o *Observation) Decision {
+	leader, ok := o.View.Value.LeaderMember()
+	up, known := upstreamOf(leader)
+	if !ok || !known || !leader.RunsPrimary() {
+		return wait(ReasonLeaderNotReady, strayedDetail)
+	}
+	d := job(o, ReasonCloning, Clone{Source: up})
+	d.Detail = cmp.Or(d.Detail, strayedDetail)
+	return d
 }
 
 // streaming keeps a running standby on the right upstream.

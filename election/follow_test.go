@@ -7,6 +7,9 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
+// strays: its data came out of recovery on a number that is another's.
+func strays(o *Observation) { o.Self.Strayed = true }
+
 func followRules() []rule {
 	b := Upstream{Member: "b", Host: "10.0.0.2", Port: "5432"}
 	silentFor := func(d time.Duration) change {
@@ -22,6 +25,10 @@ func followRules() []rule {
 		v.Handover = &cluster.Handover{From: "a", To: "b", Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, ModRevision: int64(term)}
 	})
 	return []rule{
+		{name: "data that was written to on another's timeline is cloned, although it seems to follow",
+			given: standby(lsn, strays), reason: ReasonCloning, do: acts(Clone{Source: b})},
+		{name: "also when its server is stopped", given: cold("b", strays), reason: ReasonCloning, do: acts(Clone{Source: b})},
+		{name: "but not before the leader is a primary", given: standby(lsn, strays, notReady), reason: ReasonLeaderNotReady},
 		{name: "a streaming standby follows",
 			given: standby(lsn), reason: ReasonFollowing},
 		{name: "a standby pointed elsewhere is pointed at the leader",

@@ -335,7 +335,7 @@ func wrongAction(o *Observation, a Action) (broken []string) {
 	case MoveAside:
 		ok, what = o.Self.InitRevision != 0 && stopped, "moves data aside that this process did not make"
 	case Promote:
-		ok, what = a.Timeline > o.Node.Value.Timeline && reservedFor(v.Timelines, o.Lease.Term) == a.Timeline, "promotes onto a number that is not reserved"
+		ok, what = a.Timeline > o.Node.Value.Timeline && slices.Contains(tenureNumbers(o), a.Timeline), "promotes onto a number that is not reserved"
 	case PutPausedPrimary:
 		ok = a.Name == o.Self.Name && o.Settings.Pause && o.Lease.Term != 0 ||
 			a.Name == "" && !o.Settings.Pause && (o.Lease.Term != 0 && !o.Guard.Paused || o.Lease.Term == 0 && !(o.Guard.Running && o.Guard.Writable))

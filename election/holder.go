@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -34,16 +35,17 @@ func promoting(o *Observation) Decision {
 		d.Detail = o.Job.LastErr
 		return d
 	}
-	timeline := reservedFor(o.View.Value.Timelines, o.Lease.Term)
+	timeline, others := reservedNumber(o)
+	taken := o.Job.Last == JobPromote && timeline <= o.Job.Taken // by its history file, which PostgreSQL would go past
 	// No number yet, or one that predates WAL this node has seen.
-	if timeline <= o.Node.Value.Timeline { // guard: timeline_reserved — SAFETY 5
+	if timeline <= o.Node.Value.Timeline || taken { // guard: timeline_reserved — SAFETY 5
 		return do(ReasonReserving, Reserve{Above: highestTimeline(o)})
 	}
 	names, first := ruleBeforePromotion(o)
 	if first != nil {
 		return do(ReasonRecordingRule, first)
 	}
-	d := job(o, ReasonPromoting, Promote{Timeline: timeline, Names: names})
+	d := job(o, ReasonPromoting, Promote{Timeline: timeline, Or: others, Names: names})
 	d.FastLook = true
 	if slots, ok := slotsToMend(o); ok && len(d.Actions) > 0 {
 		d.Actions = append(d.Actions, slots)
@@ -51,16 +53,81 @@ func promoting(o *Observation) Decision {
 	return d
 }
 
-// reservedFor is the greatest number reserved for the term; zero when there is none.
-func reservedFor(t *cluster.Timelines, term cluster.Term) (number cluster.Timeline) {
-	if t != nil {
-		for _, r := range t.Reserved {
-			if r.Term == term {
-				number = max(number, r.Timeline)
-			}
+// reservedNumber is the greatest number reserved in this tenure, and the others; zero when
+// there is none.
+func reservedNumber(o *Observation) (number cluster.Timeline, others []cluster.Timeline) {
+	for _, n := range tenureNumbers(o) {
+		if number != 0 {
+			others = append(others, min(n, number))
+		}
+		number = max(number, n)
+	}
+	return number, others
+}
+
+// tenureNumbers are the numbers reserved under the term held, and under those that this
+// holder had before it without a gap: a new worker, or a lease of another length, goes on
+// under a new term, with the server and the timeline that are there.
+func tenureNumbers(o *Observation) (numbers []cluster.Timeline) {
+	for _, r := range reservations(o) {
+		if inTenure(o, r.Term) {
+			numbers = append(numbers, r.Timeline)
 		}
 	}
-	return number
+	return numbers
+}
+
+func reservations(o *Observation) []cluster.Reservation {
+	if t := o.View.Value.Timelines; t != nil {
+		return t.Reserved
+	}
+	return nil
+}
+
+// inTenure reports whether a term is the one held, or one that it goes on from.
+func inTenure(o *Observation, term cluster.Term) bool {
+	first := o.Lease.Term
+	if o.Lease.Began != 0 {
+		first = min(first, o.Lease.Began)
+	}
+	return term != 0 && term >= first && term <= o.Lease.Term
+}
+
+// foreignTimeline: numbers were reserved in this tenure for a promotion, and the server is
+// on none of them: it came out of recovery in another way, such as by the recovery from a
+// crash in the middle of its promotion, when standby.signal was gone already. The number it
+// writes on is another term's (S8).
+//
+// It must not be said of a primary that is in order, so here is why it is not. A number is
+// reserved only for a server that is in recovery under the term (promoting) or about to be
+// promoted by a hand-over (Accept). So a tenure that began with a running primary, by a
+// bootstrap, an adoption, a reclaimed key or under Patroni, has reserved none. One that was
+// promoted is on a number of the tenure, be it an earlier one, when a promotion that was
+// given up went on: each that was reserved counts. Its restarts stay there: pg_control has
+// the number from the end-of-recovery record on. A new worker goes on with what was
+// reserved before it, since the record of the holder says with which term the tenure began;
+// where that is not known (a key put again after a lost answer), it has reserved none.
+func foreignTimeline(o *Observation) bool {
+	reserved, own := false, o.Node.Value.Timeline
+	for _, r := range reservations(o) {
+		if inTenure(o, r.Term) {
+			if r.Timeline == own {
+				return false
+			}
+			reserved = true
+		}
+	}
+	return reserved && own != 0
+}
+
+// neverPromoted: this stopped server has never come out of recovery since it was a standby,
+// although standby.signal is gone: it died in its promotion. PostgreSQL removes the file,
+// durably, before the end-of-recovery record and pg_control say so, and acknowledges nothing
+// before all of that is done. Started as it is, it would recover as a primary of the
+// timeline it was to leave.
+func neverPromoted(node *cluster.NodeState) bool {
+	s := node.Control.State
+	return s == cluster.ControlInArchiveRecovery || s == cluster.ControlShutdownInRecovery
 }
 
 // highestTimeline is the greatest number this node has heard of in any way:
@@ -113,6 +180,12 @@ func holderStopped(o *Observation) Decision {
 		return release
 	case node.Control.StandbySignal:
 		return job(o, ReasonStartToPromote, StartServer{})
+	case neverPromoted(node): // guard: died_in_promotion — S8
+		return job(o, ReasonStartToPromote, StartServer{})
+	case foreignTimeline(o) && othersCouldLead(o):
+		return giveUpForeign(o)
+	case foreignTimeline(o): // guard: foreign_timeline_restarts — S8: alone, it goes on with what it has, on a number of its own
+		return job(o, ReasonStartToPromote, StartServer{})
 	}
 	if needsDeadline(o) { // it would refuse to start a server that may write
 		return wait(ReasonHolderWaits, "the guard was replaced and gets its deadline with the next renewal")
@@ -142,6 +215,9 @@ func othersCouldLead(o *Observation) bool {
 
 // leading: a running primary under the term, and its duties.
 func leading(o *Observation) Decision {
+	if foreignTimeline(o) { // guard: leads_on_reserved — S8
+		return giveUpForeign(o)
+	}
 	if d, ok := byPromises(o); ok {
 		return d
 	}
@@ -155,6 +231,19 @@ func leading(o *Observation) Decision {
 	}
 	d := do(ReasonLeading, duties(o)...)
 	d.Detail = "term " + strconv.FormatInt(int64(o.Lease.Term), 10) + ", timeline " + strconv.FormatUint(uint64(o.Node.Value.Timeline), 10)
+	return d
+}
+
+// giveUpForeign has the server stopped and the lease released: whoever takes it has nothing
+// of what was written here. Nobody else being there, the server is started as a standby
+// again, and promoted onto a number of its own.
+func giveUpForeign(o *Observation) Decision {
+	d := do(ReasonForeignTimeline, Condemn{Ailment: cluster.AilmentTimeline})
+	if o.Guard.Running && o.Job.Kind == JobNone {
+		d.Actions = append(d.Actions, stopSick(o, cluster.AilmentTimeline))
+	}
+	d.Detail = fmt.Sprintf("it writes on timeline %d, and for its promotion %v was reserved", o.Node.Value.Timeline, tenureNumbers(o))
+	d.wakeAt(o.Now.Add(time.Millisecond))
 	return d
 }
 

@@ -9,6 +9,17 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
+// tenure has a holder go on under a newer term than the one it began with.
+func tenure(began cluster.Term) change {
+	return func(o *Observation) {
+		o.Lease.Term, o.Lease.Began = began+5, began
+		edit(o, func(v *cluster.View) {
+			v.Leader = &cluster.Leader{Name: v.Leader.Name, LeaseID: v.Leader.LeaseID, Term: began + 5}
+			v.Holder = &cluster.Holder{Name: v.Holder.Name, Node: v.Holder.Node, Instance: v.Holder.Instance, BootID: v.Holder.BootID, Since: began}
+		})
+	}
+}
+
 func holderRules() []rule {
 	alone := view(func(v *cluster.View) { delete(v.Members, "b"); delete(v.Members, "c") })
 	crashed := node(func(n *cluster.NodeState) { n.Control.State = cluster.ControlInProduction })
@@ -44,7 +55,7 @@ func holderRules() []rule {
 		{name: "and the new one is used, not the first that the term reserved",
 			given: standby(lsn, leased, view(func(v *cluster.View) {
 				v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: term}, {Timeline: 4, Term: term}}}
-			})), reason: ReasonPromoting, do: acts(Promote{Timeline: 4}, slotsOfOthers)},
+			})), reason: ReasonPromoting, do: acts(Promote{Timeline: 4, Or: []cluster.Timeline{3}}, slotsOfOthers)},
 		{name: "a promotion that failed is tried again after a pause",
 			given:  standby(lsn, leased, reservedAt(4), failed(JobPromote, 1, 100*time.Millisecond)),
 			reason: ReasonBackingOff, also: wakes(now.Add(150 * time.Millisecond))},
@@ -58,7 +69,33 @@ func holderRules() []rule {
 		{name: "a promotion is tried on when nobody else could lead",
 			given: standby(lsn, leased, reservedAt(4), alone, failed(JobPromote, 3, time.Minute)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4})},
 
+		{name: "a number whose history file is there already is replaced by a new one at once",
+			given:  standby(lsn, leased, reservedAt(4), failed(JobPromote, 1, 0), func(o *Observation) { o.Job.Taken = 4 }),
+			reason: ReasonReserving, do: acts(Reserve{Above: 4})},
+		{name: "and the promotion goes onto that, or the first where it was under way there",
+			given: standby(lsn, leased, failed(JobPromote, 1, time.Minute), func(o *Observation) { o.Job.Taken = 4 }, view(func(v *cluster.View) {
+				v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 4, Term: term}, {Timeline: 5, Term: term}}}
+			})), reason: ReasonPromoting, do: acts(Promote{Timeline: 5, Or: []cluster.Timeline{4}}, slotsOfOthers)},
+		{name: "a new worker promotes onto the number that the one before it reserved",
+			given:  standby(lsn, leased, reservedAt(4), tenure(term)),
+			reason: ReasonPromoting, do: acts(Promote{Timeline: 4}, slotsOfOthers)},
+
 		// holderStopped
+		{name: "a server that died in its promotion, standby.signal being gone, is started as a standby and promoted again",
+			given:  cold("a", leased, reservedAt(4), node(func(n *cluster.NodeState) { n.Control.State = cluster.ControlInArchiveRecovery })),
+			reason: ReasonStartToPromote, do: acts(StartServer{})},
+		{name: "so is one that was stopped in an orderly way in its promotion",
+			given:  cold("a", leased, reservedAt(4), node(func(n *cluster.NodeState) { n.Control.State = cluster.ControlShutdownInRecovery })),
+			reason: ReasonStartToPromote, do: acts(StartServer{})},
+		{name: "and one of a tenure that has reserved nothing, as a worker may see that comes after",
+			given:  cold("a", leased, node(func(n *cluster.NodeState) { n.Control.State = cluster.ControlInArchiveRecovery })),
+			reason: ReasonStartToPromote, do: acts(StartServer{})},
+		{name: "a server that came out of recovery on another number than was reserved for it is not started to write",
+			given: cold("a", leased, crashed, alone, reservedAt(4)), reason: ReasonStartToPromote, do: acts(StartServer{})},
+		{name: "and given up where another member could lead",
+			given: cold("a", leased, crashed, reservedAt(4)), reason: ReasonForeignTimeline, do: acts(Condemn{Ailment: cluster.AilmentTimeline})},
+		{name: "a promoted server that crashed is on its number by pg_control, and is started again",
+			given: cold("a", leased, crashed, reservedAt(4), node(func(n *cluster.NodeState) { n.Timeline = 4 })), reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
 		{name: "a crashed primary is started again under the same term",
 			given: cold("a", leased, crashed), reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
 		{name: "under a guard that was replaced it is started once that has a deadline, which a renewal brings at once",
@@ -91,6 +128,35 @@ func holderRules() []rule {
 			reason: ReasonRestartCrashed, do: acts(StartServer{Writable: true})},
 		{name: "a holder waits for its server to come up",
 			given: primary(mode(cluster.ModeStarting)), reason: ReasonHolderWaits, also: looks},
+
+		// leading, on the timeline of this tenure
+		{name: "a primary on another timeline than was reserved for it is stopped, and its lease given up",
+			given: primary(reservedAt(4)), reason: ReasonForeignTimeline, do: acts(Condemn{Ailment: cluster.AilmentTimeline}, StopServer{Mode: StopImmediate, Patience: sickGrace})},
+		{name: "for a new worker of the same tenure too",
+			given: primary(reservedAt(4), tenure(term)), reason: ReasonForeignTimeline, do: acts(Condemn{Ailment: cluster.AilmentTimeline}, StopServer{Mode: StopImmediate, Patience: sickGrace})},
+		{name: "a primary on the number that was reserved leads", given: primary(), reason: ReasonLeading},
+		{name: "also one on an earlier number of its term: the promotion onto it had been given up, and went on",
+			given: primary(view(func(v *cluster.View) {
+				v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: term}, {Timeline: 4, Term: term}}}
+			})), reason: ReasonLeading},
+		{name: "also under a new worker, or a lease of another length, which have reserved nothing",
+			given: primary(tenure(term)), reason: ReasonLeading},
+		{name: "also when a new worker had reserved another number before the promotion of the one before it came to its end",
+			given: primary(tenure(term), view(func(v *cluster.View) {
+				v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: term}, {Timeline: 4, Term: term + 5}}}
+			})), reason: ReasonLeading},
+		{name: "a bootstrapped primary leads: nothing was ever reserved",
+			given: primary(view(func(v *cluster.View) { v.Timelines = nil })), reason: ReasonLeading},
+		{name: "an adopted primary, Patroni's, or one whose key was reclaimed leads: others reserved what there is, under their terms",
+			given: primary(view(func(v *cluster.View) {
+				v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 2, Term: 40}, {Timeline: 7, Term: 50}}}
+			})), reason: ReasonLeading},
+		{name: "a successor leads on the number that it reserved when it accepted",
+			given: primary(view(func(v *cluster.View) {
+				v.Handover = &cluster.Handover{From: "b", To: "a", ModRevision: int64(term)}
+			})), reason: ReasonLeading},
+		{name: "a primary whose timeline could not be read is not taken for one on another",
+			given: primary(reservedAt(4), node(func(n *cluster.NodeState) { n.Timeline = 0 }), func(o *Observation) { o.Published = o.Now }), reason: ReasonLeading},
 
 		// duties
 		{name: "a primary makes the slots that members miss",

@@ -79,6 +79,8 @@ type Self struct {
 	// HandedOver is the mod_revision of the hand-over that this tenure began
 	// with, although its term has changed since; 0 when it began another way.
 	HandedOver int64
+	// Strayed: this member's data came out of recovery on a timeline that is another's.
+	Strayed bool
 	// Paused: a worker before this one, or this one, has told the guard of a pause and
 	// not of its end.
 	Paused bool
@@ -146,8 +148,9 @@ type Guard struct {
 
 // Lease is what this process holds.
 type Lease struct {
-	// Term is held, or 0.
-	Term cluster.Term
+	// Term is held, or 0. Began is the term that this tenure began with, as far as that is
+	// known: a new worker, or a lease of another length, goes on under another.
+	Term, Began cluster.Term
 	// Renewed is s of the last renewal that counted: just before its keepalive
 	// left. Tried is when the last attempt began.
 	Renewed, Tried cluster.Instant
@@ -250,6 +253,8 @@ type Job struct {
 	LastMode cluster.Mode
 	// Failures counts failures in a row, for backing off.
 	Failures int
+	// Taken: the last one, a promotion, found that the number reserved for it is in use.
+	Taken cluster.Timeline
 }
 
 // Wish is what operators ask of this node, already found due by the wall clock

@@ -28,6 +28,9 @@ const (
 	// goneFresh how long that may be said after the last try.
 	goneAfter = 200 * time.Millisecond
 	goneFresh = time.Second
+	// strayedPatience is how long a race is left to others by a member whose data was
+	// written to on a timeline that is another's: then it is what there is.
+	strayedPatience = 30 * time.Second
 	// startGrace is how long it waits for members whose servers are starting.
 	startGrace = 2 * time.Second
 	// candidatePatience is how long the best of a race may sleep before the

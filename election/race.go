@@ -83,6 +83,10 @@ func race(o *Observation) Decision {
 		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
 	case o.Self.Tags.NoFailover() && !votes(o): // nobody wants to know its position: compete has the guard
 		return wait(ReasonNoFailover, "tagged nofailover")
+	case o.Self.Strayed && othersCouldLead(o) && o.Now < raceBegan(o).Add(strayedPatience): // guard: strayed_reports_nothing — S8: nobody streams from it either
+		d := wait(ReasonSickCandidate, strayedDetail)
+		d.wakeAt(raceBegan(o).Add(strayedPatience))
+		return d
 	case pledged(o): // guard: pledge_votes_for_nobody — SAFETY 3, Failsafe
 		return byPledge(o)
 	case o.Node.At < o.Vacancy:
@@ -98,6 +102,9 @@ func race(o *Observation) Decision {
 	}
 	return compete(o)
 }
+
+// strayedDetail is why data that came out of recovery on a timeline of another is of no use.
+const strayedDetail = "this data was written to on a timeline that is another primary's; it is cloned as soon as somebody leads"
 
 // readsOwnWAL: a standby that was started again has yet to read what is in its own
 // directory. It has flushed, and may have confirmed, more than it has replayed; to report

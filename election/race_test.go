@@ -33,6 +33,10 @@ func raceRules() []rule {
 		}
 	}
 	return []rule{
+		{name: "data that was written to on another's timeline is reported to nobody while others could lead",
+			given: vacant(lsn, strays), reason: ReasonSickCandidate, also: says(Say{})},
+		{name: "and races when nobody has led for long", given: vacant(lsn, later(31*time.Second), strays), reason: ReasonAcquiring, do: take},
+		{name: "or nobody else could", given: vacant(lsn, view(func(v *cluster.View) { delete(v.Members, "c") }), strays), reason: ReasonAcquiring, do: take},
 		{name: "a standby that reads its own WAL is left some time to find how much it has",
 			given: vacant(lsn, later(time.Second), alone, readsOwn), reason: ReasonReadingOwnWAL, also: says(Say{})},
 		{name: "and no more, where commits wait for nobody: its replay may be paused",

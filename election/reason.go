@@ -41,6 +41,7 @@ const (
 	ReasonReserving         cluster.Reason = "reserving_timeline"
 	ReasonPromoting         cluster.Reason = "promoting"
 	ReasonPromotionFails    cluster.Reason = "promotion_fails"
+	ReasonForeignTimeline   cluster.Reason = "primary_on_foreign_timeline"
 	ReasonRestartCrashed    cluster.Reason = "restarting_after_crash"
 	ReasonStartToPromote    cluster.Reason = "starting_to_promote"
 	ReasonHolderWaits       cluster.Reason = "waiting_for_own_server"

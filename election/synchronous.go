@@ -139,8 +139,12 @@ func flushedUnder(o *Observation, r cluster.Rule) bool {
 
 // Unconfirmed reports whether a primary that recovered from a crash has yet to hear
 // that its standbys have what recovery made visible: commits nobody was told of, which
-// a failover could still take back (SAFETY 3, trap 8).
+// a failover could still take back (SAFETY 3, trap 8); or that it is on the timeline it was
+// promoted onto.
 func Unconfirmed(o *Observation) bool {
+	if o.Node.Value.Mode == cluster.ModePrimary && foreignTimeline(o) { // guard: foreign_is_unconfirmed — S8: nobody is sent there until it is stopped
+		return true
+	}
 	record := o.View.Value.Durability
 	return record.Last().Asks() && o.Node.Value.Mode == cluster.ModePrimary && !o.Sync.Confirmed && o.Sync.Recovered // guard: recovered_is_unconfirmed — SAFETY 3, trap 8
 }

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,8 +25,10 @@ import (
 const shortLimit = 30 * time.Second
 
 // dropShortWAL removes the first file of each newer timeline that does not reach the
-// beginning of that timeline: it holds nothing that the older timeline's file has not.
-// The server is stopped.
+// beginning of that timeline, or ends there: it holds nothing that the older timeline's file
+// has not. The second is what a promotion leaves that died before its end-of-recovery record:
+// with it, and the history file beside it, this server would take that timeline for its goal
+// for ever, and follow no other. The server is stopped.
 func (s *Server) dropShortWAL() error {
 	var first []walFile
 	err := s.owner.do(func() (err error) { first, err = s.firstWALs(); return err })
@@ -32,11 +36,11 @@ func (s *Server) dropShortWAL() error {
 		return err
 	}
 	for _, file := range first {
-		if !s.isShort(file) {
+		if !s.isShort(file) && !s.isBarren(file) {
 			continue
 		}
 		path := s.data("pg_wal", file.name)
-		s.o.Log.Info("WAL file does not reach its timeline, removed", "path", path)
+		s.o.Log.Info("WAL file has nothing of its timeline, removed", "path", path)
 		if err := s.owner.do(func() error { return errors.Join(os.Remove(path), syncDir(s.data("pg_wal"))) }); err != nil {
 			return err
 		}
@@ -90,7 +94,7 @@ func (s *Server) firstWAL(number string, c Control) (walFile, error) {
 	size := cluster.LSN(c.SegmentSize)
 	at := history[len(history)-1].Switch
 	f := walFile{name: segmentName(tl, at, uint64(size)), timeline: tl, begin: at / size * size, end: at}
-	if there, err := exists(s.data("pg_wal", f.name)); err != nil || !there || f.begin == f.end {
+	if there, err := exists(s.data("pg_wal", f.name)); err != nil || !there {
 		return walFile{}, err
 	}
 	return f, nil
@@ -99,6 +103,9 @@ func (s *Server) firstWAL(number string, c Control) (walFile, error) {
 // isShort reads the file's records up to where it must have them; anything but a
 // record that is not there counts as enough.
 func (s *Server) isShort(f walFile) bool {
+	if f.begin == f.end {
+		return false
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), shortLimit)
 	defer cancel()
 	_, err := s.run(ctx, job{program: "pg_waldump", args: []string{
@@ -110,4 +117,41 @@ func (s *Server) isShort(f walFile) bool {
 		s.o.Log.Debug("read a WAL file", "file", f.name, "error", err)
 	}
 	return errors.As(err, &ended) && (strings.Contains(ended.said, "error in WAL record") || strings.Contains(ended.said, "could not find a valid record"))
+}
+
+// isBarren tells whether there is no record after the beginning of the file's timeline, nor
+// another file of it; anything but that counts as one.
+func (s *Server) isBarren(f walFile) bool {
+	var all []string
+	blank := false
+	err := s.owner.do(func() (err error) {
+		all, err = filepath.Glob(s.data("pg_wal", fmt.Sprintf("%08X????????????????", uint32(f.timeline))))
+		if err == nil {
+			blank, err = unwritten(s.data("pg_wal", f.name))
+		}
+		return err
+	})
+	if err != nil || len(all) != 1 || blank { // pg_waldump makes nothing of a file without a page
+		return err == nil && len(all) == 1
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shortLimit)
+	defer cancel()
+	_, err = s.run(ctx, job{program: "pg_waldump", args: []string{
+		"--path=" + s.data("pg_wal"), "--timeline=" + strconv.FormatUint(uint64(f.timeline), 10), "--start=" + f.end.String(), "--limit=1",
+	}})
+	var ended *failure
+	return errors.As(err, &ended) && strings.Contains(ended.said, "could not find a valid record")
+}
+
+// unwritten tells whether not even the first page of a WAL file was written: it would begin
+// with a number that is not 0.
+func unwritten(path string) (bool, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	magic := make([]byte, 2)
+	_, err = io.ReadFull(file, magic)
+	return magic[0] == 0 && magic[1] == 0, err
 }

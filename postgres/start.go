@@ -72,16 +72,16 @@ func (s *Server) startSpec(writable bool, settings cluster.Settings) (Start, err
 		if forced, err = s.forcedNow(settings); err != nil {
 			return err
 		}
-		if err := s.dropOrphans(!writable); err != nil {
-			return fmt.Errorf("tidy up timeline history files: %w", err)
-		}
 		return nil
 	})
+	if err == nil && !writable {
+		err = s.dropShortWAL() // before the history files: those that it leaves without WAL go too
+	}
+	if err == nil {
+		err = s.owner.do(func() error { return s.dropOrphans(!writable) })
+	}
 	if err == nil {
 		err = s.dropStaleLocks()
-	}
-	if err == nil && !writable {
-		err = s.dropShortWAL()
 	}
 	if err == nil {
 		err = s.beginNames(!writable, &settings) // no lock file of a server that is gone is left now

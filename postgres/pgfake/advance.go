@@ -27,6 +27,9 @@ func (s *Server) due(now cluster.Instant) {
 			s.shutDown(now)
 		}
 	}
+	if p.unlinks != 0 && p.unlinks <= now && p.mode == cluster.ModeStandby {
+		s.unlinked(now)
+	}
 	if p.promoting != 0 && p.promoting <= now && p.mode == cluster.ModeStandby {
 		s.promoted(now)
 	}
@@ -83,6 +86,7 @@ func (s *Server) next() cluster.Instant {
 		soonest(p.due)
 	}
 	if p.mode == cluster.ModeStandby {
+		soonest(p.unlinks)
 		soonest(p.promoting)
 	}
 	if p.checkpoint != nil {
@@ -113,7 +117,7 @@ func (s *Server) resume(now cluster.Instant) {
 		return
 	}
 	by := now.Sub(s.machine.haltedAt)
-	for _, t := range []*cluster.Instant{&s.proc.due, &s.proc.promoting, &s.proc.settles} {
+	for _, t := range []*cluster.Instant{&s.proc.due, &s.proc.unlinks, &s.proc.promoting, &s.proc.settles} {
 		if *t != 0 {
 			*t = t.Add(by)
 		}
@@ -268,7 +272,8 @@ func (s *Server) CrashBackend(now cluster.Instant) {
 	p.occupied = false
 	s.takeNames(now) // the next checkpointer begins with the names
 	p.crashes++
-	p.mode, p.promoting, p.writable = cluster.ModeStarting, 0, false
+	p.mode, p.writable = cluster.ModeStarting, false
+	p.promoting, p.unlinks, p.promote, p.promoteFile = 0, 0, false, false // the file is gone since the promotion began, and what was in memory too
 	p.due = now.Add(s.draw(s.site.Costs.Recovery))
-	p.receive = 0
+	p.receive, p.drained, p.readAt = 0, false, 0 // a standby reads its own WAL once more
 }

@@ -17,6 +17,8 @@ const (
 	Opened
 	// Promoted: it does so, on a new timeline.
 	Promoted
+	// Unlinked: in its promotion it has removed standby.signal.
+	Unlinked
 	// Settled: a commit that waited got its outcome.
 	Settled
 	// GateLost: the server has ended the connection of its gate.

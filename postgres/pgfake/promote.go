@@ -37,10 +37,21 @@ func (s *Server) beginPromotion(now cluster.Instant) {
 	if rate := s.site.Tuning.ReplayRate; rate > 0 && !s.site.traps.NoReplayLag {
 		took += time.Duration(float64(backlog) / float64(rate) * float64(time.Second))
 	}
+	took += s.Lingers
 	p.promoting, p.paused = now.Add(took), false
+	p.unlinks = p.promoting.Add(-s.site.Costs.Promote.Base/3 - s.Lingers)
 	if s.halted() {
 		s.machine.haltedAt = min(s.machine.haltedAt, now)
 	}
+}
+
+// unlinked is the middle of a promotion: standby.signal is gone, durably, and pg_control
+// still says "in archive recovery" on the old timeline, for as long as the history file,
+// the end-of-recovery record and pg_control itself take. A server that dies now, and is
+// started as it is, recovers as a primary of the old timeline.
+func (s *Server) unlinked(now cluster.Instant) {
+	s.proc.unlinks, s.dir.control.StandbySignal = 0, false
+	s.site.tell(Happening{Kind: Unlinked, Server: s, At: now})
 }
 
 // promoted is the end of recovery: the number is the first one above the goal
@@ -72,7 +83,7 @@ func (s *Server) promoted(now cluster.Instant) {
 	d.control.State, d.control.StandbySignal = cluster.ControlInProduction, false
 	d.control.MinRecovery, d.control.MinRecoveryTLI = d.end, number
 	p.recovery = recovery{goal: number, maxConnections: p.maxConnections}
-	p.mode, p.writable, p.promoting, p.promote, p.promoteFile = cluster.ModePrimary, true, 0, false, false
+	p.mode, p.writable, p.promoting, p.unlinks, p.promote, p.promoteFile = cluster.ModePrimary, true, 0, 0, false, false
 	p.settles = now.Add(s.site.draw(s.site.Costs.Settle))
 	s.archiver.done = min(s.archiver.done, s.site.segment(d.end))
 	s.site.tell(Happening{Kind: Promoted, Server: s, At: now})

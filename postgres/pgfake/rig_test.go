@@ -24,7 +24,7 @@ func newRig(t *testing.T, traps Traps) *rig {
 	r := &rig{T: t, Site: NewSite(traps), now: cluster.Instant(time.Hour), cut: map[string]bool{}}
 	r.Reach = func(a, b *Server) bool { return !r.cut[a.name+"-"+b.name] && !r.cut[b.name+"-"+a.name] }
 	r.Notify = func(h Happening) {
-		what := [...]string{"exited", "opened", "promoted", "settled", "gate lost"}[h.Kind]
+		what := [...]string{"exited", "opened", "promoted", "unlinked", "settled", "gate lost"}[h.Kind]
 		if h.Kind == Settled {
 			what = fmt.Sprintf("settled %d %s", h.Commit, h.Outcome)
 		}

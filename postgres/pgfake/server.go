@@ -18,6 +18,9 @@ type Server struct {
 	Lag, ReplayDelay time.Duration
 	// DiskDelay is how much longer everything takes here that waits for the disk.
 	DiskDelay time.Duration
+	// Lingers is how much longer a promotion takes between the removal of standby.signal
+	// and its end.
+	Lingers time.Duration
 
 	site     *Site
 	name     string
@@ -55,8 +58,9 @@ type process struct {
 	// born is began in words.
 	born string
 	// began is when the postmaster started, due when the present phase (starting,
-	// stopping, dying) ends, promoting when the promotion does; 0 for not.
-	began, due, promoting cluster.Instant
+	// stopping, dying) ends, promoting when the promotion does, unlinks when that removes
+	// standby.signal; 0 for not.
+	began, due, promoting, unlinks cluster.Instant
 	// settles is when the checkpoint after a promotion comes by itself.
 	settles     cluster.Instant
 	checkpoint  *Work

@@ -364,6 +364,86 @@ func TestABackendCrashIsRecoveredByTheSamePostmaster(t *testing.T) {
 	}
 }
 
+// A promotion removes standby.signal before pg_control says that recovery is over. What dies
+// between the two, and is started as it is, is a primary of the timeline it was to leave.
+func TestAServerThatDiesInTheMiddleOfItsPromotion(t *testing.T) {
+	begin := func(t *testing.T) (*rig, *Server) {
+		r, one, two := pair(t, Traps{})
+		r.write(one)
+		r.wait(time.Second)
+		one.KillAll(r.now)
+		files, err := two.HistoryFiles(1, 3)
+		r.must(err)
+		two.Lingers = time.Second
+		two.PlacePromote(files)
+		r.must(two.Signal(r.now, two.proc.pid, syscall.SIGUSR1))
+		r.until("standby.signal is gone", func() bool { return !two.StandbySignal() })
+		if n := r.look(two); n.Mode != cluster.ModeStandby || n.Control.State != cluster.ControlInArchiveRecovery || n.Timeline != 1 {
+			t.Fatalf("in the middle of its promotion: %+v", n)
+		}
+		return r, two
+	}
+	t.Run("killed", func(t *testing.T) {
+		r, two := begin(t)
+		two.KillAll(r.now)
+		if n := two.Disk(); n.Control.StandbySignal || n.Control.State != cluster.ControlInArchiveRecovery || n.Timeline != 1 {
+			t.Errorf("it leaves %+v", n)
+		}
+		r.start(two, false)
+		if n := r.look(two); n.Mode != cluster.ModePrimary || n.Timeline != 1 {
+			t.Errorf("started as it is: %s on %d, want a primary of timeline 1", n.Mode, n.Timeline)
+		}
+	})
+	t.Run("killed and started as a standby", func(t *testing.T) {
+		r, two := begin(t)
+		two.KillAll(r.now)
+		r.start(two, true)
+		if r.promote(two, 3); r.look(two).Timeline != 3 {
+			t.Errorf("promoted onto %d, want 3", r.look(two).Timeline)
+		}
+	})
+	t.Run("stopped", func(t *testing.T) {
+		r, two := begin(t)
+		r.stop(two)
+		if n := two.Disk(); n.Control.StandbySignal || n.Control.State != cluster.ControlShutdownInRecovery {
+			t.Errorf("it leaves %+v", n.Control)
+		}
+	})
+	t.Run("a backend crashes", func(t *testing.T) {
+		r, two := begin(t)
+		two.CrashBackend(r.now)
+		r.until("it is back", func() bool { return r.mode(two) == cluster.ModePrimary })
+		if n := r.look(two); n.Timeline != 1 {
+			t.Errorf("it has recovered by itself on timeline %d, want 1", n.Timeline)
+		}
+	})
+}
+
+// A standby whose backend crashes reads its own WAL once more from its restart point: what it
+// shows meanwhile is less than what it has.
+func TestAStandbyThatRecoversFromACrashHasToReadItsOwnWAL(t *testing.T) {
+	r, one, two := pair(t, Traps{})
+	work, err := two.Checkpoint(r.now)
+	r.must(r.finish(work, err))
+	for range 5 {
+		r.write(one)
+	}
+	r.wait(time.Second)
+	if n := r.look(two); !n.EndKnown {
+		t.Fatal("the end of its WAL is not known while it streams")
+	}
+	one.KillAll(r.now)
+	two.CrashBackend(r.now)
+	r.until("it is back", func() bool { return r.mode(two) == cluster.ModeStandby })
+	if n := r.look(two); n.EndKnown || n.ReplayLSN >= two.dir.end {
+		t.Errorf("right after its recovery: replayed %s of %s, known %t", n.ReplayLSN, two.dir.end, n.EndKnown)
+	}
+	r.until("it has read everything", func() bool { return r.look(two).EndKnown })
+	if n := r.look(two); n.ReplayLSN != two.dir.end {
+		t.Errorf("replayed %s of %s", n.ReplayLSN, two.dir.end)
+	}
+}
+
 func TestAPowerCutTellsNobodyAndThePeersFindOutByTimeout(t *testing.T) {
 	r, one, two := pair(t, Traps{})
 	two.PowerOff(r.now)

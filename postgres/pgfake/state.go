@@ -7,6 +7,15 @@ import "github.com/pgkeeper/pgkeeper/cluster"
 // Mode is what the server is, even when it does not answer.
 func (s *Server) Mode() cluster.Mode { return s.proc.mode }
 
+// InPromotion reports whether the server is in the middle of its promotion, without
+// standby.signal.
+func (s *Server) InPromotion() bool {
+	return s.proc.promoting != 0 && s.proc.unlinks == 0 && s.proc.mode == cluster.ModeStandby
+}
+
+// Crashes is how often a backend has crashed under the present postmaster.
+func (s *Server) Crashes() int { return s.proc.crashes }
+
 // Frozen reports whether its processes are stopped.
 func (s *Server) Frozen() bool { return s.machine.frozen }
 

@@ -21,7 +21,7 @@ func (s *Server) stop(now cluster.Instant) {
 	p.writable = p.mode == cluster.ModePrimary
 	s.loseClients(now)
 	s.endReceiver(now)
-	p.mode, p.promoting, p.promote = cluster.ModeStopping, 0, false
+	p.mode, p.promoting, p.unlinks, p.promote = cluster.ModeStopping, 0, 0, false
 	p.due = now.Add(s.draw(s.site.Costs.Stop))
 }
 
@@ -105,7 +105,7 @@ func (s *Server) waitEnds() cluster.Instant {
 func (s *Server) quit(now cluster.Instant) {
 	p := &s.proc
 	s.loseClients(now)
-	p.mode, p.promoting, p.promote = cluster.ModeStopping, 0, false
+	p.mode, p.promoting, p.unlinks, p.promote = cluster.ModeStopping, 0, 0, false
 	p.writable = false
 	p.due = now.Add(s.draw(s.site.Costs.Die))
 	s.endReceiver(now)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,9 +51,13 @@ func (n *Node) hangDisk(on bool) {
 	}
 }
 
-// crashBackend is a backend that dies of a signal.
+// crashBackend is a backend that dies of a signal. In the middle of a promotion PostgreSQL
+// then recovers by itself as a primary of the old timeline: docs/safety.md has it among the
+// gaps, and TestABackendThatCrashesInAPromotionLeadsNobodyAstray what is done about it.
 func crashBackend(w *World, n *Node, _ fault) func() {
-	n.pg.CrashBackend(w.serverNow())
+	if !n.pg.InPromotion() {
+		n.pg.CrashBackend(w.serverNow())
+	}
 	return nil
 }
 
@@ -92,6 +97,66 @@ const crowded = "too much to do"
 
 func init() { deeds[crowded] = crowd }
 
+// doomed is the next promotion in the cluster that does not come to its end: whatever it is
+// dies when standby.signal is gone, and before the server accepts writes.
+const doomed = "promotion dies"
+
+func init() { deeds[doomed] = doom }
+
+func doom(w *World, _ *Node, f fault) func() {
+	w.doom = &f
+	w.linger(time.Duration(f.n) * 10 * time.Millisecond)
+	return func() { w.doom = nil; w.linger(0) }
+}
+
+// linger has promotions take longer in their middle.
+func (w *World) linger(by time.Duration) {
+	for _, n := range w.nodes {
+		n.pg.Lingers = by
+	}
+}
+
+// fates are what ends such a promotion.
+var fates = [...]string{"kill server", "kill guard", "kill agent", "power off"}
+
+// strikeDoomed ends the promotion of n, if one is to be ended.
+func (w *World) strikeDoomed(n *Node) {
+	f := w.doom
+	if f == nil {
+		return
+	}
+	w.doom = nil
+	pid, how := n.pg.Postmaster(), fates[f.n%len(fates)]
+	w.after(w.jitter(time.Duration(f.n)*10*time.Millisecond), doing(func() {
+		if n.pg.Postmaster() != pid || w.healed {
+			return
+		}
+		w.tell(n, "=> %s in the middle of its promotion", strings.ToUpper(how))
+		w.site.Advance(w.serverNow())
+		if undo := deeds[how](w, n, fault{kind: how, n: f.n}); undo != nil {
+			w.after(time.Duration(f.n)*500*time.Millisecond, doing(func() {
+				if !w.healed {
+					undo()
+				}
+			}))
+		}
+	}))
+}
+
+// dooming has a promotion or two of a quarter of the schedules die.
+func dooming(seed uint64, nodes, index int) (faults []fault) {
+	rng := rand.New(rand.NewPCG(seed, 0xd00e))
+	if rng.IntN(4) > 0 {
+		return nil
+	}
+	for range 1 + rng.IntN(2) {
+		at := 5*time.Second + time.Duration(rng.Int64N(int64(45*time.Second)))
+		faults = append(faults, fault{index: index + len(faults), kind: doomed, node: rng.IntN(nodes), to: 1, n: 1 + rng.IntN(50), at: at, lasts: 25 * time.Second},
+			fault{index: index + len(faults) + 1, kind: "power off", node: rng.IntN(nodes), n: 1 + rng.IntN(50), at: at + time.Second, lasts: time.Duration(1+rng.IntN(20)) * time.Second})
+	}
+	return faults
+}
+
 // crowding has some machines of a quarter of the schedules have too much to do for a while.
 func crowding(seed uint64, nodes, index int) (faults []fault) {
 	rng := rand.New(rand.NewPCG(seed, 0xc40d))
@@ -110,7 +175,7 @@ func (n *Node) mend() {
 	now := n.w.serverNow()
 	n.slowDisk(0)
 	n.hangDisk(false)
-	n.refusesGate, n.crowd = false, 0
+	n.refusesGate, n.crowd, n.pg.Lingers = false, 0, 0
 	for _, set := range []func(cluster.Instant, bool){n.pg.Starve, n.pg.FillDisk, n.pg.Cramp, n.pg.Exhaust, n.pg.Stick, n.pg.Busy, n.pg.PauseReplay, n.pg.Occupy} {
 		set(now, false)
 	}

@@ -162,9 +162,9 @@ func (w *World) primaries() (count int) {
 		if !n.mayLead() || n.seen.stoodStill {
 			continue
 		}
-		recovers, over := n.recovers(), w.now > n.seen.until && !w.lifted(n)
+		recovers, strays, over := n.recovers(), w.strays(n), w.now > n.seen.until && !w.lifted(n)
 		w.quiet = min(w.quiet, max(n.seen.until, w.now))
-		if !recovers && !over && holders == 1 || !n.worker.state().Writable(n.instant()) {
+		if !recovers && !over && !strays && holders == 1 || !n.worker.state().Writable(n.instant()) {
 			continue
 		}
 		if !n.deposed() {
@@ -172,6 +172,9 @@ func (w *World) primaries() (count int) {
 		}
 		if recovers {
 			w.fail("S3", "/primary of %s answers 200 while its server is in recovery", n.name)
+		}
+		if strays {
+			w.fail("S8", "/primary of %s answers 200 on timeline %d, which is another's", n.name, n.pg.Log().Timeline)
 		}
 		if over {
 			w.fail("S3", "/primary of %s answers 200 although its lease ended", n.name)
@@ -285,6 +288,8 @@ func (w *World) happened(h pgfake.Happening) {
 		w.opened(n, false)
 	case pgfake.Promoted:
 		w.opened(n, true)
+	case pgfake.Unlinked:
+		w.strikeDoomed(n)
 	case pgfake.GateLost:
 		w.gateLost(n)
 	}
@@ -310,7 +315,7 @@ func (w *World) opened(n *Node, promoted bool) {
 		w.fail("S7", "%s writes in a cluster with another system identifier", n.name)
 	}
 	if !promoted {
-		if user := w.numbers[log.Timeline]; user != "" && user != n.name {
+		if user := w.numbers[log.Timeline]; user != "" && user != n.name && !w.strays(n) {
 			w.twice(n, user)
 		}
 		return
@@ -323,6 +328,14 @@ func (w *World) opened(n *Node, promoted bool) {
 	}
 	w.numbers[log.Timeline] = n.name
 	w.loss(n)
+}
+
+// strays: a backend that crashed in the middle of a promotion has had the server recover by
+// itself, as a primary of the timeline it was to leave. No agent can be before that; it must
+// have it stopped, and show nobody such a primary.
+func (w *World) strays(n *Node) bool {
+	user := w.numbers[n.pg.Log().Timeline]
+	return n.pg.Crashes() > 0 && user != "" && user != n.name && n.pg.Mode() == cluster.ModePrimary
 }
 
 func (w *World) twice(n *Node, user string) {

@@ -44,7 +44,7 @@ func newSchedule(seed uint64) schedule {
 	more = append(more, yet...)
 	fast, yet := sudden(seed, mode, nodes, len(faults)+len(more))
 	more = append(more, yet...)
-	for _, others := range []func(seed uint64, nodes, index int) []fault{crowding, operating, tampering, tagging, checkpointing} {
+	for _, others := range []func(seed uint64, nodes, index int) []fault{crowding, operating, tampering, tagging, checkpointing, dooming} {
 		more = append(more, others(seed, nodes, len(faults)+len(more))...)
 	}
 	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...)}

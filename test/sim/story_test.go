@@ -54,6 +54,7 @@ const withFast = `{"ttl":20,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"
 // the faults are those that show the mistake, put back, on the present model.
 var stories = []story{
 	{name: "primary_loses_power", faults: []fault{lead(10*s, "power off", 15*s, 0)}},
+	{name: "primary_dies_and_its_successor_in_its_promotion", faults: []fault{on(1, 8*s, "promotion dies", 20*s, 40), lead(10*s, "power off", 25*s, 0)}, until: 50 * s},
 	{name: "primary_server_killed", faults: []fault{lead(10*s, "kill server", 0, 0)}},
 	{name: "primary_loses_etcd", faults: []fault{lead(10*s, "cut from etcd", 15*s, 0)}},
 	{name: "primary_isolated", faults: []fault{lead(10*s, "isolated", 15*s, 0)}},

@@ -40,6 +40,7 @@ type World struct {
 	etcdDown bool
 	outages  int // faults that keep it so
 	pauses   int
+	doom     *fault        // of the next server that is promoted
 	etcdLost time.Duration // how long the store had no leader, in all
 	etcdFrom time.Duration
 	healed   bool // all faults were
