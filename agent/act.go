@@ -240,11 +240,36 @@ func (l *Loop) onJob(a election.Action) []Effect {
 			o.Wish.Request = nil
 		}
 	}
+	if up, starts := aims(a); starts {
+		o.Aimed = up
+	}
 	l.config.gated = l.config.gated || l.config.settings.CommitGate
 	l.server.recovers = o.Node.Value.Control
 	l.server.source, l.server.lent = copies(a), false
 	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
 	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance(), CloneFrom: l.cloneFrom()}}}
+}
+
+// aims is whom a server that a job starts as a standby streams from at first; nobody known,
+// when it is started as it was.
+func aims(a election.Action) (up election.Upstream, starts bool) {
+	told := (*election.Upstream)(nil)
+	switch a := a.(type) {
+	case election.Rejoin:
+		return a.Source, true
+	case election.Clone:
+		return a.Source, true
+	case election.StartServer:
+		told = a.Upstream
+	case election.Restart:
+		told = a.Upstream
+	default:
+		return up, false
+	}
+	if told != nil {
+		up = *told
+	}
+	return up, true
 }
 
 // starts reports whether a starts a server, or has it write: both go by the names that a

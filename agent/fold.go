@@ -226,6 +226,12 @@ func (l *Loop) foldLook(e *Looked) {
 	l.foldHeard(&o.Node.Value, node, e)
 	o.Node, o.LookTook = cluster.Seen(*node, e.At), e.Took
 	l.noteWritten()
+	switch {
+	case node.Mode != cluster.ModeStarting:
+		o.Starting = 0
+	case o.Starting.Never():
+		o.Starting = o.Now
+	}
 	streaming := node.Receiver != nil && node.Receiver.Status == "streaming"
 	switch {
 	case node.Mode != cluster.ModeStandby || streaming:
@@ -375,7 +381,7 @@ func (l *Loop) foldServer(e ServerDone) []Effect {
 	case election.Reload:
 		l.config.pause = 0
 	case election.Follow:
-		l.server.followed, l.server.followedAt = a, l.obs.Now
+		l.server.followed, l.server.followedAt, l.obs.Aimed = a, l.obs.Now, a.Upstream
 	case election.SetSync:
 		l.foldSync(e, a)
 	case election.Promise: // it follows nobody

@@ -56,7 +56,7 @@ const (
 func (l *Loop) measureRecovery(e JobDone) {
 	o, c := &l.obs, l.server.recovers
 	took := o.Now.Sub(o.Job.Since)
-	if e.Kind != election.JobStart || e.Err != "" || c.State.Clean() || !c.Redo.Known() || took < leastRecovered || o.Recovery.End < c.Redo+leastReplayed {
+	if e.Kind != election.JobStart || e.Err != "" || took >= standbyUp && !o.Guard.Writable || c.State.Clean() || !c.Redo.Known() || took < leastRecovered || o.Recovery.End < c.Redo+leastReplayed {
 		return
 	}
 	o.Recovery.Rate = int64(float64(o.Recovery.End-c.Redo) / took.Seconds())

@@ -19,6 +19,10 @@ import (
 const (
 	// upEvery is between two questions whether a started server answers.
 	upEvery = 5 * time.Millisecond
+	// standbyUp is how long a job waits for a standby that lets nobody in yet. It may
+	// need WAL that nobody has any more, or wait for a transaction to end, and other work
+	// must be possible meanwhile; the loop sees when it is up.
+	standbyUp = 30 * time.Second
 	// promotedEvery is between two questions whether a promotion is over; it is
 	// on the path of every failover.
 	promotedEvery = 2 * time.Millisecond
@@ -119,7 +123,7 @@ func (n *Node) start(ctx context.Context, do OnJob, writable bool, up *election.
 	n.told.Store(true) // it has just read them
 	n.link.Started(server)
 	n.post(ServerStarted{server})
-	return n.awaitUp(ctx, started.Instance, spec)
+	return n.awaitUp(ctx, started.Instance, spec, writable)
 }
 
 // startByGuard has the guard start the server, after killing what is left of an
@@ -169,12 +173,16 @@ func (n *Node) prepareStart(ctx context.Context, do OnJob, writable bool, up *el
 	return n.pg.WriteGate(gate)
 }
 
-// awaitUp waits until the server answers queries, for as long as its recovery
-// takes.
-func (n *Node) awaitUp(ctx context.Context, instance string, spec postgres.Start) error {
-	exited := n.link.Exited(instance)
+// awaitUp waits until the server answers queries: a primary for as long as its recovery
+// takes, a standby for standbyUp.
+func (n *Node) awaitUp(ctx context.Context, instance string, spec postgres.Start, writable bool) error {
+	exited, until := n.link.Exited(instance), n.clock.Now().Add(standbyUp)
 	for {
 		if _, err := n.pg.LookFast(ctx); err == nil {
+			return nil
+		}
+		if !writable && n.clock.Now() >= until { // guard: standby_is_not_awaited — L1
+			n.log.Warn("standby lets nobody in yet", "member", n.name(), "duration", standbyUp)
 			return nil
 		}
 		select {

@@ -22,11 +22,50 @@ func following(o *Observation) Decision {
 		return streaming(o)
 	case cluster.ModeStopped:
 		return rejoining(o)
+	case cluster.ModeStarting:
+		return startingFollower(o)
 	default:
 		d := wait(ReasonStartingStandby, "the server is "+node.Mode.String())
 		d.lookAgain(o)
 		return d
 	}
+}
+
+// startingFollower: a standby that lets nobody in cannot be told to stream from another, nor
+// be compared. What it was started to stream from may be gone, with WAL that it needs before
+// it is consistent. Then it is stopped, compared by what its directory says, and started
+// anew, at the one that leads; once for each.
+func startingFollower(o *Observation) Decision {
+	d := wait(ReasonStartingStandby, startingDetail(o))
+	d.lookAgain(o)
+	leader, ok := o.View.Value.LeaderMember()
+	up, known := upstreamOf(leader)
+	if !ok || !known || !leader.RunsPrimary() || up == o.Aimed || o.Guard.Writable {
+		return d
+	}
+	if until := startingSince(o).Add(startingPatience); o.Now < until {
+		d.wakeAt(until)
+		return d
+	}
+	d = job(o, ReasonRejoining, StopServer{Mode: StopFast}) // guard: starting_is_repointed — L1
+	d.Detail = cmp.Or(d.Detail, fmt.Sprintf("it lets nobody in, and was not started to stream from %s", up.Member))
+	return d
+}
+
+// startingSince is since when nobody waits for a server that lets nobody in.
+func startingSince(o *Observation) cluster.Instant {
+	if o.Starting.Never() {
+		return o.Now
+	}
+	return max(o.Job.LastEnded, o.Starting)
+}
+
+// startingDetail says what a server may wait for that runs and lets nobody in.
+func startingDetail(o *Observation) string {
+	if o.Now < startingSince(o).Add(startingPatience) {
+		return "the server is starting"
+	}
+	return "the server is up and lets nobody in: it replays WAL up to where it is consistent, waits for WAL that it needs for that, or its snapshot waits for a transaction that has not ended (one with over 64 subtransactions)"
 }
 
 // strayed: this member's data was written to on a number that is another's.

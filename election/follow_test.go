@@ -1,6 +1,7 @@
 package election
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,26 @@ func followRules() []rule {
 	handedOver := view(func(v *cluster.View) {
 		v.Handover = &cluster.Handover{From: "a", To: "b", Position: cluster.Position{Timeline: 3, LSN: lsn + 0x70}, ModRevision: int64(term)}
 	})
+	starting := func(since time.Duration) change {
+		return func(o *Observation) {
+			o.Node.Value.Mode, o.Node.Value.Receiver, o.Node.Value.PrimaryConninfo = cluster.ModeStarting, nil, ""
+			o.Job, o.Starting = Job{Last: JobRejoin, LastEnded: ago(since)}, ago(time.Hour)
+		}
+	}
+	aimed := func(up Upstream) change { return func(o *Observation) { o.Aimed = up } }
 	return []rule{
+		{name: "a standby that lets nobody in is waited for while it was started to stream from the leader",
+			given: standby(lsn, starting(time.Hour), aimed(b)), reason: ReasonStartingStandby, also: func(t *testing.T, d Decision) {
+				if !strings.Contains(d.Detail, "64 subtransactions") {
+					t.Errorf("it says %q", d.Detail)
+				}
+			}},
+		{name: "but not when another leads by now: it is stopped, to be compared with that one",
+			given: standby(lsn, starting(5*time.Second), aimed(Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"})), reason: ReasonRejoining, do: acts(StopServer{Mode: StopFast})},
+		{name: "nor when nobody knows whom it was to stream from", given: standby(lsn, starting(5*time.Second)), reason: ReasonRejoining, do: acts(StopServer{Mode: StopFast})},
+		{name: "which a start by itself makes up for within a moment",
+			given: standby(lsn, starting(4*time.Second)), reason: ReasonStartingStandby, also: wakes(now.Add(time.Second))},
+		{name: "nor while the leader is no primary yet", given: standby(lsn, starting(time.Hour), notReady), reason: ReasonStartingStandby},
 		{name: "data that was written to on another's timeline is cloned, although it seems to follow",
 			given: standby(lsn, strays), reason: ReasonCloning, do: acts(Clone{Source: b})},
 		{name: "also when its server is stopped", given: cold("b", strays), reason: ReasonCloning, do: acts(Clone{Source: b})},

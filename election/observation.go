@@ -53,6 +53,12 @@ type Observation struct {
 	// Health is what the probes of this node say; Recovery how long a start would take.
 	Health   cluster.Health
 	Recovery Recovery
+	// Aimed is whom the server was last started, or told, to stream from, by this process; nobody, when
+	// that is not known.
+	Aimed Upstream
+	// Starting is since when this server was seen to let nobody in, as it starts; 0 while it
+	// does not.
+	Starting cluster.Instant
 	// NotStreaming is since when this standby has no streaming receiver, though nothing has changed about where its WAL is
 	// to come from; 0 while it has one.
 	NotStreaming cluster.Instant

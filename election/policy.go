@@ -41,6 +41,9 @@ const (
 	// streamPatience is how long a standby may be without a stream before its
 	// relation to the leader is looked into.
 	streamPatience = 2 * time.Second
+	// startingPatience is how long a standby that lets nobody in may go on with an upstream
+	// that leads no more, after nobody waits for it any longer.
+	startingPatience = 5 * time.Second
 	// preparePatience and confirmPatience bound the phases of a switchover.
 	preparePatience = 30 * time.Second
 	confirmPatience = 5 * time.Second

@@ -79,6 +79,8 @@ func race(o *Observation) Decision {
 		return wait(ReasonPausedElsewhere, v.PausedAt.Name+" was primary during the pause and has not said that it is not any more")
 	case node.Mode == cluster.ModeStopped:
 		return wait(ReasonWaitingForData, "no leader to clone from")
+	case node.Mode == cluster.ModeStarting:
+		return wait(ReasonNotHealthy, startingDetail(o))
 	case node.Mode != cluster.ModeStandby:
 		return wait(ReasonNotHealthy, "the server is "+node.Mode.String())
 	case o.Self.Tags.NoFailover() && !votes(o): // nobody wants to know its position: compete has the guard

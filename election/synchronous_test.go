@@ -262,6 +262,7 @@ func TestUnconfirmed(t *testing.T) {
 		"one that recovered":                        {primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn+8), recovered), true},
 		"one that recovered, whose standbys follow": {primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn), recovered, func(o *Observation) { o.Sync.Confirmed = true }), false},
 		"one that waits for nobody":                 {primary(recovered), false},
+		"one on another number than was reserved":   {primary(reservedAt(4)), true},
 	} {
 		if got := Unconfirmed(&c.given); got != c.want {
 			t.Errorf("%s: %t", name, got)
