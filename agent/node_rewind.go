@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/guard"
 	"github.com/pgkeeper/pgkeeper/postgres"
@@ -31,11 +32,17 @@ const (
 // ready.
 func (n *Node) rewind(ctx context.Context, do OnJob, up election.Upstream, src postgres.Source, info postgres.SourceInfo) error {
 	if !n.local.Load().Effective(do.Settings).UsePgRewind {
+		if n.followsAfterAll(ctx, do, info) {
+			return nil
+		}
 		return n.clone(ctx, do, up)
 	}
 	info, err := n.awaitSource(ctx, do, up, src, info)
 	if err != nil {
 		return err
+	}
+	if n.followsAfterAll(ctx, do, info) {
+		return nil
 	}
 	if do.Node.Mode.Running() {
 		// Its shutdown would recycle WAL that the rewind has to read.
@@ -69,6 +76,20 @@ func (n *Node) rewind(ctx context.Context, do OnJob, up election.Upstream, src p
 	}
 	n.rewindFailures = 0
 	return n.start(ctx, do, false, &up)
+}
+
+// followsAfterAll looks at a running standby once more before it is stopped: what it had yet
+// to replay past the switch may have been a torn record, which is no history.
+func (n *Node) followsAfterAll(ctx context.Context, do OnJob, info postgres.SourceInfo) bool {
+	if do.Node.Mode != cluster.ModeStandby {
+		return false
+	}
+	node, err := n.pg.Look(ctx, true, n.link.PID())
+	if err != nil || election.Relate(node, sourceOf(info)) != election.RelationFollows { // guard: rewind_looks_again — L1: no work for nothing
+		return false
+	}
+	n.log.Info("not rewound: it has replayed what it has, and follows", "member", n.name(), "lsn", node.Replayed().String())
+	return true
 }
 
 // awaitSource waits until the source has written a checkpoint on its timeline. If

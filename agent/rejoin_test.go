@@ -48,6 +48,8 @@ type guardAlone struct{ Link }
 
 func (guardAlone) Guard() Guard { return noServer{} }
 
+func (guardAlone) PID() int { return 0 }
+
 // TestACloneAsksItsSourceOnceMoreWhenThereIsRoom: to keep WAL and to move a directory
 // on a disk that stalls take as long as a switchover does.
 func TestACloneAsksItsSourceOnceMoreWhenThereIsRoom(t *testing.T) {

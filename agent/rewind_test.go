@@ -25,6 +25,15 @@ type rewinding struct {
 	clone  map[string]error
 	room   postgres.Room
 	done   []string
+	// now is what a look at the running server shows.
+	now cluster.NodeState
+}
+
+func (s *rewinding) Look(context.Context, bool, int) (cluster.NodeState, error) {
+	if s.now.Mode != cluster.ModeStandby {
+		return cluster.NodeState{}, errors.New("it does not answer")
+	}
+	return s.now, nil
 }
 
 func (s *rewinding) SourceInfo(_ context.Context, of postgres.Source) (postgres.SourceInfo, error) {
@@ -157,6 +166,27 @@ func TestARunningServerKeepsItsWALBeforeItIsStoppedForARewind(t *testing.T) {
 	err := n.rejoin(t.Context(), OnJob{Node: node, Settings: rejoinSettings()}, rejoinUp)
 	if !errors.Is(err, errStart) || strings.Join(s.done, ", ") != "keep wal, keep lost before a rewind, rewind" {
 		t.Errorf("%v, %v", s.done, err)
+	}
+}
+
+// TestAStandbyWithATornRecordIsNotRewound: walsenders send in pages, so a dead primary's
+// standby may have a part of a record past the position that the next one went on from.
+func TestAStandbyWithATornRecordIsNotRewound(t *testing.T) {
+	for _, rewinds := range []bool{true, false} {
+		node := divergedNode
+		node.Mode, node.ReplayLSN, node.ReceiveLSN, node.ReplaysOwn = cluster.ModeStandby, 400, 520, true
+		s := &rewinding{infos: []postgres.SourceInfo{newPrimary}, now: node}
+		s.now.EndKnown, s.now.ReplaysOwn, s.now.ReplayLSN = true, false, 500
+		n, _ := rewindNode(s)
+		settings := rejoinSettings()
+		settings.PostgreSQL.UsePgRewind = rewinds
+		if err := n.rejoin(t.Context(), OnJob{Node: node, Settings: settings}, rejoinUp); err != nil || len(s.done) != 0 {
+			t.Errorf("torn: %v, %v", s.done, err)
+		}
+		s.now.ReplayLSN = 510 // a whole record past the switch
+		if err := n.rejoin(t.Context(), OnJob{Node: node, Settings: settings}, rejoinUp); err == nil || len(s.done) == 0 {
+			t.Errorf("past the switch: %v, %v", s.done, err)
+		}
 	}
 }
 

@@ -34,6 +34,10 @@ type NodeState struct {
 	// positions were read. Before that it is known how far it has replayed, and not how much
 	// more it has flushed, and confirmed, in an earlier life.
 	EndKnown bool
+	// ReplaysOwn tells that a standby has WAL that it has not replayed, by what its startup
+	// process does: it asks for none from elsewhere before it has come to the end of that,
+	// be its replay slow, delayed, paused or blocked by a query.
+	ReplaysOwn bool
 	// PrimaryConninfo is the conninfo in force, password never included.
 	PrimaryConninfo string
 	PrimarySlotName string
@@ -65,6 +69,17 @@ func (n *NodeState) Position() Position {
 		return Position{n.Timeline, max(n.ReceiveLSN, n.ReplayLSN, n.Control.MinRecovery)}
 	}
 	return Position{n.Timeline, max(n.Control.Checkpoint, n.Control.MinRecovery)}
+}
+
+// Replayed is how far this server's history goes for whoever compares it with another's:
+// its Position, but for a standby that has read all it has. What is left past its replay then
+// is a torn record, which the dead primary sent in part: that is no history, and whoever goes
+// on from the record before it has lost nothing.
+func (n *NodeState) Replayed() LSN {
+	if n.Mode == ModeStandby && n.EndKnown && !n.ReplaysOwn && n.Receiver == nil && n.ReplayLSN.Known() {
+		return n.ReplayLSN
+	}
+	return n.Position().LSN
 }
 
 // DataDir is what the data directory holds.

@@ -102,8 +102,14 @@ func stream(o *Observation) Decision {
 		return wait(ReasonLeaderNotReady, "the leader has not published its address")
 	}
 	leader, _ := o.View.Value.LeaderMember()
-	if at, ok := o.View.Value.History.SwitchOf(node.Timeline); ok && leader.RunsPrimary() && leader.Timeline > node.Timeline && node.Position().LSN > at {
+	if at, ok := o.View.Value.History.SwitchOf(node.Timeline); ok && leader.RunsPrimary() && leader.Timeline > node.Timeline && node.Replayed() > at {
 		from, _ := upstreamOf(leader)
+		if until := o.NotStreaming.Add(streamPatience); node.ReplaysOwn && node.ReplayLSN <= at && o.Now < until { // what is past it may be a torn record
+			d := wait(ReasonNotStreaming, replaysDetail(node))
+			d.lookAgain(o)
+			d.wakeAt(until)
+			return d
+		}
 		d := compare(o, ReasonDiverged, from)
 		if d.Reason == ReasonDiverged {
 			d.Detail = fmt.Sprintf("at %s, but timeline %d ended at %s", node.Position(), node.Timeline, at)
@@ -127,6 +133,11 @@ func stream(o *Observation) Decision {
 // relation to the leader is looked into; the job finds that nothing is wrong,
 // or rewinds or clones.
 func notStreaming(o *Observation, leader cluster.Member, up Upstream) Decision {
+	if node := &o.Node.Value; node.ReplaysOwn && !stoppedBySettings(node) { // guard: own_wal_first — L1: a restart would lose the place, the pause and what is known of its WAL, and come to the same
+		d := wait(ReasonNotStreaming, replaysDetail(node))
+		d.wakeAt(o.Now.Add(time.Second))
+		return d
+	}
 	d := wait(ReasonNotStreaming, "no stream from "+up.Member+" yet")
 	since := o.NotStreaming.Add(streamPatience)
 	if o.NotStreaming.Never() || o.Now < since || !leader.RunsPrimary() {
@@ -135,6 +146,29 @@ func notStreaming(o *Observation, leader cluster.Member, up Upstream) Decision {
 	}
 	from, _ := upstreamOf(leader)
 	return compare(o, ReasonNotStreaming, from)
+}
+
+// stoppedBySettings: replay has stopped since the primary allows more than this standby, and
+// a restart takes that over (trap 19).
+func stoppedBySettings(node *cluster.NodeState) bool {
+	if !node.ReplayPaused {
+		return false
+	}
+	for _, name := range []string{"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"} {
+		if _, pending := node.PendingRestart[name]; pending {
+			return true
+		}
+	}
+	return false
+}
+
+// replaysDetail says what a standby is at before it asks anybody for WAL.
+func replaysDetail(node *cluster.NodeState) string {
+	text := fmt.Sprintf("it asks for WAL when it has replayed what it has: it is at %s of %s", node.ReplayLSN, node.Position().LSN)
+	if node.ReplayPaused {
+		text += ", and its replay is paused (pg_wal_replay_resume)"
+	}
+	return text
 }
 
 // compare looks into a standby's relation to the leader, once each ten seconds:
@@ -252,7 +286,7 @@ func MayReplace(node cluster.NodeState, src Source) string {
 // before anything is rewound or cloned: the source is a running primary of the
 // same system, and its history is newer than ours or parts from it.
 func Relate(node cluster.NodeState, src Source) Relation {
-	end := node.Position().LSN
+	end := node.Replayed()
 	wasPrimary := !node.Control.StandbySignal && node.Mode != cluster.ModeStandby
 	switch {
 	case src.SystemID != node.SystemID: // guard: rejoin_same_system — S7

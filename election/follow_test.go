@@ -31,8 +31,29 @@ func followRules() []rule {
 			o.Job, o.Starting = Job{Last: JobRejoin, LastEnded: ago(since)}, ago(time.Hour)
 		}
 	}
+	replaysOwn := node(func(n *cluster.NodeState) { n.ReplaysOwn, n.ReplayLSN = true, n.ReplayLSN-0x100 })
+	torn := func(o *Observation) {
+		o.NotStreaming, o.Node.Value.Receiver = ago(time.Minute), nil
+		o.Node.Value.ReplayLSN = 0x4400000
+	}
 	aimed := func(up Upstream) change { return func(o *Observation) { o.Aimed = up } }
 	return []rule{
+		{name: "a standby whose replay is behind what it has is left to it: it asks nobody for WAL before",
+			given: standby(lsn, silentFor(time.Hour), replaysOwn), reason: ReasonNotStreaming, also: wakes(now.Add(time.Second))},
+		{name: "paused or not", given: standby(lsn, silentFor(time.Hour), replaysOwn, node(func(n *cluster.NodeState) { n.ReplayPaused = true })), reason: ReasonNotStreaming,
+			also: func(t *testing.T, d Decision) {
+				if !strings.Contains(d.Detail, "paused") {
+					t.Errorf("it says %q", d.Detail)
+				}
+			}},
+		{name: "but one whose replay the primary's settings have stopped needs a restart", given: standby(lsn, silentFor(time.Hour), replaysOwn, node(func(n *cluster.NodeState) {
+			n.ReplayPaused, n.PendingRestart = true, map[string]cluster.PendingReason{"max_connections": {}}
+		})), reason: ReasonNotStreaming, do: acts(Rejoin{Source: b})},
+		{name: "a torn record past the switch is no history", given: with(diverged, torn), reason: ReasonNotStreaming, do: acts(Rejoin{Source: b})},
+		{name: "nor is it judged before replay has come there",
+			given: with(diverged, torn, func(o *Observation) { o.NotStreaming, o.Node.Value.ReplaysOwn = ago(time.Second), true }), reason: ReasonNotStreaming, also: looks},
+		{name: "but not for long: its replay may be delayed by hours",
+			given: with(diverged, torn, func(o *Observation) { o.Node.Value.ReplaysOwn = true }), reason: ReasonDiverged, do: acts(Rejoin{Source: b})},
 		{name: "a standby that lets nobody in is waited for while it was started to stream from the leader",
 			given: standby(lsn, starting(time.Hour), aimed(b)), reason: ReasonStartingStandby, also: func(t *testing.T, d Decision) {
 				if !strings.Contains(d.Detail, "64 subtransactions") {

@@ -32,6 +32,7 @@ const (
 	colSlots
 	colSyncNames
 	colCheckpointer
+	colWaits
 )
 
 // lookSQL is everything Look wants to know, in one statement. CASE keeps
@@ -60,7 +61,9 @@ select pg_is_in_recovery(), current_setting('server_version_num'),
    from pg_replication_slots),
   current_setting('synchronous_standby_names'),
   case when not pg_is_in_recovery() then
-    (select pid::text from pg_stat_get_activity(null) where backend_type = 'checkpointer') end`
+    (select pid::text from pg_stat_get_activity(null) where backend_type = 'checkpointer') end,
+  case when pg_is_in_recovery() then
+    (select coalesce(bool_or(` + waitsForWAL + `), false)::text from pg_stat_get_activity(null) where backend_type = 'startup') end`
 
 // fastSQL is LookFast's share of it. The fifth column is a WAL file's timeline in
 // hexadecimal on a primary, a decimal timeline on a standby.
@@ -72,11 +75,14 @@ select pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_
   w.pid is not null
 from pg_stat_get_wal_receiver() w`
 
-// drainedSQL tells whether a standby's startup process waits for WAL from elsewhere, which it
+// waitsForWAL is what the startup process waits for when it wants WAL from elsewhere, which it
 // does when it has read all that its directory has, and not before
 // (WaitForWALToBecomeAvailable in PostgreSQL's xlogrecovery.c).
+const waitsForWAL = `wait_event in ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')`
+
+// drainedSQL tells whether a standby's startup process does.
 const drainedSQL = `
-select coalesce(bool_or(wait_event in ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')), false)
+select coalesce(bool_or(` + waitsForWAL + `), false)
 from pg_stat_get_activity(null) where backend_type = 'startup'`
 
 // reader takes typed values out of a row and keeps the first error.
@@ -146,6 +152,7 @@ func (s *Server) fillRunning(ctx context.Context, n *cluster.NodeState, row look
 		n.ReceiveLSN, n.ReplayLSN = r.lsn(colReceive), r.lsn(colReplay)
 		n.ReplayedAt, n.ReplayPaused = r.text(colReplayed), r.flag(colPaused)
 		n.Receiver = r.receiver()
+		n.ReplaysOwn = r.text(colWaits) == "false"
 	} else {
 		n.Mode = cluster.ModePrimary
 		n.WriteLSN = r.lsn(colFlush)

@@ -157,6 +157,7 @@ func (s *Server) Look(now cluster.Instant) (cluster.NodeState, error) {
 	} else {
 		n.Timeline = max(n.Timeline, s.dir.control.Timeline, s.dir.control.MinRecoveryTLI)
 		n.ReceiveLSN, n.ReplayLSN, n.ReplayPaused, n.EndKnown = p.receive, p.replay, s.replayPaused(), p.drained
+		n.ReplaysOwn = !p.drained || p.replay < s.dir.end
 		n.PrimaryConninfo, n.PrimarySlotName = p.conninfo, p.up.Slot
 		if p.recv != nil {
 			n.Receiver = s.shown.receive(cluster.Receiver{Status: "streaming", Host: p.up.Host, Port: p.up.Port, SlotName: p.up.Slot,

@@ -96,7 +96,7 @@ func (s *Server) pump(now cluster.Instant) {
 		s.replayUntil(now)
 		p.drained = p.replay >= s.dir.end || now >= p.readAt && s.parameterStop(p.replay) == p.replay+1
 	}
-	if p.recv == nil && p.up.Host != "" && now >= p.tryAt && p.drained {
+	if p.recv == nil && p.up.Host != "" && now >= p.tryAt && p.drained && s.wantsWAL(now) {
 		p.complaint = s.dial(now)
 		if p.complaint != "" {
 			p.tryAt = now.Add(s.site.Tuning.Retry)
@@ -109,6 +109,13 @@ func (s *Server) pump(now cluster.Instant) {
 		s.receiveFrom(p.recv, now)
 	}
 	s.replayUntil(now)
+}
+
+// wantsWAL: only the startup process has a receiver started, when it needs WAL that is not
+// there: not while its replay is paused or behind what there is.
+func (s *Server) wantsWAL(now cluster.Instant) bool {
+	s.replayUntil(now)
+	return s.proc.replay >= s.dir.end || s.parameterStop(s.proc.replay) == s.proc.replay+1
 }
 
 // receiveFrom takes what has arrived, or notices that nothing can.
