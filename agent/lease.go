@@ -147,7 +147,9 @@ func (l *Loop) began(a election.Action) cluster.Term {
 	if began := l.obs.Lease.Began; began != 0 { // a lease of another length
 		return began
 	}
-	if h := l.obs.View.Value.Holder; h != nil && h.Since != 0 && h.Node == l.id.Node {
+	v := &l.obs.View.Value
+	ours := v.Beat != nil && (v.Beat.Term == inherit.Term || v.Beat.ModRevision == int64(inherit.Term)) // Patroni leaves an old record, and beats not
+	if h := v.Holder; ours && h != nil && h.Since != 0 && h.Node == l.id.Node {
 		return h.Since
 	}
 	return inherit.Term

@@ -214,6 +214,9 @@ func TestATenureGoesOnUnderAnotherTerm(t *testing.T) {
 		{"a record of another machine", election.Inherit{Term: 61}, func() {
 			r.loop.obs.Lease.Began, r.loop.obs.View.Value.Holder = 0, &cluster.Holder{Name: "pg1", Node: "another", Since: 55}
 		}, 61},
+		{"a key that Patroni took under this name, beside an old record", election.Inherit{Term: 65}, func() {
+			r.loop.obs.View.Value.Holder = &cluster.Holder{Name: "pg1", Node: r.loop.id.Node, Since: 55}
+		}, 65},
 		{"a key that is taken anew", election.Acquire{}, func() {}, 0},
 		{"a hand-over that is taken up", election.Accept{Term: 70}, func() {}, 0},
 	} {
