@@ -164,7 +164,10 @@ func stoppedBySettings(node *cluster.NodeState) bool {
 
 // replaysDetail says what a standby is at before it asks anybody for WAL.
 func replaysDetail(node *cluster.NodeState) string {
-	text := fmt.Sprintf("it asks for WAL when it has replayed what it has: it is at %s of %s", node.ReplayLSN, node.Position().LSN)
+	text := fmt.Sprintf("it asks for WAL when it has replayed what it has: it is at %s", node.ReplayLSN)
+	if end := node.Position().LSN; end > node.ReplayLSN {
+		text += " of " + end.String()
+	}
 	if node.ReplayPaused {
 		text += ", and its replay is paused (pg_wal_replay_resume)"
 	}
