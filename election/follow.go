@@ -40,7 +40,8 @@ func startingFollower(o *Observation) Decision {
 	d.lookAgain(o)
 	leader, ok := o.View.Value.LeaderMember()
 	up, known := upstreamOf(leader)
-	if !ok || !known || !leader.RunsPrimary() || up == o.Aimed || o.Guard.Writable {
+	tagged, _ := upstream(o) // told to stream from there, it may be recovering from a crash
+	if !ok || !known || !leader.RunsPrimary() || up == o.Aimed || tagged == o.Aimed || o.Guard.Writable {
 		return d
 	}
 	if until := startingSince(o).Add(startingPatience); o.Now < until {

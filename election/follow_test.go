@@ -62,6 +62,8 @@ func followRules() []rule {
 			}},
 		{name: "but not when another leads by now: it is stopped, to be compared with that one",
 			given: standby(lsn, starting(5*time.Second), aimed(Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"})), reason: ReasonRejoining, do: acts(StopServer{Mode: StopFast})},
+		{name: "one that its tag has stream from another standby, and that recovers, is waited for",
+			given: standby(lsn, starting(time.Hour), aimed(Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}), func(o *Observation) { o.Self.Tags = cluster.Tags{"replicatefrom": "c"} }), reason: ReasonStartingStandby},
 		{name: "nor when nobody knows whom it was to stream from", given: standby(lsn, starting(5*time.Second)), reason: ReasonRejoining, do: acts(StopServer{Mode: StopFast})},
 		{name: "which a start by itself makes up for within a moment",
 			given: standby(lsn, starting(4*time.Second)), reason: ReasonStartingStandby, also: wakes(now.Add(time.Second))},
