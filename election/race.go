@@ -127,11 +127,14 @@ func readsOwnWAL(o *Observation) (Decision, bool) {
 }
 
 // forced: the operator vouches for the old primary being dead. Who names that very member
-// as the next primary does not.
+// as the next primary does not, nor who names nobody that is there to lead.
 func forced(o *Observation) bool {
 	v := &o.View.Value
 	f := v.Failover
 	if f.Empty() || !f.Force {
+		return false
+	}
+	if _, known := v.Members[f.Member]; !known { // guard: forced_names_a_member — SAFETY 2, Pause: who names nobody vouches for nothing
 		return false
 	}
 	return !lastHolder(v, f.Member) && (v.PausedAt == nil || v.PausedAt.Name != f.Member) // guard: named_is_not_dead — SAFETY 2, Pause

@@ -216,6 +216,12 @@ func raceRules() []rule {
 				f.Force = true
 				v.Failover = &f
 			})), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, PausedRevision: 300})},
+		{name: "a wish that names nobody who is there does not",
+			given: vacant(lsn, reports("c", lsn), mark("b"), wish("", "pg9"), view(func(v *cluster.View) {
+				f := *v.Failover
+				f.Force = true
+				v.Failover = &f
+			})), reason: ReasonPausedElsewhere},
 
 		// named candidates
 		{name: "a named candidate goes although another has more",
