@@ -211,13 +211,13 @@ func (s *Server) awaitRest(ctx context.Context, conn *pgconn.PgConn, pid int) er
 // sleeps for nothing else in there. The locks that it waits for on the way, and the files
 // it reads, it has behind it when it shows CheckpointerMain again.
 func (s *Server) rests(ctx context.Context, conn *pgconn.PgConn, pid int) (bool, error) {
-	if _, pending, err := sleeps(pid); err != nil || pending { // t2
+	if _, pending, err := s.sleeps(pid); err != nil || pending { // t2
 		return false, err
 	}
 	if waits, err := waitsInMain(ctx, conn, pid); err != nil || !waits { // t3
 		return false, err
 	}
-	if asleep, pending, err := sleeps(pid); err != nil || !asleep || pending { // t4
+	if asleep, pending, err := s.sleeps(pid); err != nil || !asleep || pending { // t4
 		return false, err
 	}
 	return waitsInMain(ctx, conn, pid) // t5
@@ -231,11 +231,15 @@ func waitsInMain(ctx context.Context, conn *pgconn.PgConn, pid int) (bool, error
 	return c.event == "CheckpointerMain", err
 }
 
-// sleeps tells whether a process sleeps, and whether SIGHUP is on its way to it. Where the
-// kernel does not show that (hidepid), nothing is proved: the guard starts no server there
-// either (spawned-is-seen).
-func sleeps(pid int) (asleep, pending bool, err error) {
-	content, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+// sleeps tells whether a process sleeps, and whether SIGHUP is on its way to it. It is
+// looked at as the server's user, who sees his own where others do not (hidepid). Where the
+// kernel does not show it, nothing is proved.
+func (s *Server) sleeps(pid int) (asleep, pending bool, err error) {
+	var content []byte
+	err = s.owner.do(func() error {
+		content, err = os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+		return err
+	})
 	if err != nil {
 		return false, false, fmt.Errorf("look at the checkpointer: %w", err)
 	}

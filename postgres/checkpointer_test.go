@@ -57,11 +57,11 @@ func TestASignalOnItsWayIsSeen(t *testing.T) {
 		}
 		t.Fatalf("%s: not seen", what)
 	}
-	await("sleep", func() bool { asleep, pending, err := sleeps(pid); return err == nil && asleep && !pending })
+	await("sleep", func() bool { asleep, pending, err := bare(t).sleeps(pid); return err == nil && asleep && !pending })
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	_ = syscall.Kill(pid, syscall.SIGHUP)
-	await("a pending signal", func() bool { asleep, pending, err := sleeps(pid); return err == nil && !asleep && pending })
-	if _, _, err := sleeps(1 << 30); err == nil {
+	await("a pending signal", func() bool { asleep, pending, err := bare(t).sleeps(pid); return err == nil && !asleep && pending })
+	if _, _, err := bare(t).sleeps(1 << 30); err == nil {
 		t.Error("nobody sleeps")
 	}
 }
