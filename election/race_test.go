@@ -204,7 +204,10 @@ func raceRules() []rule {
 		{name: "while another was primary in a pause nobody elects, not even a named candidate",
 			given: vacant(lsn, reports("c", lsn), mark("b"), wish("", "a")), reason: ReasonPausedElsewhere},
 		{name: "who forces a failover to that very member says nothing of its being dead",
-			given: vacant(lsn, reports("c", lsn), mark("b"), wish("", "b"), view(func(v *cluster.View) { v.Failover.Force = true })), reason: ReasonPausedElsewhere},
+			given: vacant(lsn, reports("c", lsn), mark("b"), wish("", "b"), view(func(v *cluster.View) {
+				v.Members["b"] = member("b", cluster.RolePrimary, lsn)
+				v.Failover.Force = true
+			})), reason: ReasonPausedElsewhere},
 		{name: "a stopped server is started all the same",
 			given:  cold("b", mark("b"), view(func(v *cluster.View) { v.Leader = nil })),
 			reason: ReasonStartToRace, do: acts(StartServer{})},
