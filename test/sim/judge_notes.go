@@ -76,8 +76,10 @@ func (n *Node) noteLease(done agent.LeaseDone) {
 		n.seen.until, n.seen.agreed = n.seen.called+n.seen.ttl, 0
 		n.seen.how = done.Action
 		w.taken()
-		n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
-		n.seen.forced = n.seen.named && w.view().Failover.Force
+		if _, goesOn := done.Action.(election.Inherit); !goesOn { // what gave it the lease gives it to its next worker
+			n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
+			n.seen.forced = n.seen.named && w.view().Failover.Force
+		}
 		// A process that slept hears late of a term that came and went meanwhile: its lease
 		// has ended, or promises took the key over after this call had begun.
 		if done.Term <= w.highest && w.now <= n.seen.until && n.seen.called >= n.seen.deposed {
