@@ -105,6 +105,9 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 // foldView takes a view of the store, unless the store was set back (S4).
 func (l *Loop) foldView(e *ViewSeen) []Effect {
 	o, v := &l.obs, &e.View
+	if v.Revision < l.reads.past && e.Read <= l.reads.pastAt { // guard: past_terms_are_shown — S4
+		return nil
+	}
 	if why := l.setBack(v); why != "" { // guard: store_set_back — S4
 		o.View, o.Refused = o.View.Failed(why, o.Now), true
 		return nil
@@ -141,8 +144,8 @@ func (l *Loop) setBack(v *cluster.View) string {
 		return fmt.Sprintf("etcd cluster %x is not the one this node knows (%x): if etcd was rebuilt on purpose, remove the file memory.json from the state directory of every node", v.ClusterID, l.seen.ClusterID)
 	case v.Leader != nil && v.Leader.Term < l.seen.Term: // guard: store_term_goes_back — S4
 		return fmt.Sprintf("etcd shows leader term %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Leader.Term, l.seen.Term)
-	case v.Revision < max(l.seen.Revision, l.obs.View.Value.Revision):
-		return fmt.Sprintf("etcd is at revision %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Revision, max(l.seen.Revision, l.obs.View.Value.Revision))
+	case v.Revision < max(l.seen.Revision, l.obs.View.Value.Revision, l.reads.past):
+		return fmt.Sprintf("etcd is at revision %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Revision, max(l.seen.Revision, l.obs.View.Value.Revision, l.reads.past))
 	}
 	return ""
 }
@@ -314,6 +317,7 @@ func (l *Loop) foldGuardSaid(e guard.Event) {
 		l.log.Warn("deadline fired", "member", l.id.Name, "term", e.Term)
 		if cluster.Term(e.Term) == l.obs.Lease.Term {
 			l.obs.Lease.Term, l.obs.Lease.Began, l.obs.Lease.Condemned = 0, 0, "" // the lease is given up by that
+			l.past(cluster.Term(e.Term))
 		}
 	case guard.StoppedAll:
 		g.LastKill = max(g.LastKill, e.Took)

@@ -102,7 +102,7 @@ func (l *Loop) keepRead() []Effect {
 	if l.reads.busy || !l.obs.View.Good() || !l.reads.wanted && !election.WantsRead(&l.obs) {
 		return nil
 	}
-	l.reads = reads{busy: true}
+	l.reads.busy, l.reads.wanted = true, false
 	return []Effect{{Lane: LaneStore, Do: ReadStore{}}}
 }
 

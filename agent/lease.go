@@ -96,8 +96,20 @@ func (l *Loop) counted(s cluster.Instant) {
 func (l *Loop) lose() []Effect {
 	term := l.obs.Lease.Term
 	l.obs.Lease = election.Lease{Tried: l.obs.Lease.Tried, FailedAt: l.obs.Lease.FailedAt}
+	l.past(term)
 	l.log.Warn("lease lost", "member", l.id.Name, "term", int64(term))
 	return []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}
+}
+
+// notShown is why a view counts for nothing.
+const notShown = "the view does not show our own write yet"
+
+// past notes a term that was held and is no more. A view of before it would have this member
+// take up again what gave it that term.
+func (l *Loop) past(term cluster.Term) {
+	if l.reads.past, l.reads.pastAt = max(l.reads.past, int64(term)), l.obs.Now; l.obs.View.Value.Revision < l.reads.past {
+		l.obs.View = l.obs.View.Failed(notShown, l.obs.Now)
+	}
 }
 
 func (l *Loop) foldTaken(e LeaseDone) {
@@ -162,7 +174,7 @@ func (l *Loop) foldGiven(e LeaseDone) []Effect {
 	case Succeeded:
 		l.log.Info("lease given", "member", l.id.Name, "action", actionName(e.Action), "term", int64(o.Lease.Term))
 		term := max(o.Lease.Term, e.Term)
-		o.View = o.View.Failed("the view does not show our own write yet", o.Now)
+		o.View = o.View.Failed(notShown, o.Now)
 		o.Lease = election.Lease{Tried: o.Lease.Tried, FailedAt: o.Lease.FailedAt}
 		switch {
 		case o.Guard.Ended.LSN.Known() && l.busy[LaneJob]: // the deadline stands until the exit, and what the server has yet to tidy up is not cut short

@@ -201,6 +201,35 @@ func TestAHandOverOfUnknownOutcomeIsSettledByATransaction(t *testing.T) {
 	}
 }
 
+// TestATermThatEndedIsNotTakenUpByAnOlderView: it still shows what gave this member that term, and etcd would say once more
+// that it did.
+func TestATermThatEndedIsNotTakenUpByAnOlderView(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	older := r.view
+	older.Revision = 60
+	r.loop.obs.View.Value.Revision = 60 // a watch that has told nothing since
+	r.loop.busy[LaneLease] = true
+	r.step(LeaseDone{Action: election.Renew{}, At: r.now, Term: 61, Outcome: Refused})
+	if r.loop.obs.Lease.Term != 0 || r.loop.obs.View.Good() {
+		t.Fatalf("after the end of term 61 a view of revision 60 counts, under term %d", r.loop.obs.Lease.Term)
+	}
+	r.step(ViewSeen{View: older})
+	if r.loop.obs.View.Good() {
+		t.Error("it does again once it was told again")
+	}
+	r.pass(time.Millisecond)
+	r.step(ViewSeen{View: older, Read: r.now})
+	if !r.loop.obs.Refused {
+		t.Error("a store that was read since, and knows nothing of the term, is believed")
+	}
+	older.Revision = 61
+	r.step(ViewSeen{View: older})
+	if !r.loop.obs.View.Good() {
+		t.Error("a view of the term's own revision does not count")
+	}
+}
+
 // TestASettlingOfUnknownOutcomeIsSettledAgain: it may have put the key, whose term would be taken for another holder's.
 func TestASettlingOfUnknownOutcomeIsSettledAgain(t *testing.T) {
 	r := newRig(t)

@@ -76,7 +76,13 @@ type Loop struct {
 }
 
 // reads are those of the store that the loop asks for: wanted, and under way.
-type reads struct{ wanted, busy bool }
+type reads struct {
+	wanted, busy bool
+	// past is the newest term that this process has held and holds no more, as a revision;
+	// pastAt is when that ended.
+	past   int64
+	pastAt cluster.Instant
+}
 
 // session is the member lease.
 type session struct {

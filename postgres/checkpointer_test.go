@@ -57,7 +57,11 @@ func TestASignalOnItsWayIsSeen(t *testing.T) {
 		}
 		t.Fatalf("%s: not seen", what)
 	}
-	await("sleep", func() bool { asleep, pending, err := bare(t).sleeps(pid); return err == nil && asleep && !pending })
+	await("sleep", func() bool {
+		name, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm") // env before that
+		asleep, pending, err := bare(t).sleeps(pid)
+		return string(name) == "sleep\n" && err == nil && asleep && !pending
+	})
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	_ = syscall.Kill(pid, syscall.SIGHUP)
 	await("a pending signal", func() bool { asleep, pending, err := bare(t).sleeps(pid); return err == nil && !asleep && pending })
