@@ -105,7 +105,10 @@ func (l *Loop) fold(r clock.Reading, e Event) []Effect {
 // foldView takes a view of the store, unless the store was set back (S4).
 func (l *Loop) foldView(e *ViewSeen) []Effect {
 	o, v := &l.obs, &e.View
-	if v.Revision < l.reads.past && e.Read <= l.reads.pastAt { // guard: past_terms_are_shown — S4
+	if e.Read != 0 {
+		l.reads.busy = false
+	}
+	if v.Revision < l.reads.past && e.Read < l.reads.pastAt { // guard: past_terms_are_shown — S4
 		return nil
 	}
 	if why := l.setBack(v); why != "" { // guard: store_set_back — S4
@@ -114,7 +117,7 @@ func (l *Loop) foldView(e *ViewSeen) []Effect {
 	}
 	o.Refused = false
 	if e.Read != 0 {
-		o.Read, l.reads.busy = e.Read, false
+		o.Read = e.Read
 	}
 	if v.Beat == nil {
 		o.Beat = election.Sighting{}

@@ -34,10 +34,14 @@ func TestAStoreIsNotBelievedThatKnowsLessThanItHasTold(t *testing.T) {
 	r := newRig(t)
 	r.view.Revision = 300
 	r.see()
+	r.loop.reads.busy = true
 	r.view.Revision -= 100
 	r.step(ViewSeen{View: r.view, Read: r.now})
 	if o := &r.loop.obs; o.View.Good() || !o.Refused {
 		t.Errorf("a store at revision %d is believed after one at 301", r.view.Revision)
+	}
+	if r.loop.reads.busy {
+		t.Error("the read is still waited for")
 	}
 	r.view.Revision = 301
 	r.see()

@@ -19,12 +19,12 @@ var mistakes = []mistake{
 	{"found_66541419551694_clone_of_a_deposed_primary", []change{
 		{"agent/node_clone.go", "if err := n.stillPrimary(ctx, up, src); err != nil {", "if err := error(nil); err != nil {"}}},
 	{"found_102224598637907_given_up_after_it_was_lost", []change{
-		{"agent/fold.go", "l.obs.Lease.Term, l.obs.Lease.Condemned = 0, \"\" // the lease", "l.obs.Lease.Term = 0 // the lease"}}},
+		{"agent/fold.go", "l.obs.Lease.Term, l.obs.Lease.Began, l.obs.Lease.Condemned = 0, 0, \"\" // the lease", "l.obs.Lease.Term, l.obs.Lease.Began = 0, 0 // the lease"}}},
 	{"found_90876766593291_restart_beside_a_reload", []change{
 		{"agent/node_gate.go", "exited := n.link.Exited(instance)", "exited := make(chan struct{})"},
 		{"agent/act.go", "l.server.configuring && starts(a) {", "l.server.configuring && false {"}}},
 	{"found_274965919865769_promotion_beside_a_reload", []change{
-		{"agent/act.go", "case election.StartServer, election.Restart, election.Promote:", "case election.StartServer, election.Restart:"}}},
+		{"agent/act.go", "case election.StartServer, election.Restart, election.Promote, election.Rejoin, election.Clone:", "case election.StartServer, election.Restart, election.Rejoin, election.Clone:"}}},
 	{"found_88108925952056_list_sent_with_the_questions", []change{
 		{"election/holder.go", "!recordStands(o) { // guard: list_stands_in_failsafe", "true { // guard: list_stands_in_failsafe"},
 		{"election/failsafe.go", "case PutDurability, PutFailsafe:", "case PutDurability:"}}},
