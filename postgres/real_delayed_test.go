@@ -5,7 +5,6 @@ package postgres
 import (
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A standby asks nobody for WAL while it has some that it has not replayed: one whose replay
@@ -35,7 +34,11 @@ func TestADelayedStandbyAsksANewPrimaryWhenItHasReplayedWhatItHas(t *testing.T) 
 		t.Errorf("while its replay is delayed: %+v", n)
 	}
 	c.sql("select pg_wal_replay_pause()")
-	time.Sleep(9 * time.Second)
+	paused := c.sql("select clock_timestamp()")
+	wait(t, "the end of the delay", func() (bool, string) {
+		now := c.sql("select clock_timestamp() > '" + paused + "'::timestamptz + interval '8.5 s'")
+		return now == "t", now
+	})
 	if n := c.look(); !n.ReplaysOwn || !n.ReplayPaused || n.Receiver != nil {
 		t.Errorf("while its replay is paused: %+v", n)
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
@@ -36,7 +35,11 @@ func TestAStandbyThatLetsNobodyInCanBePromotedByHand(t *testing.T) {
 	spec, err := b.StartSpec(false, b.settings)
 	b.must(err)
 	b.spawn(spec)
-	time.Sleep(3 * time.Second)
+	end := a.sql("select pg_current_wal_flush_lsn()")
+	wait(t, "b having replayed all of it", func() (bool, string) {
+		got := a.sql("select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn >= '" + end + "'")
+		return got == "1", got
+	})
 	if n := b.look(); n.Mode != cluster.ModeStarting {
 		t.Fatalf("it is a %s, want one that lets nobody in", n.Mode)
 	}
