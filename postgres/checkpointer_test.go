@@ -63,6 +63,10 @@ func TestASignalOnItsWayIsSeen(t *testing.T) {
 		return string(name) == "sleep\n" && err == nil && asleep && !pending
 	})
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	await("stopped", func() bool { // of two signals on their way the lower number is handled first, and ends it
+		status, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+		return strings.Contains(string(status), "State:\tT")
+	})
 	_ = syscall.Kill(pid, syscall.SIGHUP)
 	await("a pending signal", func() bool { asleep, pending, err := bare(t).sleeps(pid); return err == nil && !asleep && pending })
 	if _, _, err := bare(t).sleeps(1 << 30); err == nil {
