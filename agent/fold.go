@@ -140,6 +140,7 @@ func (l *Loop) foldView(e *ViewSeen) []Effect {
 // setBack says why a view must not be believed: it is older than what this node
 // once persisted (a restored backup), or of another etcd cluster.
 func (l *Loop) setBack(v *cluster.View) string {
+	seen := max(l.seen.Revision, l.obs.View.Value.Revision, l.reads.past)
 	switch {
 	case l.seen.ClusterID == 0:
 		return ""
@@ -147,8 +148,8 @@ func (l *Loop) setBack(v *cluster.View) string {
 		return fmt.Sprintf("etcd cluster %x is not the one this node knows (%x): if etcd was rebuilt on purpose, remove the file memory.json from the state directory of every node", v.ClusterID, l.seen.ClusterID)
 	case v.Leader != nil && v.Leader.Term < l.seen.Term: // guard: store_term_goes_back — S4
 		return fmt.Sprintf("etcd shows leader term %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Leader.Term, l.seen.Term)
-	case v.Revision < max(l.seen.Revision, l.obs.View.Value.Revision, l.reads.past):
-		return fmt.Sprintf("etcd is at revision %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Revision, max(l.seen.Revision, l.obs.View.Value.Revision, l.reads.past))
+	case v.Revision < seen:
+		return fmt.Sprintf("etcd is at revision %d, this node has seen %d: it was restored from a backup; remove memory.json from the state directory of every node once no old primary can be running", v.Revision, seen)
 	}
 	return ""
 }

@@ -133,10 +133,8 @@ func settingsOf(v cluster.View) (settings cluster.Settings, wrong string) {
 func readSettings(raw json.RawMessage) (settings cluster.Settings, wrong string) {
 	settings, problems := config.Dynamic(raw)
 	var all []string
-	for _, p := range problems {
-		if p.Severity == config.Error {
-			all = append(all, p.Key+" "+p.Rule)
-		}
+	for _, p := range problems.Errors() {
+		all = append(all, p.Key+" "+p.Rule)
 	}
 	return settings, strings.Join(all, "; ")
 }
