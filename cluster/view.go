@@ -114,6 +114,10 @@ type Positions struct {
 	Retain []string       `json:"retain_slots,omitempty"`
 	// Timeline is pgkeeper's addition: the timeline Optime lies on.
 	Timeline Timeline `json:"timeline,omitempty"`
+	// Parent is the timeline that Timeline began on, Switch where. They say what the key
+	// history cannot: of two timelines that left one at the same position, which it is.
+	Parent Timeline `json:"parent,omitempty"`
+	Switch LSN      `json:"switch,omitempty"`
 }
 
 // Beat proves that the holder's renewals commit. Its mod_revision changes with

@@ -161,6 +161,8 @@ func encodeStatus(p *cluster.Positions) ([]byte, error) {
 		o.close()
 	}
 	o.someUint("timeline", uint64(p.Timeline))
+	o.someUint("parent", uint64(p.Parent))
+	o.someUint("switch", uint64(p.Switch))
 	o.close()
 	if o.unusual {
 		return compact(p)

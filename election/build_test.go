@@ -66,7 +66,7 @@ func base(leader string) Observation {
 		Beat:      &cluster.Beat{TTL: 10_000, Term: term, ModRevision: beat},
 		Holder:    &cluster.Holder{Name: leader, Node: "node-" + leader, Instance: "i1", BootID: "boot-" + leader},
 		History:   history(),
-		Status:    &cluster.Positions{Optime: lsn, Timeline: 3},
+		Status:    &cluster.Positions{Optime: lsn, Timeline: 3, Parent: 2, Switch: 0x4000000},
 		Timelines: &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: term}}, ModRevision: 90},
 	}
 	m := v.Members[leader]

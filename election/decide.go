@@ -34,7 +34,7 @@ var gates = [...]gate{
 func Decide(o *Observation) Decision {
 	d := paced(o, withoutOldMark(o, decide(o)))
 	d.forgetPast(o.Now)
-	d = withoutPledged(o, withSuspicion(o, withFailsafe(o, withRenewal(o, d))))
+	d = withoutPledged(o, withSuspicion(o, withFailsafe(o, withRenewal(o, withOverdue(o, d)))))
 	d.forgetPast(o.Now)
 	return d
 }

@@ -177,13 +177,13 @@ func (d *Decision) urgently(o *Observation, a Action) {
 // this very server), or nobody ever led it under pgkeeper, or it is stopped.
 func writableWithoutLease(o *Observation) (Decision, bool) {
 	seenWriting := o.Node.Good() && o.Node.Value.Mode == cluster.ModePrimary
-	if !seenWriting && !(o.Guard.Running && o.Guard.Writable) || o.Lease.Term != 0 {
+	if o.Lease.Term != 0 {
 		return Decision{}, false
 	}
 	if d, ok := overdue(o); ok { // also in a pause that the store has not recorded: the deadline stands
 		return d, true
 	}
-	if o.Settings.Pause { // S6
+	if !seenWriting && !(o.Guard.Running && o.Guard.Writable) || o.Settings.Pause { // S6
 		return Decision{}, false
 	}
 	// Given away, or lost: what is left of it writes nothing, and has its deadline.
@@ -234,10 +234,23 @@ func overdueAt(o *Observation) cluster.Instant {
 	return o.Guard.Deadline.Add(o.Settings.Margin(o.Guard.LastKill) / 2)
 }
 
-// stands: the guard of a server that may write has a deadline, which no pause has lifted.
+// stands: the guard of a server that may write has a deadline, which no pause has lifted. A
+// promotion under way tells the guard first, and the loop last.
 func stands(o *Observation) bool {
 	g := &o.Guard
-	return g.Connected && g.Running && g.Writable && !g.Paused && !g.Deadline.Never() && !DeadlineLifted(o)
+	if !g.Writable && o.Job.Kind != JobPromote { // guard: overdue_promotion — S1: it may come through beside the next primary
+		return false
+	}
+	return g.Connected && g.Running && !g.Paused && !g.Deadline.Never() && !DeadlineLifted(o)
+}
+
+// withOverdue has a worker without a term look again when its guard is overdue, whatever it
+// does until then.
+func withOverdue(o *Observation, d Decision) Decision {
+	if at := overdueAt(o); o.Lease.Term == 0 && stands(o) && o.Now < at {
+		d.wakeAt(at)
+	}
+	return d
 }
 
 // overdue: the guard should have killed the server a moment ago, and has not said

@@ -90,6 +90,17 @@ func fenceRules() []rule {
 			given: primary(noTerm, led("b"), storeDown, func(o *Observation) {
 				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
 			}), reason: ReasonGuardFrozen, do: acts(Fence{})},
+		{name: "so is one in the middle of its promotion, which may come through beside the next primary",
+			given: standby(lsn, running(JobPromote), storeDown, func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
+			}), reason: ReasonGuardFrozen, do: acts(Fence{})},
+		{name: "a promotion whose deadline has just passed is looked after when half of the margin has",
+			given: standby(lsn, running(JobPromote), storeDown, func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0)/2 - time.Millisecond)
+			}), reason: reasonOfJob(JobPromote), also: wakes(now.Add(time.Millisecond))},
+		{name: "a standby has no deadline that anybody could miss",
+			given:  standby(lsn, led("b"), func(o *Observation) { o.Guard.Deadline = ago(time.Minute) }),
+			reason: ReasonFollowing},
 		{name: "a guard whose deadline has just passed is given half of the margin",
 			given: primary(noTerm, led("b"), storeDown, func(o *Observation) {
 				o.Guard.Deadline = ago(o.Settings.Margin(0)/2 - time.Millisecond)

@@ -281,7 +281,9 @@ func duties(o *Observation) []Action {
 		actions = append(actions, list)
 	}
 	if publishes(o) {
-		actions = append(actions, PutStatus{Positions: cluster.Positions{Optime: node.WriteLSN, Timeline: node.Timeline, Slots: slotPositions(node), Retain: o.RetainedSlots}})
+		parent := beganOn(o)
+		actions = append(actions, PutStatus{Positions: cluster.Positions{Optime: node.WriteLSN, Timeline: node.Timeline, Parent: parent.Timeline, Switch: parent.Switch,
+			Slots: slotPositions(node), Retain: o.RetainedSlots}})
 	}
 	if sw := v.Switchover; sw != nil && sw.From != o.Self.Name {
 		actions = append(actions, DeleteSwitchover{})
@@ -303,7 +305,21 @@ func publishes(o *Observation) bool {
 		return false
 	}
 	there, node := o.View.Value.Status, &o.Node.Value
-	return there == nil || there.Optime != node.WriteLSN || there.Timeline != node.Timeline || !slices.Equal(there.Retain, o.RetainedSlots)
+	return there == nil || there.Optime != node.WriteLSN || there.Timeline != node.Timeline || there.Parent != beganOn(o).Timeline ||
+		!slices.Equal(there.Retain, o.RetainedSlots)
+}
+
+// beganOn is where the server's timeline left another; nothing on the first one, and what
+// the store says already while the file was not read.
+func beganOn(o *Observation) cluster.HistoryLine {
+	h, there := o.Node.Value.TimelineHistory, o.View.Value.Status
+	switch {
+	case len(h) > 0:
+		return h[len(h)-1]
+	case there != nil && there.Timeline == o.Node.Value.Timeline:
+		return cluster.HistoryLine{Timeline: there.Parent, Switch: there.Switch}
+	}
+	return cluster.HistoryLine{}
 }
 
 func slotPositions(node *cluster.NodeState) map[string]cluster.LSN {

@@ -181,12 +181,17 @@ func holderRules() []rule {
 			given: primary(func(o *Observation) { o.Self.Checkpointed = false }), reason: ReasonLeading, do: acts(Checkpoint{})},
 		{name: "a primary publishes how far it has written, with its slots",
 			given: primary(node(func(n *cluster.NodeState) { n.WriteLSN += 8; n.Slots[0].Restart = lsn })), reason: ReasonLeading,
-			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn + 8, Timeline: 3, Slots: map[string]cluster.LSN{"b": lsn}}})},
+			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn + 8, Timeline: 3, Parent: 2, Switch: 0x4000000, Slots: map[string]cluster.LSN{"b": lsn}}})},
+		{name: "what its timeline began on is told once it was read",
+			given: primary(view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn, Timeline: 3} })), reason: ReasonLeading,
+			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn, Timeline: 3, Parent: 2, Switch: 0x4000000}})},
+		{name: "and not untold while it cannot be read",
+			given: primary(node(func(n *cluster.NodeState) { n.TimelineHistory = nil })), reason: ReasonLeading},
 		{name: "one that was published within loop_wait is left to age",
 			given: primary(node(func(n *cluster.NodeState) { n.WriteLSN += 8 }), func(o *Observation) { o.Published = o.Now.Add(time.Millisecond - o.Settings.LoopWait) }), reason: ReasonLeading},
 		{name: "a missing configuration is restored, last of all",
 			given:  primary(view(func(v *cluster.View) { v.Config, v.Status = nil, nil })),
-			reason: ReasonLeading, do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn, Timeline: 3}}, PutConfig{})},
+			reason: ReasonLeading, do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn, Timeline: 3, Parent: 2, Switch: 0x4000000}}, PutConfig{})},
 		{name: "the record of somebody else's switchover is cleared",
 			given: primary(switchover("b", "a", cluster.SwitchoverStopping)), reason: ReasonLeading, do: acts(DeleteSwitchover{})},
 		{name: "the successor gives the operator his result",
@@ -234,7 +239,7 @@ func TestHistory(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			o := primary(node(func(n *cluster.NodeState) { n.TimelineHistory = c.own }), view(func(v *cluster.View) { v.History = c.published }))
-			o.Settings.MaxTimelinesHistory = c.keep
+			o.Settings.MaxTimelinesHistory, o.Published = c.keep, now
 			var want []Action
 			if c.want != nil {
 				want = acts(PutHistory{History: c.want})

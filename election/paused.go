@@ -10,15 +10,6 @@ func paused(o *Observation) (Decision, bool) {
 	if !o.Settings.Pause {
 		return Decision{}, false
 	}
-	d, answered := whilePaused(o)
-	if o.Lease.Term == 0 && stands(o) {
-		d.forgetPast(o.Now)
-		d.wakeAt(overdueAt(o))
-	}
-	return d, answered
-}
-
-func whilePaused(o *Observation) (Decision, bool) {
 	v, primary := &o.View.Value, o.Node.Value.Mode == cluster.ModePrimary
 	if primary && reclaims(o) {
 		return byPromises(o)

@@ -308,19 +308,32 @@ func olderTimeline(o *Observation, mine report) bool {
 // the same timeline, up to where that one left ours on an older, and up to where both
 // left the last they have in common when ours is none that it came by.
 func shared(o *Observation, mine report) cluster.LSN {
-	theirs := o.View.Value.History
 	if !olderTimeline(o, mine) {
 		return mine.position.LSN
 	}
+	parent := o.View.Value.Status.Parent
+	theirs := cameBy(&o.View.Value)
 	if at, known := theirs.SwitchOf(mine.position.Timeline); known {
 		return min(at, mine.position.LSN)
 	}
-	for _, line := range o.Node.Value.TimelineHistory {
-		if at, known := theirs.SwitchOf(line.Timeline); known && at != line.Switch { // guard: shared_with_a_sibling — S2, asynchronous: the loss is not underrated
+	aside := parent != 0 && mine.position.Timeline > parent // guard: shared_with_a_twin — S2, asynchronous: two timelines may leave one at the same position
+	for _, line := range slices.Backward(o.Node.Value.TimelineHistory) {
+		if at, known := theirs.SwitchOf(line.Timeline); known && (aside || at != line.Switch) { // guard: shared_with_a_sibling — S2, asynchronous: the loss is not underrated
 			return min(at, line.Switch, mine.position.LSN)
 		}
 	}
 	return mine.position.LSN // they tell of our own timeline: the lost primary has yet to tell of its own
+}
+
+// cameBy are the timelines that the published one came by: its holder names the last of them
+// beside it, and the key history those before, whose last lines may be another's.
+func cameBy(v *cluster.View) cluster.History {
+	p := v.Status
+	if p.Parent == 0 {
+		return v.History
+	}
+	since := func(line cluster.HistoryLine) bool { return line.Timeline >= p.Parent }
+	return append(slices.DeleteFunc(slices.Clone(v.History), since), cluster.HistoryLine{Timeline: p.Parent, Switch: p.Switch})
 }
 
 // report is one member's place in the race.

@@ -168,6 +168,22 @@ func raceRules() []rule {
 				v.History = cluster.History{history()[0], {Timeline: 2, Switch: lsn - 2<<20}}
 			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
 			reason: ReasonTooFarBehind},
+		{name: "so must what it shares with one that left it at the same position, as the published position says",
+			given: vacant(lsn, reports("c", lsn), node(func(n *cluster.NodeState) { n.TimelineHistory = history() }), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: history()[1].Switch + 2<<20, Timeline: 4, Parent: 2, Switch: history()[1].Switch}
+			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
+			reason: ReasonTooFarBehind},
+		{name: "nor does a history of another line of timelines say otherwise",
+			given: vacant(lsn, reports("c", lsn), node(func(n *cluster.NodeState) { n.TimelineHistory = history() }), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: lsn, Timeline: 5, Parent: 2, Switch: lsn - 2<<20}
+				v.History = append(history(), cluster.HistoryLine{Timeline: 3, Switch: lsn})
+			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
+			reason: ReasonTooFarBehind},
+		{name: "where the lost one left ours counts before it has told its history",
+			given: vacant(lsn, reports("c", lsn), node(func(n *cluster.NodeState) { n.TimelineHistory = history() }), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: lsn, Timeline: 4, Parent: 3, Switch: lsn - 2<<20}
+			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
+			reason: ReasonTooFarBehind},
 		{name: "while the lost primary has told nothing of its own all counts",
 			given: vacant(lsn, reports("c", lsn), node(func(n *cluster.NodeState) { n.TimelineHistory = history() }), view(func(v *cluster.View) {
 				v.Status = &cluster.Positions{Optime: lsn, Timeline: 4}

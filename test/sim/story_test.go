@@ -198,6 +198,22 @@ var stories = []story{
 			{at: 48836335373, lasts: 6660686392, kind: "etcd restored", node: 2, to: 0, n: 45},
 			{at: 52301390676, lasts: 4267146218, kind: "isolated", node: 1, to: 1, n: 32},
 			{at: 30885190460, lasts: 19018391623, kind: "kill agent", node: 0, to: 2, n: 31}}},
+	{name: "found_271410471345493_two_promotions_at_one_position", seed: 271410471345493, nodes: 4, healed: 60 * s, until: 90 * s,
+		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":4096}`, faults: []fault{
+			{at: 7837629457, lasts: 13218726350, kind: "repeated requests", node: 2, to: 2, n: 46},
+			{at: 24965447483, lasts: 7751760713, kind: "isolated", node: 1, to: 3, n: 25},
+			{at: 35133991865, lasts: 9494886263, kind: "suspend machine", node: 3, to: 3, n: 11},
+			{at: 30194230630, lasts: 25000000000, kind: "promotion dies", node: 3, to: 1, n: 30},
+			{at: 31194230630, lasts: 15000000000, kind: "power off", node: 1, to: 0, n: 39},
+			{at: 19079170935, lasts: 25000000000, kind: "promotion dies", node: 0, to: 1, n: 9},
+			{at: 20079170935, lasts: 7000000000, kind: "power off", node: 3, to: 0, n: 42}}},
+	{name: "found_81575592923234_suspended_in_a_promotion_with_its_guard_frozen", seed: 81575592923234, nodes: 3, healed: 60 * s, until: 90 * s,
+		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":16384,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"fast_failover":true}`, faults: []fault{
+			{at: 31035273703, lasts: 923915638, kind: "agent stopped", node: 1, to: 1, n: 6},
+			{at: 31241914148, lasts: 5884409416, kind: "suspend machine", node: 1, to: 0, n: 29},
+			{at: 34071959254, lasts: 18380969328, kind: "freeze guard", node: 0, to: 0, n: 8},
+			{at: 9728295600, lasts: 10106131898, kind: "power off", node: 1, to: 0, n: 1},
+			{at: 26416505113, lasts: 20188995515, kind: "one-way cut", node: 2, to: 0, n: 13}}},
 	{name: "found_5037143_upstream_by_tag_of_a_revoked_term", seed: 5037143, nodes: 3, until: 60 * s,
 		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
 			{at: 12531557948, lasts: 190634028, kind: "agent stopped", node: 1, to: 0, n: 7},

@@ -28,6 +28,10 @@ var mistakes = []mistake{
 	{"found_88108925952056_list_sent_with_the_questions", []change{
 		{"election/holder.go", "!recordStands(o) { // guard: list_stands_in_failsafe", "true { // guard: list_stands_in_failsafe"},
 		{"election/failsafe.go", "case PutDurability, PutFailsafe:", "case PutDurability:"}}},
+	{"found_271410471345493_two_promotions_at_one_position", []change{
+		{"election/race.go", "known && (aside || at != line.Switch) {", "known && (aside && false || at != line.Switch) {"}}},
+	{"found_81575592923234_suspended_in_a_promotion_with_its_guard_frozen", []change{
+		{"election/fence.go", "if !g.Writable && o.Job.Kind != JobPromote {", "if !g.Writable {"}}},
 	{"found_256953898232953_waited_for_and_not_listed", []change{
 		{"election/revoke.go", "\t\tif unlisted(o, name) {", "\t\tif false && unlisted(o, name) {"}}},
 	{"found_by_reading_voter_that_has_yet_to_read_its_wal", []change{
