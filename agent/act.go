@@ -240,12 +240,15 @@ func (l *Loop) onJob(a election.Action) []Effect {
 			o.Wish.Request = nil
 		}
 	}
+	l.server.source, l.server.lent = "", false
 	if up, starts := aims(a); starts {
 		o.Aimed = up
+		if o.Job.Kind == election.JobClone || o.Job.Kind == election.JobRejoin { // it copies, or compares with
+			l.server.source = up.Member
+		}
 	}
 	l.config.gated = l.config.gated || l.config.settings.CommitGate
 	l.server.recovers = o.Node.Value.Control
-	l.server.source, l.server.lent = copies(a), false
 	l.log.Info("job started", "member", l.id.Name, "action", string(o.Job.Kind), "reason", string(l.decision.Reason))
 	return []Effect{{Lane: LaneJob, Do: OnJob{Action: a, Settings: l.config.settings, Node: o.Node.Value, Term: o.Lease.Term, Instance: l.instance(), CloneFrom: l.cloneFrom()}}}
 }
@@ -280,17 +283,6 @@ func starts(a election.Action) bool {
 		return true
 	}
 	return false
-}
-
-// copies is the leader that a copies, or compares with; empty for none.
-func copies(a election.Action) string {
-	switch a := a.(type) {
-	case election.Rejoin:
-		return a.Source.Member
-	case election.Clone:
-		return a.Source.Member
-	}
-	return ""
 }
 
 // onFence fences past the guard. The job under way is ended beside it: it may be

@@ -174,6 +174,16 @@ func (s *Server) checkpointerHasNames(ctx context.Context, conn *pgconn.PgConn, 
 	return nil
 }
 
+// checkpointerLearns is the same over a connection of its own.
+func (s *Server) checkpointerLearns(ctx context.Context, began int) error {
+	conn, err := s.connectLocal(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	return s.checkpointerHasNames(ctx, conn, began)
+}
+
 // hangUp sends the checkpointer SIGHUP, and is sure to have.
 func (s *Server) hangUp(pid int) error {
 	ours, err := s.isServerProcess(pid)

@@ -61,12 +61,7 @@ func (s *Server) GateTaken(ctx context.Context) error {
 	if err == nil && rows[0][0] != nil && s.flag.isOn(*rows[0][0]) { // as nearly always: the server began with a name
 		return nil
 	}
-	conn, err := s.connectLocal(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	return s.checkpointerHasNames(ctx, conn, began)
+	return s.checkpointerLearns(ctx, began)
 }
 
 // WriteGate writes the name commits wait for into the generated postgresql.conf,

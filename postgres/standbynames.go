@@ -80,10 +80,5 @@ func (s *Server) learn(ctx context.Context) error {
 	if err != nil || !named { // a look is older than what the files say
 		return err
 	}
-	conn, err := s.connectLocal(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	return s.checkpointerHasNames(ctx, conn, began)
+	return s.checkpointerLearns(ctx, began)
 }
