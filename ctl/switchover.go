@@ -163,7 +163,8 @@ func (o *Operator) Failover(ctx context.Context, options FailoverOptions) error 
 	if err := o.Console.Confirm(failoverQuestion(overview, name)); err != nil {
 		return err
 	}
-	// Having said yes, or --force, the operator vouches for the old primary.
+	// Only --force vouches for the old primary's death, and gives up what synchronous commits rest on: a yes to the
+	// question allows what an asynchronous failover loses.
 	return o.move(ctx, overview, cluster.Failover{ID: newID(), Member: name, Force: o.Console.Force})
 }
 
