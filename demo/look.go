@@ -137,9 +137,17 @@ func (s *stage) stopped() *node {
 	return nil
 }
 
-// list shows what `pgkeeper list` does.
+// list shows what `pgkeeper list` does, of a cluster that was just seen to be whole. Agents
+// answer over REST a moment before they have told the store, from which the table is made:
+// on a busy machine it would show a state that the tour has just called over.
 func (s *stage) list(ctx context.Context) {
-	overview, err := s.overview(ctx)
+	var overview ctl.Overview
+	var err error
+	_ = s.wait(ctx, toldWithin, "", func(ctx context.Context) (bool, string) { // the table says what is missing
+		overview, err = s.overview(ctx)
+		behind := func(m ctl.Member) bool { return !m.Leads() && m.State != "streaming" }
+		return err == nil && !slices.ContainsFunc(overview.Members, behind), ""
+	})
 	if err != nil {
 		s.say("pgkeeper list: %s", err)
 		return

@@ -24,6 +24,7 @@ type step struct {
 const (
 	upWithin     = 2 * time.Minute
 	healedWithin = time.Minute
+	toldWithin   = 3 * time.Second
 	lookEvery    = 20 * time.Millisecond
 	// quiet is how long the writer runs undisturbed before something is done
 	// to the cluster, so that a gap stands out.
