@@ -282,6 +282,9 @@ func (l *Loop) foldGuardUp(st guard.Status) []Effect {
 	}
 	if st.Server != nil {
 		g.Running, g.Instance, g.Writable = true, st.Server.Instance, st.Server.Writable
+		if g.Writable && g.Paused {
+			l.obs.Self.MarksFrom = 0
+		}
 		if g.Instance == l.seen.Unconfirmed { // guard: recovered_is_remembered — SAFETY 3, trap 8
 			l.obs.Sync.Recovered = true
 		}

@@ -127,7 +127,7 @@ func (l *Loop) foldTaken(e LeaseDone) {
 	}
 	o.Lease.Agreed, o.Lease.AgreedUntil = 0, 0
 	o.Failsafe.Lists, o.Failsafe.RecordUnclear, l.failsafe = nil, false, failsafeState{} // what was sent under another term fails
-	o.Self.InitRevision = 0
+	o.Self.InitRevision, o.Self.MarksFrom = 0, min(o.Self.MarksFrom, int64(e.Term))
 	o.Job.Failures = 0
 	l.counted(e.At)
 	l.looks.wanted = true

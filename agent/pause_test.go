@@ -107,11 +107,11 @@ func TestAPauseUndoesNoPromise(t *testing.T) {
 func TestAMarkThatIsTakenBackLiftsNothing(t *testing.T) {
 	r := newRig(t)
 	r.primary()
-	r.view.PausedAt = &cluster.PausedPrimary{Name: "pg1", ModRevision: 58}
-	if asked := puts[election.PutPausedPrimary](r.see()); len(asked) != 1 || asked[0].Revision != 58 {
+	r.view.PausedAt = &cluster.PausedPrimary{Name: "pg1", ModRevision: 62}
+	if asked := puts[election.PutPausedPrimary](r.see()); len(asked) != 1 || asked[0].Revision != 62 {
 		t.Fatalf("%v: the mark of a pause that is over is taken back", asked)
 	}
-	r.step(KeysDone{Action: election.PutPausedPrimary{Revision: 58}, Err: "no answer"})
+	r.step(KeysDone{Action: election.PutPausedPrimary{Revision: 62}, Err: "no answer"})
 	r.pass(keysPause)
 	r.view.Config = &cluster.Config{Raw: []byte(`{"pause":true}`), ModRevision: 70}
 	if asked := puts[election.PutPausedPrimary](r.see()); len(asked) != 1 || asked[0].Name != "pg1" {
@@ -159,5 +159,33 @@ func TestAPauseThatTheGuardMayStillHearOfIsEndedFirst(t *testing.T) {
 	effects = r.step(GuardPaused{On: false})
 	if asked := puts[election.PutPausedPrimary](append(effects, r.see()...)); len(asked) == 0 {
 		t.Error("the mark stays for ever")
+	}
+}
+
+// TestAMarkOfBeforeThisWorkerLiftsNothing: the worker before may have asked the store to take
+// it back when its pause was over, and that request may arrive in the next one. A guard whose
+// deadline it had lifted is in the same pause still.
+func TestAMarkOfBeforeThisWorkerLiftsNothing(t *testing.T) {
+	for _, lifted := range []bool{false, true} {
+		r := newRig(t)
+		if lifted {
+			r.step(GuardUp{guard.Status{Paused: true, Server: &guard.Server{Instance: "i1", Writable: true, PID: 9}}})
+		}
+		r.primary()
+		r.view.PausedAt = &cluster.PausedPrimary{Name: "pg1", ModRevision: 58}
+		r.view.Config = &cluster.Config{Raw: []byte(`{"pause":true}`), ModRevision: 70}
+		effects := r.see()
+		if got := election.DeadlineLifted(&r.loop.obs); got != lifted {
+			t.Errorf("a guard that was found paused: %t; the mark of before lifts its deadline: %t", lifted, got)
+		}
+		if asked := puts[election.PutPausedPrimary](effects); (len(asked) == 0) != lifted {
+			t.Errorf("a guard that was found paused: %t; marks: %v", lifted, asked)
+		}
+		r.step(KeysDone{Action: election.PutPausedPrimary{Name: "pg1"}})
+		r.view.PausedAt = &cluster.PausedPrimary{Name: "pg1", ModRevision: 71}
+		r.see()
+		if !election.DeadlineLifted(&r.loop.obs) {
+			t.Errorf("a guard that was found paused: %t; the mark of this pause does not lift its deadline", lifted)
+		}
 	}
 }

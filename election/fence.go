@@ -79,6 +79,9 @@ func DeadlineLifted(o *Observation) bool {
 	if mark == nil {
 		return false
 	}
+	if mark.ModRevision < o.Self.MarksFrom { // guard: mark_of_this_worker — SAFETY 2, Pause: nor one that a worker before it may have asked that for
+		return false
+	}
 	if mark.ModRevision == o.Self.Unmarked { // guard: unmarked_lifts_nothing — SAFETY 2, Pause: it may go at any moment, since this process has asked for that
 		return false
 	}
