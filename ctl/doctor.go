@@ -54,12 +54,14 @@ type Checkup struct {
 // nothing.
 func (o *Operator) Examine(ctx context.Context, options DoctorOptions) Checkup {
 	overview, err := o.Cluster.Overview(ctx)
+	place := "the agent asked"
 	if store, ok := o.Cluster.(storeDoctor); ok {
+		place = "etcd"
 		overview.StoreTroubles = cluster.MergeTroubles(store.Troubles(ctx), overview.StoreTroubles)
 	}
 	c := Checkup{Findings: storeFindings(overview)}
 	if err != nil {
-		c.Findings = append(c.Findings, Finding{SeverityError, "cluster_unreachable", "etcd", firstLine(err), "nothing else of the cluster was looked at: mend this first"})
+		c.Findings = append(c.Findings, Finding{SeverityError, "cluster_unreachable", place, firstLine(err), "nothing else of the cluster was looked at: mend this first"})
 		return c
 	}
 	c.Findings = append(c.Findings, overviewFindings(overview)...)

@@ -2,6 +2,8 @@ package ctl
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -155,6 +157,16 @@ func TestWhatCouldNotBeLookedAtIsAFinding(t *testing.T) {
 	empty := newRig(t, nil)
 	if got := named(empty.Examine(ctx, DoctorOptions{}).Findings); !slices.Equal(got, []string{"cluster_unreachable"}) {
 		t.Errorf("without a cluster: found %v", got)
+	}
+	page := httptest.NewServer(http.NotFoundHandler())
+	defer page.Close()
+	api, err := NewAPI(page.URL, page.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty.Cluster = api
+	if got := empty.Examine(ctx, DoctorOptions{}).Findings; len(got) != 1 || got[0].Where != "the agent asked" {
+		t.Errorf("of what is no agent: found %v", got)
 	}
 }
 
