@@ -23,7 +23,9 @@ func (n *Node) noteEffect(e agent.Effect) {
 			n.seen.lag = do.Settings.MaximumLagOnFailover
 		}
 	case agent.OnServer:
-		n.noteGate(do.Settings)
+		if _, reloads := do.Action.(election.Reload); reloads { // nothing else brings a gate, and one under way may yet take it off
+			n.noteGate(do.Settings)
+		}
 		n.noteTold(do.Action)
 	case agent.OnFailsafe:
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
