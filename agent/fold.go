@@ -257,8 +257,8 @@ func fastOver(full cluster.NodeState, fast *cluster.NodeState) cluster.NodeState
 	}
 	full.WriteLSN = max(full.WriteLSN, fast.WriteLSN)
 	full.ReceiveLSN, full.ReplayLSN, full.EndKnown = fast.ReceiveLSN, fast.ReplayLSN, fast.EndKnown
-	if fast.Timeline != 0 {
-		full.Timeline = fast.Timeline
+	if fast.Timeline != 0 && fast.Timeline != full.Timeline { // what the last one began on is not known of this one
+		full.Timeline, full.TimelineHistory = fast.Timeline, nil
 	}
 	return full
 }

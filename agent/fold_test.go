@@ -469,3 +469,14 @@ func TestATickThatOnlyLooksDecidesNothing(t *testing.T) {
 		t.Errorf("%d decisions at the time the last one named, want one", decided)
 	}
 }
+
+// TestACheapLookAtAnotherTimelineKnowsNothingOfWhatItBeganOn: what it says of the last one is
+// not published as what this one left.
+func TestACheapLookAtAnotherTimelineKnowsNothingOfWhatItBeganOn(t *testing.T) {
+	full := cluster.NodeState{Mode: cluster.ModeStandby, Timeline: 2, TimelineHistory: cluster.History{{Timeline: 1, Switch: 10}}}
+	for timeline, known := range map[cluster.Timeline]bool{0: true, 2: true, 3: false} {
+		if got := fastOver(full, &cluster.NodeState{Mode: cluster.ModePrimary, Timeline: timeline}); (got.TimelineHistory != nil) != known {
+			t.Errorf("a look at timeline %d: history %v, want it kept: %t", timeline, got.TimelineHistory, known)
+		}
+	}
+}
