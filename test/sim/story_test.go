@@ -318,7 +318,8 @@ var handStories = []story{
 	{name: "found_269592999147691_wish_that_no_key_can_answer", faults: []fault{lead(10*s, "power off", 15*s, 0), on(2, 11*s, "failover without sense", 0, 13)}, until: 60 * s},
 	{name: "found_269592999146928_behind_what_was_published", until: 80 * s,
 		settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1024,"synchronous_mode":"quorum","synchronous_mode_strict":true}`,
-		faults:   []fault{lead(10*s, "cut from servers", 10*s, 0), lead(14*s, "power off", 40*s, 0), lead(16*s, "durability changed", 0, 2), on(2, 19123500*time.Microsecond, "power off", 3*s, 0)}},
+		faults: []fault{lead(10*s, "cut from servers", 10*s, 0), lead(14*s, "power off", 40*s, 0), lead(16*s, "durability changed", 0, 2),
+			on(2, 19050*time.Millisecond, "cut from etcd", 2*s, 0), on(2, 19500*time.Millisecond, "power off", 3*s, 0)}},
 }
 
 // TestStories compares what happens with what is written in testdata.
