@@ -291,7 +291,7 @@ var stories = []story{
 		lead(10*s, "freeze server", 1500*time.Millisecond, 0), lead(10*s+100*time.Millisecond, "kill guard", 0, 0)}},
 	{name: "quorum_primary_loses_power", settings: withFast, faults: []fault{lead(10*s, "power off", 15*s, 0)}},
 	{name: "quorum_primary_isolated", settings: withFast, faults: []fault{lead(10*s, "isolated", 8*s, 0)}},
-	{name: "quorum_primary_isolated_while_a_standby_lags", settings: withFast, faults: []fault{on(2, 10*s, "receiver stuck", 2*s, 0), lead(11*s, "isolated", 8*s, 0)}},
+	{name: "quorum_primary_isolated_while_a_standby_lags", settings: withFast, faults: []fault{on(2, 10*s, "receiver stuck", 2*s, 0), lead(11*s, "isolated", 8*s, 0), on(3, 11*s, "disk stalls", 3*s, 40)}},
 	{name: "quorum_primary_isolated_past_its_lease", settings: withFast, faults: []fault{lead(10*s, "isolated", 25*s, 0)}, until: 60 * s},
 	{name: "quorum_primary_cut_from_its_standbys", settings: withFast, faults: []fault{lead(10*s, "cut from servers", 8*s, 0)}},
 	{name: "quorum_primary_cut_from_one_standby", settings: withFast, faults: []fault{{at: 10 * s, kind: "one-way cut", lasts: 8 * s, to: 1, exact: true}}},
