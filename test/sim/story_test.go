@@ -248,12 +248,8 @@ var stories = []story{
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, faults: []fault{
 			{at: 10900766520, lasts: 7417772712, kind: "freeze server", node: 2, to: 1, n: 19},
 			{at: 15062433051, lasts: 74884302, kind: "kill guard", node: 1, to: 3, n: 52}}},
-	{name: "found_19044_two_sessions_at_once", seed: 19044049324071, nodes: 3, until: 60 * s,
-		settings: `{"ttl":30,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1024}`, faults: []fault{
-			{at: 15763433066, lasts: 7918774739, kind: "etcd without leader", node: 0, to: 0, n: 14},
-			{at: 19989161161, lasts: 22471557759, kind: "slow wire", node: 1, to: 2, n: 12},
-			{at: 4455954462, lasts: 3006349100, kind: "ttl changed", node: 0, to: 2, n: 21},
-			{at: 24333493082, lasts: 9574147097, kind: "ttl changed", node: 0, to: 1, n: 7}}},
+	{name: "found_19044_two_sessions_at_once", faults: []fault{
+		lead(10*s, "slow wire", 20*s, 6), lead(11870*time.Millisecond, "ttl changed", 0, 7), lead(12600*time.Millisecond, "freeze worker", 4960*time.Millisecond, 0)}, until: 60 * s},
 	{name: "found_547_late_store_hides_the_overdue_guard", seed: 17073114400688354322, nodes: 4, until: 60 * s,
 		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576}`, faults: []fault{
 			{at: 46983533990, lasts: 9016466010, kind: "freeze guard", node: 2, to: 3, n: 39},
