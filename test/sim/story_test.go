@@ -334,7 +334,7 @@ func TestStories(t *testing.T) {
 				t.Fatal(err)
 			}
 			if string(want) != got {
-				t.Errorf("%s tells another story (go test ./test/sim -update writes it anew): %s", path, diff(string(want), got))
+				t.Errorf("%s tells another story (go test ./test/sim -update writes it anew, go run ./test/sim/mistake then tells whether it shows what it is kept for): %s", path, diff(string(want), got))
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -70,9 +71,24 @@ func (c story) fewer(threads *pool) string {
 			c = less
 		}
 	}
-	text := fmt.Sprintf("\t{name: %q, seed: %d, nodes: %d, until: %d * s,\n\t\tsettings: `%s`, faults: []fault{\n", c.name, c.seed, c.nodes, c.until/s, c.settings)
-	for _, f := range c.faults {
-		text += fmt.Sprintf("\t\t\t{at: %d, lasts: %d, kind: %q, node: %d, to: %d, n: %d},\n", f.at, f.lasts, f.kind, f.node, f.to, f.n)
+	var b strings.Builder
+	fmt.Fprintf(&b, "\t{name: %q, seed: %d, nodes: %d, until: %d * s,", c.name, c.seed, c.nodes, c.until/s)
+	if c.healed != 0 {
+		fmt.Fprintf(&b, " healed: %d * s,", c.healed/s)
 	}
-	return text + "\t\t}},\n"
+	if c.stuck {
+		b.WriteString(" stuck: true,")
+	}
+	fmt.Fprintf(&b, "\n\t\tsettings: `%s`, faults: []fault{", c.settings)
+	for i, f := range c.faults {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(&b, "\n\t\t\t{at: %d, lasts: %d, kind: %q, node: %d, to: %d, n: %d", f.at, f.lasts, f.kind, f.node, f.to, f.n)
+		if f.exact {
+			b.WriteString(", exact: true")
+		}
+		b.WriteString("}")
+	}
+	return b.String() + "}},\n"
 }
