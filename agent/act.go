@@ -230,7 +230,7 @@ func (l *Loop) onJob(a election.Action) []Effect {
 	}
 	o := &l.obs
 	l.busy[LaneJob] = true
-	o.Job.Kind, o.Job.Since, o.Job.Mode = election.KindOf(a), o.Now, o.Node.Value.Mode
+	o.Job.Kind, o.Job.Since, o.Job.Mode, o.Job.Writes = election.KindOf(a), o.Now, o.Node.Value.Mode, writes(a)
 	if r, ok := a.(election.Restart); ok {
 		l.server.restarting = r.Request
 		if r.Request == nil {
@@ -273,6 +273,19 @@ func aims(a election.Action) (up election.Upstream, starts bool) {
 		up = *told
 	}
 	return up, true
+}
+
+// writes reports whether a has the server write, or starts one that may.
+func writes(a election.Action) bool {
+	switch a := a.(type) {
+	case election.Promote:
+		return true
+	case election.StartServer:
+		return a.Writable
+	case election.Restart:
+		return a.Writable
+	}
+	return false
 }
 
 // starts reports whether a starts a server, or has it write: both go by the names that a

@@ -411,3 +411,24 @@ func TestAPromotionDoesNotWaitForNamesForEver(t *testing.T) {
 
 // Checkpoint implements Server.
 func (p *promotee) Checkpoint(context.Context) error { return nil }
+
+// TestAJobThatHasTheServerWriteIsKnownAsOne: its guard may be frozen before it says what came
+// of it.
+func TestAJobThatHasTheServerWriteIsKnownAsOne(t *testing.T) {
+	for _, c := range []struct {
+		action election.Action
+		writes bool
+	}{
+		{election.Promote{Timeline: 2}, true}, {election.StartServer{Writable: true}, true}, {election.Restart{Writable: true}, true},
+		{election.StartServer{}, false}, {election.Restart{}, false}, {election.Clone{}, false},
+	} {
+		r := newRig(t)
+		r.primary()
+		if r.loop.onJob(c.action); r.loop.obs.Job.Writes != c.writes {
+			t.Errorf("%T: may write is %t, want %t", c.action, r.loop.obs.Job.Writes, c.writes)
+		}
+		if r.step(JobDone{Kind: election.KindOf(c.action), Err: "failed"}); r.loop.obs.Job.Writes && r.loop.obs.Job.Kind == election.JobNone {
+			t.Errorf("%T: it still may when it has ended", c.action)
+		}
+	}
+}

@@ -208,6 +208,11 @@ func mark(name string) change {
 
 func storeDown(o *Observation) { o.View = o.View.Failed("etcd does not answer", now) }
 
+// writing is a job that has the server write.
+func writing(kind JobKind) change {
+	return func(o *Observation) { running(kind)(o); o.Job.Writes = true }
+}
+
 func running(kind JobKind) change {
 	return func(o *Observation) { o.Job.Kind, o.Job.Since = kind, ago(time.Second) }
 }

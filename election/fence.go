@@ -238,13 +238,15 @@ func overdueAt(o *Observation) cluster.Instant {
 }
 
 // stands: the guard of a server that may write has a deadline, which no pause has lifted. A
-// promotion under way tells the guard first, and the loop last.
+// job that has it write tells the guard first, and the loop last: of a start it may not even
+// be known that there is a server.
 func stands(o *Observation) bool {
 	g := &o.Guard
-	if !g.Writable && o.Job.Kind != JobPromote { // guard: overdue_promotion — S1: it may come through beside the next primary
+	writes := o.Job.Writes || g.Running && g.Writable
+	if !writes { // guard: overdue_job — S1: what a job began may come through beside the next primary
 		return false
 	}
-	return g.Connected && g.Running && !g.Paused && !g.Deadline.Never() && !DeadlineLifted(o)
+	return g.Connected && !g.Paused && !g.Deadline.Never() && !DeadlineLifted(o)
 }
 
 // withOverdue has a worker without a term look again when its guard is overdue, whatever it

@@ -91,11 +91,19 @@ func fenceRules() []rule {
 				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
 			}), reason: ReasonGuardFrozen, do: acts(Fence{})},
 		{name: "so is one in the middle of its promotion, which may come through beside the next primary",
-			given: standby(lsn, running(JobPromote), storeDown, func(o *Observation) {
+			given: standby(lsn, writing(JobPromote), storeDown, func(o *Observation) {
 				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
 			}), reason: ReasonGuardFrozen, do: acts(Fence{})},
+		{name: "so is one that the guard may have started to write, and was frozen before it said so",
+			given: cold("a", writing(JobStart), storeDown, func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
+			}), reason: ReasonGuardFrozen, do: acts(Fence{})},
+		{name: "but no standby that is being started",
+			given: cold("a", running(JobStart), storeDown, func(o *Observation) {
+				o.Guard.Deadline = ago(o.Settings.Margin(0) / 2)
+			}), reason: reasonOfJob(JobStart)},
 		{name: "a promotion whose deadline has just passed is looked after when half of the margin has",
-			given: standby(lsn, running(JobPromote), storeDown, func(o *Observation) {
+			given: standby(lsn, writing(JobPromote), storeDown, func(o *Observation) {
 				o.Guard.Deadline = ago(o.Settings.Margin(0)/2 - time.Millisecond)
 			}), reason: reasonOfJob(JobPromote), also: wakes(now.Add(time.Millisecond))},
 		{name: "a standby has no deadline that anybody could miss",

@@ -254,6 +254,8 @@ type Job struct {
 	Since cluster.Instant
 	// Mode is what the server was when it began.
 	Mode cluster.Mode
+	// Writes: it promotes the server, or starts one that may write.
+	Writes bool
 	// Progress is how far it is, in words.
 	Progress string
 	// Last is the job that ended last, LastErr its failure (empty for none).

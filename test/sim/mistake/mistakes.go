@@ -31,7 +31,7 @@ var mistakes = []mistake{
 	{"found_271410471345493_two_promotions_at_one_position", []change{
 		{"election/race.go", "known && (aside || at != line.Switch) {", "known && (aside && false || at != line.Switch) {"}}},
 	{"found_81575592923234_suspended_in_a_promotion_with_its_guard_frozen", []change{
-		{"election/fence.go", "if !g.Writable && o.Job.Kind != JobPromote {", "if !g.Writable {"}}},
+		{"election/fence.go", "writes := o.Job.Writes ||", "writes :="}}},
 	{"found_256953898232953_waited_for_and_not_listed", []change{
 		{"election/revoke.go", "\t\tif unlisted(o, name) {", "\t\tif false && unlisted(o, name) {"}}},
 	{"found_by_reading_voter_that_has_yet_to_read_its_wal", []change{
