@@ -43,9 +43,11 @@ type Node struct {
 	// promotion has told last.
 	naming    atomic.Bool
 	promoting string
-	// watchdog is what keepWatchdog told the guard last.
+	// device fails where a device is not there.
+	device func(path string) error
+	// watchdog is what KeepWatchdog told the guard last.
 	watchdog guard.Watchdog
-	// without is the session whose guard is known to have none; only keepWatchdog looks.
+	// without is the session whose guard is known to have none; only KeepWatchdog looks.
 	without Guard
 	// post gives the loop an event an effect reports before its end.
 	post func(Event)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/agent/clock"
@@ -147,6 +148,8 @@ type Parts struct {
 	Knocker Knocker
 	// Answer answers another member's question; may be nil where none comes.
 	Answer func(id uint64, a cluster.FailsafeAnswer)
+	// Device fails where a device is not there; nil looks into the file system.
+	Device func(path string) error
 	Log    *slog.Logger
 }
 
@@ -154,7 +157,10 @@ type Parts struct {
 func NewNode(p Parts) *Node {
 	n := &Node{
 		store: p.Store, pg: p.Server, link: p.Link, clock: p.Clock, log: p.Log,
-		post: p.Post, readStore: p.ReadStore, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, peers: p.Peers, knocker: p.Knocker, answer: p.Answer, dataDir: p.Config.PostgreSQL.DataDir,
+		post: p.Post, readStore: p.ReadStore, reread: p.Reread, readLost: p.ReadLost, persist: p.Persist, peers: p.Peers, knocker: p.Knocker, answer: p.Answer, device: p.Device, dataDir: p.Config.PostgreSQL.DataDir,
+	}
+	if n.device == nil {
+		n.device = func(path string) error { _, err := os.Stat(path); return err }
 	}
 	n.local.Store(p.Config)
 	n.loadLost()

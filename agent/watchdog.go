@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/pgkeeper/pgkeeper/agent/clock"
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/guard"
@@ -80,7 +78,7 @@ func (n *Node) lookAtWatchdog(ctx context.Context, ttl time.Duration) (cluster.W
 	w := watchdogOf(c, ttl, lease.Margin(status.LastKill))
 	// One that a new guard has not heard of, one that changed, one to be tried again, one
 	// that has gone since it was tried.
-	_, gone := os.Stat(c.Device)
+	gone := n.device(c.Device)
 	if has := status.Watchdog; off != (has == nil) || n.watchdog != w && !off || has != nil && (has.Error != "" || !has.Armed && gone != nil) {
 		if err := n.brief(ctx, func(ctx context.Context) error { return g.Watchdog(ctx, w, n.dataDir) }); err != nil {
 			return watchdogSeen(c, nil, err.Error()), nil
@@ -113,17 +111,17 @@ func watchdogSeen(c config.Watchdog, st *guard.WatchdogStatus, why string) clust
 	return w
 }
 
-// keepWatchdog tells the loop how the watchdog does, until ctx ends.
-func (w *worker) keepWatchdog(ctx context.Context) {
+// KeepWatchdog tells the loop how the watchdog does, until ctx ends; ttl is T in force.
+func (n *Node) KeepWatchdog(ctx context.Context, ttl func() time.Duration) {
 	var last cluster.Watchdog
-	for clock.Sleep(ctx.Done(), watchdogEvery) {
-		now, err := w.node.lookAtWatchdog(ctx, w.ttl())
+	for n.clock.Sleep(ctx.Done(), watchdogEvery) {
+		now, err := n.lookAtWatchdog(ctx, ttl())
 		if err != nil || now == last {
 			continue // a guard that does not answer is the loop's to notice
 		}
-		w.Log.Info("watchdog", "state", now.State, "device", now.Device, "timeout", now.Timeout, "error", now.Error)
+		n.log.Info("watchdog", "state", now.State, "device", now.Device, "timeout", now.Timeout, "error", now.Error)
 		last = now
-		w.node.post(WatchdogSeen{now})
+		n.post(WatchdogSeen{now})
 	}
 }
 

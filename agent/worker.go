@@ -256,7 +256,7 @@ func (w *worker) run(ctx context.Context, signals <-chan os.Signal) error {
 	if server, ok := w.node.pg.(quickLook); ok {
 		part(func() error { w.progress.run(ctx, server, w.driver.Status); return nil })
 	}
-	part(func() error { w.keepWatchdog(ctx); return nil })
+	part(func() error { w.node.KeepWatchdog(ctx, w.ttl); return nil })
 	if w.pooler != nil {
 		part(func() error { w.drivePooler(ctx); return nil })
 	}
