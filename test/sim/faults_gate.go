@@ -84,9 +84,9 @@ func freezeAgentAndGate(_ *World, n *Node, f fault) func() {
 	return together(all...)
 }
 
-// suspend freezes the whole machine; the gate thaws first.
+// suspend freezes the whole machine, its kernel too; the gate thaws first.
 func suspend(_ *World, n *Node, _ fault) func() {
-	return together(n.freezeGate(), n.freeze(true, true, true))
+	return together(n.dog.standsStill(), n.freezeGate(), n.freeze(true, true, true))
 }
 
 // stepClock sets a wall clock a little, or by more than a gate lets pass.

@@ -182,4 +182,5 @@ func (n *Node) mend() {
 	n.pg.Archive(now, false, false)
 	n.pg.DelayReplay(now, 0)
 	n.thawServer()
+	n.dog.mend()
 }

@@ -25,6 +25,9 @@ func newGuardProcess(n *Node) *guardProcess {
 	g := &guardProcess{process: process{w: n.w}, n: n}
 	g.model = guard.NewModel(machine{g}, gates{g}, quiet)
 	g.model.Remember(n.lastKill)
+	if n.dog != nil {
+		g.model.Watchdogs(n.dog.openBy(g))
+	}
 	g.turn()
 	return g
 }
@@ -41,6 +44,7 @@ type (
 func (t *guardTurn) do() {
 	g := (*guardProcess)(t)
 	g.model.Turn()
+	g.n.dog.say()
 	if g.model.Over() {
 		g.exit()
 		return
@@ -75,6 +79,7 @@ func (g *guardProcess) exit() {
 func (g *guardProcess) end() {
 	g.n.lastKill = max(g.n.lastKill, g.model.Status().LastKill)
 	g.kill()
+	g.n.dog.closed(g)
 	if p := g.n.gate; p != nil && p.g == g { // the kernel kills it
 		g.n.killGate()
 	}

@@ -85,6 +85,7 @@ type facts struct {
 	asleep time.Duration
 	gate   gateFacts
 	copies copyFacts
+	begun  time.Duration // the last job
 	// marked: the store has forgotten that this server may write on in a pause. Its agent
 	// refuses what the store says, and goes by what it saw before.
 	marked bool
@@ -222,8 +223,10 @@ func (n *Node) awake(began time.Duration) {
 }
 
 // overslept is the named exception: nobody was awake to stop this node's server when its
-// lease ended.
-func (n *Node) overslept() bool { return n.blind() && n.w.now > n.leaseEnd() && !n.w.lifted(n) }
+// lease ended, and no watchdog was armed that needs nobody awake.
+func (n *Node) overslept() bool {
+	return n.blind() && n.w.now > n.leaseEnd() && !n.w.lifted(n) && !n.leashed()
+}
 
 // leaseEnd is s + T of the last renewal that took effect.
 func (n *Node) leaseEnd() time.Duration { return max(n.seen.until, n.seen.proved) }
@@ -313,6 +316,9 @@ func (w *World) opened(n *Node, promoted bool) {
 	}
 	if init := w.view().Initialize; w.system != system || init != nil && init.SystemID != "" && init.SystemID != system {
 		w.fail("S7", "%s writes in a cluster with another system identifier", n.name)
+	}
+	if n.unleashed() {
+		w.fail("S1", "%s begins to write without the watchdog that it requires", n.name)
 	}
 	if !promoted {
 		if user := w.numbers[log.Timeline]; user != "" && user != n.name && !w.strays(n) {

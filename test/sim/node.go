@@ -54,6 +54,7 @@ type Node struct {
 	worker     *worker
 	guard      *guardProcess
 	gate       *gateProcess
+	dog        *watchdog // nil: no agent asks for one
 	// refusesGate: the server lets no gate in.
 	refusesGate bool
 	tags        cluster.Tags
@@ -121,6 +122,7 @@ func (n *Node) crash() {
 	if !n.up {
 		return
 	}
+	n.dog.off()
 	n.killWorker()
 	if n.guard != nil {
 		n.guard.end()

@@ -27,6 +27,7 @@ type schedule struct {
 	nodes    int
 	settings string
 	faults   []fault
+	kennels  []kennel
 }
 
 // newSchedule draws everything of a run from its seed.
@@ -47,7 +48,9 @@ func newSchedule(seed uint64) schedule {
 	for _, others := range []func(seed uint64, nodes, index int) []fault{crowding, operating, tampering, tagging, checkpointing, dooming} {
 		more = append(more, others(seed, nodes, len(faults)+len(more))...)
 	}
-	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...)}
+	kennels, yet := watching(seed, nodes, len(faults)+len(more))
+	more = append(more, yet...)
+	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...), kennels}
 }
 
 // durability draws the synchronous mode, apart from everything else: half of the
@@ -73,12 +76,14 @@ type result struct {
 	took      time.Duration // from the healing to order
 	failsafes int           // rounds of promises that were enough
 	takeovers int           // keys taken over before their lease had ended
+	resets    int           // machines reset by their watchdogs
 }
 
 // run runs the schedule; told makes its transcript.
 func (s schedule) run(threads *pool, told bool) (r result) {
 	w := newWorld(threads, s.seed, s.nodes, s.settings, told)
 	defer w.close()
+	w.house(s.kennels)
 	defer func() {
 		if e := recover(); e != nil { // the product, or the model: both must not
 			w.fail("panic", "%v\n%s", e, debug.Stack())
@@ -101,7 +106,13 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 }
 
 func (w *World) result() result {
-	return result{violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length), failsafes: w.failsafes, takeovers: w.takeovers}
+	resets := 0
+	for _, n := range w.nodes {
+		if n.dog != nil {
+			resets += n.dog.resets
+		}
+	}
+	return result{resets: resets, violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length), failsafes: w.failsafes, takeovers: w.takeovers}
 }
 
 // minimised drops faults one by one, as long as the same invariant is violated.

@@ -216,6 +216,9 @@ func (w *World) local(n *Node) *config.Config {
 	c.Bootstrap.DCS = w.bootstrap
 	c.PostgreSQL.DataDir = n.dataDir
 	c.PostgreSQL.PgCtlTimeout = time.Minute
+	if n.dog != nil {
+		c.Watchdog = n.dog.local
+	}
 	return c
 }
 

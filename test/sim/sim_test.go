@@ -58,8 +58,8 @@ func TestSeeds(t *testing.T) {
 	}
 	h.run()
 	took := time.Since(h.began)
-	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late; %d rounds of failsafe promises; %d keys taken over before their lease had ended\n",
-		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late, h.failsafes, h.takeovers)
+	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late; %d rounds of failsafe promises; %d keys taken over before their lease had ended; %d machines reset by their watchdogs\n",
+		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late, h.failsafes, h.takeovers, h.resets)
 	if h.violations > 0 {
 		t.Errorf("%d violations", h.violations)
 	}
@@ -91,6 +91,7 @@ type hunt struct {
 	excused   int
 	failsafes int
 	takeovers int
+	resets    int
 	astray    int
 	gated     int
 	late      int
@@ -139,6 +140,7 @@ func (h *hunt) take(s schedule, r result) {
 	h.excused += r.excused
 	h.failsafes += r.failsafes
 	h.takeovers += r.takeovers
+	h.resets += r.resets
 	h.late += r.late
 	if r.gated > 0 {
 		h.gated++

@@ -18,7 +18,9 @@ type story struct {
 	nodes    int
 	settings string
 	faults   []fault
-	until    time.Duration
+	// kennels are the watchdogs of the members; nil for none.
+	kennels []kennel
+	until   time.Duration
 	// healed is when an operator ends whatever has not ended, as at the end of every
 	// schedule; 0 for never.
 	healed time.Duration
@@ -320,7 +322,7 @@ var handStories = []story{
 
 // TestStories compares what happens with what is written in testdata.
 func TestStories(t *testing.T) {
-	for _, c := range slices.Concat(stories, handStories) {
+	for _, c := range slices.Concat(stories, handStories, watchdogStories) {
 		t.Run(c.name, func(t *testing.T) {
 			got := c.tell(t)
 			path := filepath.Join("testdata", c.name+".txt")
@@ -357,6 +359,7 @@ func (c story) whole() story {
 // world is where the story happens; it has not begun.
 func (c story) world(threads *pool, told bool) *World {
 	w := newWorld(threads, max(c.seed, 1), c.nodes, c.settings, told)
+	w.house(c.kennels)
 	for i, n := range w.nodes {
 		start := time.Duration(i) * time.Millisecond
 		if c.seed != 0 { // as schedule.run has it

@@ -18,7 +18,7 @@ func TestVariants(t *testing.T) {
 	if name == "" {
 		t.Skip("no SIM_STORY to look for variants of")
 	}
-	stories := slices.Concat(stories, handStories)
+	stories := slices.Concat(stories, handStories, watchdogStories)
 	at := slices.IndexFunc(stories, func(c story) bool { return c.name == name })
 	if at < 0 {
 		t.Fatalf("no story %q", name)

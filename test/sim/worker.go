@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/agent"
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
 )
 
@@ -18,6 +19,7 @@ type worker struct {
 	loop   *agent.Loop
 	node   *agent.Node
 	link   *link
+	local  *config.Config
 	wake   wakeup
 	guardQ []agent.Effect
 	busy   bool // the guard lane runs
@@ -53,17 +55,18 @@ func newWorker(n *Node) *worker {
 	id := agent.Identity{Scope: scope, Name: n.name, Node: "node-" + n.name, BootID: "boot-" + n.name + "-" + strconv.Itoa(n.boots),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni", Version: "sim"}
 	k.loop = agent.NewLoop(id, n.tags, n.memory, n.w.bootstrap, parseConfig, log, n.instant())
-	k.link = newLink(k)
+	k.link, k.local = newLink(k), n.w.local(n)
 	k.node = agent.NewNode(agent.Parts{
 		Store: dcs.NewStore(kv{n}, "service", scope).Remember(&n.w.memo), Server: server{n}, Link: k.link, Clock: nodeClock{n},
-		Config: n.w.local(n), Post: k.post, ReadStore: k.readStore, Reread: k.reread,
+		Config: k.local, Post: k.post, ReadStore: k.readStore, Reread: k.reread,
 		Persist: func(m agent.Memory) error { n.disk(); n.memory = m; return nil }, Log: log,
-		Peers: failsafeCalls{n}, Knocker: knocks{n}, Answer: n.w.answered,
+		Peers: failsafeCalls{n}, Knocker: knocks{n}, Answer: n.w.answered, Device: n.present,
 	})
 	k.wake.set(n.w, n.w.now+n.w.jitter(time.Millisecond), (*tick)(k))
 	k.start(func(*bound) { k.link.keep() })
 	k.start(func(*bound) { k.watch() })
 	k.startProbes()
+	k.keepWatchdog()
 	return k
 }
 
