@@ -97,7 +97,13 @@ type watching struct {
 	err     error // why it cannot be used
 }
 
-var errNoWatchdogs = errors.New("this guard has no watchdogs")
+// Why one cannot be used is said in the same words as long as it is so: what changes is
+// logged, and the seconds that are asked for change with every renewal.
+var (
+	errNoWatchdogs = errors.New("this guard has no watchdogs")
+	errTooLate     = errors.New("less is left until the lease can pass on than a watchdog can be set to")
+	errTooEarly    = errors.New("the watchdog would reset the machine before the guard stops the server: raise ttl (15 s is enough, 10 s with safety_margin: 0), or take a device with a longer timeout")
+)
 
 // setWatchdog takes what the worker wants. Nothing that may write is disturbed by it:
 // where a device cannot be used the status says so, and the next thing that would make
@@ -206,6 +212,9 @@ func (k *keeper) takeAim() error {
 	// It bites before s + T, which is the deadline and its margin.
 	limit := k.lease.at + k.lease.margin - w.want.safety(k.lease.margin)
 	seconds, bites, err := aimDevice(d, w.timeout, now, limit, atLeast)
+	if !fresh {
+		w.timeout = seconds // also where it is not what was asked for
+	}
 	switch {
 	case err == nil:
 		if fresh {
@@ -218,30 +227,43 @@ func (k *keeper) takeAim() error {
 	return err
 }
 
-// aimDevice feeds an open device so that it bites in the last whole second before limit,
-// and not before atLeast. has is the timeout it has; 0 for not known.
+// aimDevice feeds an open device so that it bites in the last whole second before limit, or
+// earlier where it rounds, and not before atLeast. has is the timeout it has; 0 for not known.
 func aimDevice(d watchdogDevice, has int, now, limit, atLeast time.Duration) (seconds int, bites time.Duration, err error) {
 	seconds = int((limit - now) / watchdogTick)
 	if seconds < 1 {
-		return has, 0, fmt.Errorf("%v are left until the lease can pass on, less than a watchdog can be set to", limit-now)
+		return has, 0, errTooLate
 	}
 	if seconds != has {
-		got, err := d.SetTimeout(seconds)
+		got, err := setTimeout(d, seconds)
 		if err != nil {
-			return has, 0, fmt.Errorf("set the watchdog to %d s: %w", seconds, err)
-		}
-		if got > seconds || got < 1 { // guard: watchdog-timeout-read-back — S1, watchdog: a device rounds as it likes
-			return got, 0, fmt.Errorf("the watchdog takes %d s where it was told %d s: it would reset the machine after the lease has passed on", got, seconds)
+			return got, 0, err
 		}
 		seconds = got
 	}
 	if bites = now + time.Duration(seconds)*watchdogTick; bites < atLeast {
-		return seconds, 0, fmt.Errorf("a watchdog of %d s would reset the machine before the guard stops the server: raise ttl (15 s is enough, 10 s with safety_margin: 0), or take a device with a longer timeout", seconds)
+		return seconds, 0, errTooEarly
 	}
 	if err := d.Feed(); err != nil {
 		return seconds, 0, fmt.Errorf("feed the watchdog: %w", err)
 	}
 	return seconds, bites, nil
+}
+
+// setTimeout sets a timeout of so many seconds, or of the most below that the device has,
+// and returns the one it has then; 0 for not known. To be set feeds a device that runs: one
+// that rounds up was fed for too long then, so it is asked for less at once, and not left.
+func setTimeout(d watchdogDevice, seconds int) (got int, err error) {
+	for ask := seconds; ask > 0; ask-- {
+		if got, err = d.SetTimeout(ask); err != nil {
+			return 0, fmt.Errorf("set the watchdog to %d s: %w", ask, err)
+		}
+		if got > seconds || got < 1 { // guard: watchdog-timeout-read-back — S1, watchdog: a device rounds as it likes
+			continue
+		}
+		return got, nil
+	}
+	return got, fmt.Errorf("the watchdog takes %d s at least: it would reset the machine after the lease has passed on", got)
 }
 
 // watchdogFollows moves the bite with the deadline; a device that could not be armed is

@@ -25,6 +25,7 @@ type dog struct {
 	fed     time.Duration // the last time
 	feeds   int
 	least   int // what a device rounds its timeout up to
+	unit    int // and what to a multiple of
 	most    int // and what it cuts it to
 	gone    error
 	events  []string
@@ -46,6 +47,10 @@ func (d *dog) SetTimeout(seconds int) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.timeout = max(seconds, d.least)
+	if d.unit > 0 {
+		d.timeout = (d.timeout + d.unit - 1) / d.unit * d.unit
+	}
+	d.fed = d.clock.Now() // as the kernel does, to have what runs know of it
 	if d.most > 0 {
 		d.timeout = min(d.timeout, d.most)
 	}
@@ -163,6 +168,78 @@ func TestAWatchdogThatIsNotFedBitesBeforeTheLeasePassesOn(t *testing.T) {
 			t.Error("something other than a renewal feeds it")
 		}
 	})
+}
+
+// A device that rounds its timeout up has been fed for that long when it says so.
+func TestAWatchdogThatRoundsItsTimeoutUpIsAskedForLess(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c, d := w.dogged(WatchdogAutomatic)
+		d.set(func(d *dog) { d.unit = 2 })
+		w.renewed(c, 5, 30*time.Second)
+		w.pass(time.Millisecond)
+		w.mustStart(c, true, 5)
+		for _, took := range []time.Duration{0, time.Millisecond, 1100 * time.Millisecond, 3100 * time.Millisecond, 0, time.Millisecond} {
+			w.pass(6 * time.Second)
+			s := w.clock.Now()
+			w.pass(took)
+			noErr(t, c.Renewed(t.Context(), 5, s, s+27*time.Second, 3*time.Second))
+			armed, bites, _ := d.now()
+			if !armed || bites > s+29*time.Second || bites < s+26*time.Second {
+				t.Errorf("armed %v, after a renewal that took %v it bites %v after it was sent", armed, took, bites-s)
+			}
+			if st := w.status(c).Watchdog; st.Bites != bites || st.Error != "" {
+				t.Errorf("status says %+v, it bites at %v", st, bites)
+			}
+		}
+	})
+}
+
+// Nor does it pass for what it had before, where it takes nothing short enough.
+func TestAWatchdogThatTakesNothingShortEnoughIsKnownToHaveWhatItTook(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c, d := w.dogged(WatchdogAutomatic)
+		w.renewed(c, 5, 30*time.Second)
+		w.mustStart(c, true, 5)
+		d.set(func(d *dog) { d.least = 60 })
+		w.renewed(c, 5, 20*time.Second)
+		d.set(func(d *dog) { d.least = 0 })
+		if st := w.status(c).Watchdog; st.Timeout != time.Minute || st.Error == "" {
+			t.Errorf("status says %+v", st)
+		}
+		passes := w.renewed(c, 5, 30*time.Second)
+		if _, bites, _ := d.now(); bites > passes {
+			t.Errorf("it bites %v after the lease has passed on", bites-passes)
+		}
+	})
+}
+
+// Each change is logged, here and by the worker, which asks every second.
+func TestWhyAWatchdogCannotBeUsedIsSaidInTheSameWords(t *testing.T) {
+	for name, broken := range map[string]func(*dog){
+		"rounds its timeout up": func(d *dog) { d.least = 60 }, "bites before the fence": func(d *dog) { d.unit = 9 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				c, d := w.dogged(WatchdogAutomatic)
+				d.set(broken)
+				w.renewed(c, 5, 26*time.Second)
+				w.mustStart(c, true, 5)
+				var said string
+				for _, took := range []time.Duration{0, 500 * time.Millisecond, 1100 * time.Millisecond} {
+					s := w.clock.Now()
+					w.pass(took)
+					noErr(t, c.Renewed(t.Context(), 5, s, s+24*time.Second, 2*time.Second))
+					st := w.status(c).Watchdog
+					if said == "" {
+						said = st.Error
+					}
+					if st.Error != said || said == "" || st.Armed {
+						t.Errorf("says %q, then %q, armed %v", said, st.Error, st.Armed)
+					}
+				}
+			})
+		})
+	}
 }
 
 // A shorter lease is followed at once.
