@@ -138,6 +138,9 @@ func (k *keeper) pause(on bool) error {
 	k.publish()
 	if on { // guard: pause-disarms-watchdog — S6: a reset of the machine touches PostgreSQL like nothing else
 		k.disarmWatchdog()
+		if k.watch.want.on() && k.inst != nil {
+			k.tryWatchdog(k.inst.dir.path) // one that a killed guard has left running stops too
+		}
 	} else {
 		k.watchdogFollows()
 	}

@@ -127,8 +127,8 @@ func (k *keeper) setWatchdog(r request) error {
 	case !w.on():
 		k.watchdogSays(nil)
 	case k.watch.device != nil:
-	case k.inst != nil && k.inst.writable:
-		if !k.paused && k.lease.live() {
+	case k.inst != nil && k.inst.writable && !k.paused:
+		if k.lease.live() {
 			_ = k.armWatchdog() // said in the status
 		}
 	default:
@@ -139,7 +139,7 @@ func (k *keeper) setWatchdog(r request) error {
 
 // tryWatchdog opens the device and disarms it again, so that a node learns before an
 // election whether it has one; a watchdog that a guard has left running which was
-// killed stops with it. Only while nothing runs that it should reset.
+// killed stops with it. Only while nothing runs that it should reset, or in a pause.
 func (k *keeper) tryWatchdog(dataDir string) {
 	if k.inst == nil && !k.nothingIn(dataDir) {
 		return

@@ -446,6 +446,35 @@ func TestANewGuardStopsTheWatchdogOfOneThatWasKilled(t *testing.T) {
 	})
 }
 
+// Nor does it go on in a pause, although something runs that writes: whichever the new
+// guard hears of first.
+func TestAPauseStopsTheWatchdogOfAGuardThatWasKilled(t *testing.T) {
+	for _, pauseFirst := range []bool{true, false} {
+		inBubble(t, func(t *testing.T, w *world) {
+			d := &dog{clock: w.clock, armed: true}
+			c := w.worker(1)
+			w.k.watch.open = d.open
+			w.procs.set(func(p *table) { p.live[7] = &process{dataDir} })
+			if _, err := c.Adopt(t.Context(), 7, dataDir, true); err != nil {
+				t.Fatal(err)
+			}
+			if pauseFirst {
+				noErr(t, c.SetPause(t.Context(), true))
+			}
+			noErr(t, c.Watchdog(t.Context(), Watchdog{Mode: WatchdogAutomatic, Device: "/dev/dog"}, dataDir))
+			if !pauseFirst {
+				if armed, _, _ := d.now(); !armed {
+					t.Fatal("it is disarmed with a server that may write and has no deadline yet")
+				}
+				noErr(t, c.SetPause(t.Context(), true))
+			}
+			if armed, _, _ := d.now(); armed {
+				t.Errorf("pause first %v: it would reset the machine in a pause", pauseFirst)
+			}
+		})
+	}
+}
+
 func TestWatchdogSettingsThatMakeNoSense(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.worker(1)

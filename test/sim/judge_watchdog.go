@@ -28,13 +28,14 @@ func (n *Node) unleashed() bool {
 // judge asks whether there is a reason to reset the machine, before it is.
 func (d *watchdog) judge() {
 	n, g := d.n, d.n.guard
-	if g == nil || g != d.by { // left running by a guard that was killed: nobody has yet seen that nothing is left
+	if g == nil {
 		return
 	}
 	st := g.model.Status()
 	switch now := time.Duration(n.instant()); {
-	case st.Paused:
+	case st.Paused && !d.failed && (g == d.by || n.worker != nil && !n.worker.frozen && !g.frozen && st.Watchdog != nil):
 		n.w.fail("S6", "the machine of %s is reset in a pause", n.name)
+	case g != d.by: // left running by a guard that was killed: nobody has yet seen that nothing is left
 	case g.frozen || d.failed:
 	case st.Server == nil || !st.Server.Writable:
 		n.w.fail("L1", "the machine of %s is reset although nothing on it may write", n.name)
