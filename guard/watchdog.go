@@ -31,8 +31,13 @@ const (
 // TestingDriver writes to a plain file or a FIFO what a device would be told.
 const TestingDriver = "testing"
 
-// watchdogTick is the resolution of a watchdog's timeout.
-const watchdogTick = time.Second
+// watchdogTick is the resolution of a watchdog's timeout, stopRoom how long after the
+// deadline it bites at the earliest: a server that can be stopped at all is by then, and
+// the watchdog disarmed.
+const (
+	watchdogTick = time.Second
+	stopRoom     = 100 * time.Millisecond
+)
 
 // Watchdog is which watchdog guards the node, and how.
 type Watchdog struct {
@@ -102,7 +107,7 @@ type watching struct {
 var (
 	errNoWatchdogs = errors.New("this guard has no watchdogs")
 	errTooLate     = errors.New("less is left until the lease can pass on than a watchdog can be set to")
-	errTooEarly    = errors.New("the watchdog would reset the machine before the guard stops the server: raise ttl (15 s is enough, 10 s with safety_margin: 0), or take a device with a longer timeout")
+	errTooEarly    = errors.New("the watchdog would reset the machine before the guard stops the server: raise ttl (17 s is enough, 11 s with safety_margin: 0), or take a device with a longer timeout")
 )
 
 // setWatchdog takes what the worker wants. Nothing that may write is disturbed by it:
@@ -148,7 +153,7 @@ func (k *keeper) tryWatchdog(dataDir string) {
 	if err == nil {
 		if ttl, margin := k.watch.want.TTL, k.watch.want.Margin; ttl > 0 && margin > 0 {
 			limit := ttl - k.watch.want.safety(margin)
-			_, _, err = aimDevice(d, 0, 0, limit, ttl-margin)
+			_, _, err = aimDevice(d, 0, 0, limit, ttl-margin+stopRoom)
 		}
 		err = errors.Join(err, d.Disarm())
 	}
@@ -205,7 +210,7 @@ func (k *keeper) takeAim() error {
 			return err
 		}
 	}
-	atLeast := k.lease.at
+	atLeast := k.lease.at + stopRoom
 	if !fresh {
 		atLeast = 0 // it has vouched for a server: a shorter one is better than none
 	}
@@ -230,6 +235,11 @@ func (k *keeper) takeAim() error {
 // aimDevice feeds an open device so that it bites in the last whole second before limit, or
 // earlier where it rounds, and not before atLeast. has is the timeout it has; 0 for not known.
 func aimDevice(d watchdogDevice, has int, now, limit, atLeast time.Duration) (seconds int, bites time.Duration, err error) {
+	// The last second before limit has to be late enough as a whole: where in it the bite
+	// falls is a matter of how long the renewal took, and changes with each.
+	if limit-watchdogTick < atLeast {
+		return has, 0, errTooEarly
+	}
 	seconds = int((limit - now) / watchdogTick)
 	if seconds < 1 {
 		return has, 0, errTooLate

@@ -242,6 +242,42 @@ func TestWhyAWatchdogCannotBeUsedIsSaidInTheSameWords(t *testing.T) {
 	}
 }
 
+// A lease that is merely lost ends with a stopped server: there is time for that between
+// the deadline and the bite, or nothing is armed, and a node knows that before an election.
+func TestAWatchdogIsNotArmedWhereALostLeaseWouldResetTheMachine(t *testing.T) {
+	for _, c := range []struct {
+		ttl, safety time.Duration
+		armed       bool
+	}{
+		{10 * time.Second, 5 * time.Second, false}, {15 * time.Second, 5 * time.Second, false}, {17 * time.Second, 5 * time.Second, true}, {30 * time.Second, -1, true},
+		{10 * time.Second, 0, false}, {11 * time.Second, 0, true},
+	} {
+		for _, took := range []time.Duration{time.Millisecond, 700 * time.Millisecond} {
+			inBubble(t, func(t *testing.T, w *world) {
+				d := &dog{clock: w.clock}
+				k := c.ttl / 10
+				worker := w.worker(1)
+				w.k.watch.open = d.open
+				noErr(t, worker.Watchdog(t.Context(), Watchdog{Mode: WatchdogAutomatic, Device: "/dev/dog", SafetyMargin: c.safety, TTL: c.ttl, Margin: k}, dataDir))
+				if ready := w.status(worker).Watchdog.Error == ""; ready != c.armed {
+					t.Errorf("%v, %v: before an election it is ready %v", c.ttl, c.safety, ready)
+				}
+				s := w.clock.Now()
+				w.pass(took)
+				noErr(t, worker.Renewed(t.Context(), 5, s, s+c.ttl-k, k))
+				w.mustStart(worker, true, 5)
+				armed, bites, _ := d.now()
+				if armed != c.armed {
+					t.Fatalf("%v, %v, after %v: armed %v", c.ttl, c.safety, took, armed)
+				}
+				if armed && (bites < s+c.ttl-k+stopRoom || bites > s+c.ttl) {
+					t.Errorf("%v, %v, after %v: it bites %v after the deadline", c.ttl, c.safety, took, bites-(s+c.ttl-k))
+				}
+			})
+		}
+	}
+}
+
 // A shorter lease is followed at once.
 func TestTheWatchdogFollowsAShorterLease(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

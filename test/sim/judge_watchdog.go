@@ -44,9 +44,10 @@ func (d *watchdog) judge() {
 	}
 }
 
-// worthIt is the least margin with which a watchdog bites after the deadline: under a lease
-// that was made shorter while it was armed it bites earlier. It is that of worthItFrom.
+// worthIt is the least margin with which a watchdog bites after the deadline, whatever its
+// safety margin: under a lease that was made shorter while it was armed it bites earlier. It
+// is that of worthItFrom.
 const (
-	worthIt     = 1500 * time.Millisecond
-	worthItFrom = 15 * time.Second
+	worthIt     = 1650 * time.Millisecond
+	worthItFrom = 17 * time.Second
 )

@@ -30,10 +30,9 @@ var watchdogStories = []story{
 	{name: "watchdog_and_backend_stuck_in_the_kernel", kennels: everyone(guard.WatchdogAutomatic), until: 80 * s, faults: []fault{
 		lead(10*s, "stuck backend", 60*s, 0), lead(10*s, "isolated", 60*s, 0)}},
 	{name: "watchdog_and_guard_killed", kennels: everyone(guard.WatchdogAutomatic), until: 60 * s, faults: []fault{lead(10*s, "kill guard", 0, 0)}},
-	{name: "found_4879343392423_watchdog_that_rounds_its_timeout_up", seed: 4879343392423, until: 60 * s,
-		settings: `{"ttl":10,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":4096}`,
-		kennels:  []kennel{{mode: guard.WatchdogRequired, broken: true}, {mode: guard.WatchdogAutomatic, unit: 60}, {mode: guard.WatchdogAutomatic, margin: 5 * s, unit: 2}},
-		faults:   []fault{on(3, 9268753588, "freeze agent", 23168359840, 21)}},
+	{name: "found_4879343392423_watchdog_that_rounds_its_timeout_up", until: 60 * s, settings: `{"ttl":21,"loop_wait":2,"retry_timeout":3}`,
+		kennels: []kennel{{mode: guard.WatchdogAutomatic, unit: 2}, {mode: guard.WatchdogAutomatic, unit: 60}, {mode: guard.WatchdogOff}},
+		faults:  []fault{lead(10*s, "slow wire", 25*s, 15), lead(16*s, "freeze agent", 30*s, 0)}},
 }
 
 func init() {
