@@ -51,7 +51,11 @@ func watching(seed uint64, nodes, index int) (kennels []kennel, faults []fault) 
 		f := fault{index: index + i, kind: watchdogKinds[rng.IntN(len(watchdogKinds))], node: rng.IntN(nodes), to: 3 * rng.IntN(2), n: 1 + rng.IntN(50)}
 		f.at = 5*time.Second + time.Duration(rng.Int64N(int64(45*time.Second)))
 		f.lasts = time.Duration(rng.Int64N(int64([]time.Duration{2 * time.Second, 20 * time.Second, 50 * time.Second}[rng.IntN(3)])))
-		if i > 0 && rng.IntN(2) == 0 {
+		switch {
+		case i == 0 && rng.IntN(2) == 0: // of a primary, for longer than a lease lasts: what they are there for
+			f.kind, f.to = "freeze agent", 0
+			f.at, f.lasts = f.at/2+4*time.Second, 20*time.Second+f.lasts/2
+		case i > 0 && rng.IntN(2) == 0:
 			f.at = faults[i-1].at + time.Duration(rng.Int64N(int64(4*time.Second)))
 		}
 		faults = append(faults, f)

@@ -114,7 +114,9 @@ func (d *watchdog) closed(g *guardProcess) {
 		return
 	}
 	d.by, d.said = nil, false
-	d.feed()
+	if !d.broken {
+		d.feed()
+	}
 	d.n.w.tell(d.n, "the watchdog runs on: whoever had it open has ended")
 }
 
