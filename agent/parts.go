@@ -194,7 +194,8 @@ func (realClock) Wait(ctx context.Context, until <-chan struct{}, d time.Duratio
 
 // Kill reaches even a stopped guard, whose death takes the postmaster with it;
 // whatever is left in the data directory is killed from here and proved gone. A guard
-// that has done all that is left alone: errNothingLeft.
+// that has done all that is left alone: errNothingLeft. So is one that leaves the rest to
+// its watchdog.
 func (g *guardLink) Kill() (killed int, err error) {
 	g.mu.Lock()
 	client := g.now
@@ -205,7 +206,7 @@ func (g *guardLink) Kill() (killed int, err error) {
 	if client != nil && g.nothingLeft(client) {
 		return 0, errNothingLeft
 	}
-	if client != nil {
+	if client != nil && !g.leftToWatchdog(client) {
 		if err := client.KillPeer(); err != nil {
 			g.log.Warn("guard not killed", "pid", client.PeerPID(), "error", err.Error())
 		}

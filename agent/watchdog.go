@@ -132,3 +132,30 @@ func (l *Loop) foldWatchdog(w cluster.Watchdog) {
 		l.obs.Self.NoWatchdog = w.Error
 	}
 }
+
+// LeftToWatchdog: the guard has sent SIGKILL to all of a server whose term has ended, has not
+// seen its end, and has a watchdog armed, which ends what the kernel holds before the lease
+// can pass on. To kill that guard would have the kernel, which closes the device, feed it
+// once more: the machine would be reset a whole timeout later.
+//
+// Nor is there anything to fear of it: it starts no other server before it has proved that
+// nothing is left of this one, and, its term having ended, none that may write and no
+// promotion then.
+func LeftToWatchdog(st guard.Status) bool {
+	return st.Server != nil && st.Server.State == guard.Killing && st.EndedTerm >= st.Term && st.Watchdog != nil && st.Watchdog.Armed
+}
+
+// watchdogPatience is how long a guard may take to say so: what is left of the margin is
+// what is left to kill it in.
+const watchdogPatience = 100 * time.Millisecond
+
+// leftToWatchdog asks the guard, which is as good as frozen if it does not answer at once.
+func (g *guardLink) leftToWatchdog(client *guard.Client) bool {
+	if stoppedByKernel(client.PeerPID()) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), watchdogPatience)
+	defer cancel()
+	status, err := client.Status(ctx)
+	return err == nil && LeftToWatchdog(status)
+}

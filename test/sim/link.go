@@ -65,7 +65,7 @@ func (l *link) rouse() {
 // Kill implements agent.Link.
 func (l *link) Kill() (int, error) {
 	n := l.k.n
-	if l.g != nil && n.guard == l.g {
+	if l.g != nil && n.guard == l.g && (l.g.frozen || !agent.LeftToWatchdog(l.g.model.Status())) {
 		n.guardDies()
 	}
 	killed := len(n.scan())
