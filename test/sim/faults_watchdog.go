@@ -98,10 +98,10 @@ func (d *watchdog) uses(mode guard.WatchdogMode) {
 		return
 	}
 	n := d.n
-	d.local.Mode, d.changed = string(mode), n.w.now
+	d.local.Mode, d.changed = string(mode), never
 	n.w.tell(n, "its watchdog is %s now", mode)
 	if k := n.worker; k != nil {
-		n.w.after(0, doing(func() { k.run(doing(func() { k.local.Watchdog = d.local })) }))
+		n.w.after(0, doing(func() { k.run(doing(func() { k.local.Watchdog, d.changed = d.local, n.w.now })) }))
 	}
 }
 

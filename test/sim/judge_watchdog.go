@@ -33,7 +33,7 @@ func (d *watchdog) judge() {
 	}
 	st := g.model.Status()
 	switch now := time.Duration(n.instant()); {
-	case st.Paused && !d.failed && (g == d.by || n.worker != nil && !n.worker.frozen && !g.frozen && st.Watchdog != nil):
+	case st.Paused && !d.failed && !d.broken && (g == d.by || n.worker != nil && !n.worker.frozen && !g.frozen && st.Watchdog != nil):
 		n.w.fail("S6", "the machine of %s is reset in a pause", n.name)
 	case g != d.by: // left running by a guard that was killed: nobody has yet seen that nothing is left
 	case g.frozen || d.failed:

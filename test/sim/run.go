@@ -19,6 +19,8 @@ const (
 	// patience is L1's bound: from the healing to one primary with all others
 	// streaming from it.
 	patience = 90 * time.Second
+	// forgetting is how long an operator keeps every agent stopped after a store was set back.
+	forgetting = 40 * time.Second
 )
 
 // schedule is one run of the simulator.
@@ -95,12 +97,16 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	}
 	w.plan(s.faults)
 	w.runUntil(length)
+	bound := patience
+	if w.restored {
+		bound += forgetting
+	}
 	w.heal()
-	for end := w.now + patience; w.violation == "" && w.now < end && !w.settled(); {
+	for end := w.now + bound; w.violation == "" && w.now < end && !w.settled(); {
 		w.runUntil(w.now + 250*time.Millisecond)
 	}
 	if w.violation == "" && !w.settled() {
-		w.fail("L1", "%s after the faults have healed: %s", patience, w.unsettled())
+		w.fail("L1", "%s after the faults have healed: %s", bound, w.unsettled())
 	}
 	return w.result()
 }
@@ -185,7 +191,7 @@ func (w *World) forget() {
 		w.byHand(dcs.Put(base+"initialize", []byte(w.system), 0))
 	}
 	w.vouched()
-	w.after(40*time.Second, doing(func() {
+	w.after(forgetting, doing(func() {
 		for _, n := range w.nodes {
 			n.stopped = false
 			n.startAgent()

@@ -217,7 +217,7 @@ func (w *World) local(n *Node) *config.Config {
 	c.PostgreSQL.DataDir = n.dataDir
 	c.PostgreSQL.PgCtlTimeout = time.Minute
 	if n.dog != nil {
-		c.Watchdog = n.dog.local
+		c.Watchdog, n.dog.changed = n.dog.local, w.now
 	}
 	return c
 }

@@ -24,7 +24,7 @@ const (
 // in time the machine is reset.
 type watchdog struct {
 	n *Node
-	// local is how the member's file says it is used.
+	// local is how the member's file says it is used, changed when its worker read that.
 	local   config.Watchdog
 	changed time.Duration
 	// unit is what it rounds timeouts up to, in seconds.
