@@ -298,6 +298,13 @@ var stories = []story{
 	{name: "found_by_reading_names_while_a_checkpoint_is_under_way", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum"}`,
 		faults: []fault{lead(10*s, "cut from servers", 12*s, 0), lead(20*s, occupied, 10*s, 0), lead(25*s, "power off", 20*s, 0)}, until: 60 * s},
 	{name: "everybody_loses_power", faults: []fault{on(1, 10*s, "power off", 5*s, 0), on(2, 10*s, "power off", 6*s, 0), on(3, 10*s, "power off", 7*s, 0)}},
+	{name: "found_273912765411119_server_frozen_in_its_promotion", faults: []fault{lead(10*s, "agent stopped", 3*s, 0), on(2, 10160*time.Millisecond, "freeze server", 12*s, 0), on(3, 13*s, "pause", 4*s, 0)}},
+	{name: "found_235328531542812_shared_with_a_sibling", seed: 235328531542812, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":8192,"synchronous_mode":"quorum","synchronous_mode_strict":false,"synchronous_node_count":1,"failsafe_mode":true}`, faults: []fault{
+			{at: 48876788307, lasts: 12561509848, kind: "agent stopped", node: 2, to: 2, n: 15},
+			{at: 22099405852, lasts: 28398216459, kind: "cut from servers", node: 2, to: 1, n: 15},
+			{at: 31283393448, lasts: 20103096132, kind: "member removed", node: 2, to: 0, n: 23},
+			{at: 32611362625, lasts: 11757837197, kind: "failover forced", node: 2, to: 2, n: 5}}},
 }
 
 // handStories are about what operators do by hand, and about tags.
@@ -318,6 +325,8 @@ var handStories = []story{
 		settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1024,"synchronous_mode":"quorum","synchronous_mode_strict":true}`,
 		faults: []fault{lead(10*s, "cut from servers", 10*s, 0), lead(14*s, "power off", 40*s, 0), lead(16*s, "durability changed", 0, 2),
 			on(2, 19050*time.Millisecond, "cut from etcd", 2*s, 0), on(2, 19500*time.Millisecond, "power off", 3*s, 0)}},
+	{name: "found_191195116773045_forced_to_the_old_primary", faults: []fault{lead(10*s, "pause", s, 0), lead(10300*time.Millisecond, "agent stopped", 15*s, 0), {at: 17 * s, lasts: 5 * s, kind: "failover forced", exact: true, n: 1}}},
+	{name: "found_140272159913898_forced_to_nobody", faults: []fault{lead(10*s, "pause", 4*s, 0), lead(12*s, "cut from etcd", 20*s, 0), on(2, 17*s, "failover without sense", 0, 15)}},
 }
 
 // TestStories compares what happens with what is written in testdata.

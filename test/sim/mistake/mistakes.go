@@ -107,4 +107,13 @@ var mistakes = []mistake{
 		{"agent/node_job.go", "if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, guard.ErrServerRunning) { // it may", "if false { // it may"}}},
 	{"quorum_primary_isolated_while_a_standby_lags", []change{ // a node that is gone is replaced by whoever comes first
 		{"election/revoke.go", "if have < rule.Reports() && !primaryReports(o, rule, all) { // guard: enough_reports", "if have < rule.Reports() && !primaryReports(o, rule, all) && !goneForMost(o) { // guard: enough_reports"}}},
+	{"found_273912765411119_server_frozen_in_its_promotion", []change{
+		{"agent/keep.go", "if o.Guard.Writable || l.mayBegin() {", "if o.Guard.Writable {"}}},
+	{"found_235328531542812_shared_with_a_sibling", []change{
+		{"election/race.go", "known && (aside || at != line.Switch) {", "known && aside && false {"}}},
+	{"found_191195116773045_forced_to_the_old_primary", []change{
+		{"election/race.go", "return !lastHolder(v, f.Member) && (v.PausedAt == nil || v.PausedAt.Name != f.Member)", "return true"},
+		{"election/race.go", "if _, known := v.Members[f.Member]; !known {", "if false {"}}},
+	{"found_140272159913898_forced_to_nobody", []change{
+		{"election/race.go", "if _, known := v.Members[f.Member]; !known {", "if false {"}}},
 }
