@@ -305,6 +305,25 @@ var stories = []story{
 			{at: 22099405852, lasts: 28398216459, kind: "cut from servers", node: 2, to: 1, n: 15},
 			{at: 31283393448, lasts: 20103096132, kind: "member removed", node: 2, to: 0, n: 23},
 			{at: 32611362625, lasts: 11757837197, kind: "failover forced", node: 2, to: 2, n: 5}}},
+	{name: "found_273912765417866_start_that_nobody_asked_after", seed: 273912765417866, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":10,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":32768,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1}`, faults: []fault{
+			{at: 38436689934, lasts: 2081008684, kind: "freeze agent", node: 0, to: 2, n: 46},
+			{at: 39963166339, lasts: 19872590057, kind: "power off", node: 2, to: 1, n: 14},
+			{at: 41817988128, lasts: 1584765646, kind: "power off", node: 0, to: 1, n: 42},
+			{at: 44463941465, lasts: 13556474405, kind: "freeze guard", node: 0, to: 1, n: 21}}},
+	{name: "found_90876766579353_asked_without_end", seed: 90876766579353, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":262144,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true}`, faults: []fault{
+			{at: 43242254413, lasts: 14847061998, kind: "requests lost", node: 2, to: 0, n: 13},
+			{at: 42124427993, lasts: 4547323343, kind: "cut from servers", node: 0, to: 0, n: 15},
+			{at: 48659863713, lasts: 4762328858, kind: "etcd without leader", node: 1, to: 2, n: 28},
+			{at: 41141958080, lasts: 27095891045, kind: "kill agent", node: 2, to: 2, n: 45}}},
+	{name: "found_180721593688890_primary_that_has_everything", seed: 180721593688890, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":10,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1048576,"synchronous_mode":"quorum","synchronous_mode_strict":false,"synchronous_node_count":1}`, faults: []fault{
+			{at: 46657184858, lasts: 7299518417, kind: "slow wire", node: 1, to: 0, n: 29},
+			{at: 48872657107, lasts: 300489682, kind: "reinitialize", node: 0, to: 1, n: 18},
+			{at: 48952687050, lasts: 11916223549, kind: "power off", node: 1, to: 1, n: 48},
+			{at: 25855531220, lasts: 657016240, kind: "failover forced", node: 2, to: 1, n: 7},
+			{at: 48787167872, lasts: 0, kind: "reinitialize", node: 2, to: 1, n: 1}}},
 }
 
 // handStories are about what operators do by hand, and about tags.

@@ -116,4 +116,10 @@ var mistakes = []mistake{
 		{"election/race.go", "if _, known := v.Members[f.Member]; !known {", "if false {"}}},
 	{"found_140272159913898_forced_to_nobody", []change{
 		{"election/race.go", "if _, known := v.Members[f.Member]; !known {", "if false {"}}},
+	{"found_273912765417866_start_that_nobody_asked_after", []change{
+		{"agent/node_job.go", " || errors.Is(err, guard.ErrServerRunning) { // it may", " { // it may"}}},
+	{"found_90876766579353_asked_without_end", []change{
+		{"election/failsafe.go", "if FailsafeActive(o) && o.Lease.Counted < o.Failsafe.Tried {", "if FailsafeActive(o) {"}}},
+	{"found_180721593688890_primary_that_has_everything", []change{
+		{"election/revoke.go", "if have < rule.Reports() && !primaryReports(o, rule, all) {", "if have < rule.Reports() {"}}},
 }
