@@ -324,6 +324,8 @@ var stories = []story{
 			{at: 48952687050, lasts: 11916223549, kind: "power off", node: 1, to: 1, n: 48},
 			{at: 25855531220, lasts: 657016240, kind: "failover forced", node: 2, to: 1, n: 7},
 			{at: 48787167872, lasts: 0, kind: "reinitialize", node: 2, to: 1, n: 1}}},
+	{name: "found_1300001470_mark_that_is_being_taken_back", settings: `{"ttl":10,"loop_wait":2,"retry_timeout":3}`, until: 60 * s, faults: []fault{lead(10*s, "pause", 2*s, 0), lead(11900*time.Millisecond, "late requests", 400*time.Millisecond, 100),
+		lead(12600*time.Millisecond, "pause", 20*s, 0), lead(13*s, "cut from etcd", 25*s, 0)}},
 }
 
 // handStories are about what operators do by hand, and about tags.

@@ -122,4 +122,6 @@ var mistakes = []mistake{
 		{"election/failsafe.go", "if FailsafeActive(o) && o.Lease.Counted < o.Failsafe.Tried {", "if FailsafeActive(o) {"}}},
 	{"found_180721593688890_primary_that_has_everything", []change{
 		{"election/revoke.go", "if have < rule.Reports() && !primaryReports(o, rule, all) {", "if have < rule.Reports() {"}}},
+	{"found_1300001470_mark_that_is_being_taken_back", []change{
+		{"election/fence.go", "if mark.ModRevision == o.Self.Unmarked {", "if false {"}}},
 }
