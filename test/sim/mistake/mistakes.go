@@ -124,4 +124,8 @@ var mistakes = []mistake{
 		{"election/revoke.go", "if have < rule.Reports() && !primaryReports(o, rule, all) {", "if have < rule.Reports() {"}}},
 	{"found_1300001470_mark_that_is_being_taken_back", []change{
 		{"election/fence.go", "if mark.ModRevision == o.Self.Unmarked {", "if false {"}}},
+	{"found_267215809440415_promoted_without_its_gate", []change{
+		{"agent/node_gate.go", "if status.Gate == nil || !n.told.Load() {", "if status.Gate == nil {"}}},
+	{"found_229719467643444_promise_overwritten", []change{
+		{"agent/member.go", " || promisedIn(&m) != promisedIn(l.member.wrote)", " || promisedIn(&m) < 0"}}},
 }
