@@ -335,6 +335,15 @@ var stories = []story{
 			{at: 27951680215, lasts: 13789421466, kind: "kill worker", node: 2, to: 1, n: 37},
 			{at: 39280666185, lasts: 6217007842, kind: "freeze agent", node: 0, to: 3, n: 10},
 			{at: 40775138186, lasts: 1378289229, kind: "isolated", node: 0, to: 0, n: 48}}},
+	{name: "found_127928610334676_promotion_that_came_late", settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3}`, until: 80 * s, faults: []fault{lead(10*s, "power off", 25*s, 0), on(2, 29170*time.Millisecond, "disk hangs", 30*s, 0),
+		on(3, 33300*time.Millisecond, "pause", 30*s, 0), on(2, 34*s, "cut from etcd", 28*s, 0)}},
+	{name: "found_125361665273762_full_record_of_rules", seed: 125361665273763899, nodes: 5, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":30,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":65536,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2}`, faults: []fault{
+			{at: 9048660414, lasts: 994704834, kind: "kill agent", node: 1, to: 0, n: 16},
+			{at: 19284190326, lasts: 3760729, kind: "kill guard", node: 0, to: 0, n: 37},
+			{at: 18733095766, lasts: 738810077, kind: "pause", node: 0, to: 4, n: 36},
+			{at: 12636815805, lasts: 6266636963, kind: "kill guard", node: 3, to: 0, n: 31},
+			{at: 33164384982, lasts: 12069468482, kind: "kill server", node: 0, to: 1, n: 50}}},
 }
 
 // handStories are about what operators do by hand, and about tags.

@@ -128,4 +128,9 @@ var mistakes = []mistake{
 		{"agent/node_gate.go", "if status.Gate == nil || !n.told.Load() {", "if status.Gate == nil {"}}},
 	{"found_229719467643444_promise_overwritten", []change{
 		{"agent/member.go", " || promisedIn(&m) != promisedIn(l.member.wrote)", " || promisedIn(&m) < 0"}}},
+	{"found_127928610334676_promotion_that_came_late", []change{
+		{"agent/fold.go", "if e.MayWrite && o.Guard.Running {", "if e.MayWrite && o.Guard.Running && false {"}}},
+	{"found_125361665273762_full_record_of_rules", []change{
+		{"election/synchronous.go", "want, differs = last, false // one change", "return nil, false // one change"},
+		{"election/synchronous.go", "if n := len(next.Rules); n > 1 && record", "if n := len(next.Rules); n > 1000 && record"}}},
 }
