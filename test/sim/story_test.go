@@ -111,14 +111,9 @@ var stories = []story{
 	{name: "guard_killed_while_the_server_starts", faults: []fault{lead(10*s, "kill server", 0, 0), lead(10*s+20*time.Millisecond, "kill guard", 0, 0)}},
 	{name: "two_bootstrap_at_once", nodes: 2, until: 5 * s},
 	{name: "bootstrap_winner_dies", faults: []fault{lead(100*time.Millisecond, "power off", 20*s, 0)}, until: 40 * s},
-	{name: "found_100163914656638_history_of_a_primary_that_had_less", seed: 100163914656638, nodes: 5, until: 90 * s,
-		settings: `{"ttl":5,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":32768,"synchronous_mode":"quorum","synchronous_mode_strict":false,"synchronous_node_count":2,"failsafe_mode":true}`, faults: []fault{
-			{at: 14934367410, lasts: 22730180593, kind: "requests lost", node: 4, to: 1, n: 41},
-			{at: 22636733075, lasts: 18007585054, kind: "cut from servers", node: 3, to: 4, n: 26},
-			{at: 36421035241, lasts: 1046909376, kind: "freeze worker", node: 4, to: 0, n: 50},
-			{at: 37208936973, lasts: 3979090278, kind: "power off", node: 2, to: 0, n: 28},
-			{at: 7914271882, lasts: 6411007969, kind: "durability changed", node: 4, to: 0, n: 35},
-			{at: 9128304607, lasts: 18653838030, kind: "etcd without leader", node: 1, to: 4, n: 10}}},
+	{name: "found_100163914656638_history_of_a_primary_that_had_less", until: 60 * s, faults: []fault{on(2, 10*s, "receiver stuck", 6*s, 0), on(1, 14*s, "power off", 18*s, 0),
+		{at: 15 * s, lasts: 10 * s, kind: "failover forced", to: 1, n: 1, exact: true}, on(3, 18300*time.Millisecond, "freeze worker", 6800*time.Millisecond, 0),
+		on(2, 24*s, "power off", 28*s, 0), on(3, 26*s, "agent stopped", 1500*time.Millisecond, 0)}},
 	{name: "found_265591737872940_ancestor_that_it_had_nothing_of", seed: 265591737872940157, nodes: 3, until: 90 * s,
 		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":1048576,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
 			{at: 40110909115, lasts: 4245023797, kind: "kill guard", node: 1, to: 2, n: 49},
