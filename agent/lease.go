@@ -107,6 +107,7 @@ const notShown = "the view does not show our own write yet"
 // past notes a term that was held and is no more. A view of before it would have this member
 // take up again what gave it that term.
 func (l *Loop) past(term cluster.Term) {
+	l.obs.Self.Ended = max(l.obs.Self.Ended, term)
 	if l.reads.past, l.reads.pastAt = max(l.reads.past, int64(term)), l.obs.Now; l.obs.View.Value.Revision < l.reads.past {
 		l.obs.View = l.obs.View.Failed(notShown, l.obs.Now)
 	}

@@ -211,6 +211,9 @@ func TestATermThatEndedIsNotTakenUpByAnOlderView(t *testing.T) {
 	r.loop.obs.View.Value.Revision = 60 // a watch that has told nothing since
 	r.loop.busy[LaneLease] = true
 	r.step(LeaseDone{Action: election.Renew{}, At: r.now, Term: 61, Outcome: Refused})
+	if r.loop.obs.Self.Ended != 61 {
+		t.Errorf("after the end of term 61 the newest that has ended is %d", r.loop.obs.Self.Ended)
+	}
 	if r.loop.obs.Lease.Term != 0 || r.loop.obs.View.Good() {
 		t.Fatalf("after the end of term 61 a view of revision 60 counts, under term %d", r.loop.obs.Lease.Term)
 	}

@@ -96,6 +96,7 @@ func accepted(v *cluster.View) bool { return v.Beat != nil && ownBeat(v) }
 func namedLeader(o *Observation) Decision {
 	v := &o.View.Value
 	if handedOverTo(v, o.Self.Name) && !accepted(v) &&
+		v.Leader.Term > o.Self.Ended && // guard: accept_no_ended_term — S4: the view is of before it was accepted, and the term would be the same
 		v.Leader.LeaseID == o.Self.MemberLease { // guard: accept_own_lease — SAFETY 2
 		return acceptHandover(o)
 	}

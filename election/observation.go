@@ -108,6 +108,8 @@ type Self struct {
 	// Unmarked is the mark of a pause, by its mod_revision, that this process has asked the
 	// store to take back: the request may still arrive.
 	Unmarked int64
+	// Ended is the newest term that this process has held and holds no more.
+	Ended cluster.Term
 	// MarksFrom is the revision from which on a mark of a pause is this process's own doing:
 	// its first term. A worker before it may have asked the store to take an earlier one
 	// back; that request compares the mark alone, and may still arrive. It is 0 when that

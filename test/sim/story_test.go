@@ -193,6 +193,9 @@ var stories = []story{
 			{at: 48836335373, lasts: 6660686392, kind: "etcd restored", node: 2, to: 0, n: 45},
 			{at: 52301390676, lasts: 4267146218, kind: "isolated", node: 1, to: 1, n: 32},
 			{at: 30885190460, lasts: 19018391623, kind: "kill agent", node: 0, to: 2, n: 31}}},
+	{name: "found_1119512_hand_over_taken_up_again", faults: []fault{toward(2, 10*s, "switchover"),
+		on(2, 10163300*time.Microsecond, "cut from etcd", 50*time.Millisecond, 0),
+		on(2, 10163600*time.Microsecond, "freeze worker", 4600*time.Millisecond, 0)}},
 	{name: "found_271410471345493_two_promotions_at_one_position", seed: 271410471345493, nodes: 4, healed: 60 * s, until: 90 * s,
 		settings: `{"ttl":3,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":4096}`, faults: []fault{
 			{at: 7837629457, lasts: 13218726350, kind: "repeated requests", node: 2, to: 2, n: 46},

@@ -28,6 +28,8 @@ var mistakes = []mistake{
 	{"found_88108925952056_list_sent_with_the_questions", []change{
 		{"election/holder.go", "!recordStands(o) { // guard: list_stands_in_failsafe", "true { // guard: list_stands_in_failsafe"},
 		{"election/failsafe.go", "case PutDurability, PutFailsafe:", "case PutDurability:"}}},
+	{"found_1119512_hand_over_taken_up_again", []change{
+		{"election/inherit.go", "v.Leader.Term > o.Self.Ended &&", "true &&"}}},
 	{"found_271410471345493_two_promotions_at_one_position", []change{
 		{"election/race.go", "known && (aside || at != line.Switch) {", "known && (aside && false || at != line.Switch) {"}}},
 	{"found_81575592923234_suspended_in_a_promotion_with_its_guard_frozen", []change{
