@@ -56,7 +56,14 @@ func TestAKilledBackendIsTheServersOwnBusiness(t *testing.T) {
 	if after := status(b, primary); after.Timeline != before.Timeline {
 		t.Errorf("timeline %d, want %d", after.Timeline, before.Timeline)
 	}
-	if n := count(primary.Log(), "server recovered from the crash of a process"); n != 1 {
+	noticed := "server recovered from the crash of a process"
+	b.Wait(15*time.Second, "the agent to notice", func(ctx) string { // with its next whole look
+		if count(primary.Log(), noticed) == 0 {
+			return "no line in its log"
+		}
+		return ""
+	})
+	if n := count(primary.Log(), noticed); n != 1 {
 		t.Errorf("the agent noticed %d recoveries, want 1", n)
 	}
 	o.GapAtMost(planned)
