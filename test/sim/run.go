@@ -159,6 +159,9 @@ func (w *World) heal() {
 	}
 	w.blocked, w.outages, w.pauses = [8][8]uint8{}, 0, 0
 	w.readable()
+	for _, n := range w.nodes { // by the ttl that is stored now
+		n.dog.mend()
+	}
 	w.untag()
 	w.patch("pause", false)
 	if w.restored {
