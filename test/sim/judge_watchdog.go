@@ -12,10 +12,11 @@ import (
 // stands still as a whole is not reset while it does, and may go on after its lease.
 
 // leashed: this node's watchdog was armed by the guard that it has, or had when it froze,
-// and has counted without a break since.
+// and has counted without a break since. One that could not be set since then bites when it
+// was set to, and the lease may have been made shorter.
 func (n *Node) leashed() bool {
 	d := n.dog
-	return d != nil && d.running && d.by != nil && d.by == n.guard && !d.stood
+	return d != nil && d.running && d.by != nil && d.by == n.guard && !d.stood && !d.failed
 }
 
 // unleashed: a server begins to write without the watchdog that its member's file requires,
