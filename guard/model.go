@@ -42,15 +42,6 @@ type GateMachine interface {
 	Gone()
 }
 
-// WatchdogDevice is a watchdog of such a machine, open and running.
-type WatchdogDevice interface {
-	// SetTimeout asks for a timeout of whole seconds and returns the one in force.
-	SetTimeout(seconds int) (int, error)
-	Feed() error
-	// Disarm stops it for good and closes it.
-	Disarm() error
-}
-
 // Model is a guard without a process: the same rules, deadline, escalation and
 // proof, turned by its owner instead of by a goroutine. It is what the simulator
 // runs. Sockets, timerfd, parent-death signal and /proc are the machine's part.
@@ -68,7 +59,7 @@ func NewModel(m Machine, gates GateMachine, log *slog.Logger) *Model {
 
 // Watchdogs gives the machine's watchdogs to a guard that has none otherwise.
 func (m *Model) Watchdogs(open func(Watchdog) (WatchdogDevice, error)) {
-	m.k.watch.open = func(w Watchdog) (watchdogDevice, error) { return open(w) }
+	m.k.watch.open = open
 }
 
 // Turn does what is due.

@@ -79,8 +79,8 @@ type WatchdogStatus struct {
 	Error   string        `json:"error,omitempty"`             // why it cannot be used
 }
 
-// watchdogDevice is an open watchdog, which is running since it was opened.
-type watchdogDevice interface {
+// WatchdogDevice is an open watchdog, which is running since it was opened.
+type WatchdogDevice interface {
 	// SetTimeout asks for a timeout of whole seconds and returns the one in force.
 	SetTimeout(seconds int) (int, error)
 	Feed() error
@@ -90,13 +90,13 @@ type watchdogDevice interface {
 
 // openWatchdog opens a device that can be told a timeout and can be disarmed; one that
 // cannot is refused before it runs, where that can be known, and is disarmed at once.
-type openWatchdog func(w Watchdog) (watchdogDevice, error)
+type openWatchdog func(w Watchdog) (WatchdogDevice, error)
 
 // watching is the watchdog as the keeper knows it.
 type watching struct {
 	open    openWatchdog // nil: there are none here
 	want    Watchdog
-	device  watchdogDevice // nil while it is not armed
+	device  WatchdogDevice // nil while it is not armed
 	timeout int            // seconds, as the device has said
 	bites   time.Duration
 	err     error // why it cannot be used
@@ -174,7 +174,7 @@ func (k *keeper) nothingIn(dataDir string) bool {
 	return err == nil && len(pids) == 0
 }
 
-func (k *keeper) openDevice() (watchdogDevice, error) {
+func (k *keeper) openDevice() (WatchdogDevice, error) {
 	if k.watch.open == nil {
 		return nil, errNoWatchdogs
 	}
@@ -234,7 +234,7 @@ func (k *keeper) takeAim() error {
 
 // aimDevice feeds an open device so that it bites in the last whole second before limit, or
 // earlier where it rounds, and not before atLeast. has is the timeout it has; 0 for not known.
-func aimDevice(d watchdogDevice, has int, now, limit, atLeast time.Duration) (seconds int, bites time.Duration, err error) {
+func aimDevice(d WatchdogDevice, has int, now, limit, atLeast time.Duration) (seconds int, bites time.Duration, err error) {
 	// The last second before limit has to be late enough as a whole: where in it the bite
 	// falls is a matter of how long the renewal took, and changes with each.
 	if limit-watchdogTick < atLeast {
@@ -263,7 +263,7 @@ func aimDevice(d watchdogDevice, has int, now, limit, atLeast time.Duration) (se
 // setTimeout sets a timeout of so many seconds, or of the most below that the device has,
 // and returns the one it has then; 0 for not known. To be set feeds a device that runs: one
 // that rounds up was fed for too long then, so it is asked for less at once, and not left.
-func setTimeout(d watchdogDevice, seconds int) (got int, err error) {
+func setTimeout(d WatchdogDevice, seconds int) (got int, err error) {
 	for ask := seconds; ask > 0; ask-- {
 		if got, err = d.SetTimeout(ask); err != nil {
 			return 0, fmt.Errorf("set the watchdog to %d s: %w", ask, err)

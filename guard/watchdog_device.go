@@ -18,7 +18,7 @@ const (
 )
 
 // openRealWatchdog opens the device of the settings.
-func openRealWatchdog(w Watchdog) (watchdogDevice, error) {
+func openRealWatchdog(w Watchdog) (WatchdogDevice, error) {
 	if w.Driver != "" && w.Driver != "default" && w.Driver != TestingDriver {
 		return nil, fmt.Errorf("watchdog driver %q is not default or testing", w.Driver)
 	}

@@ -31,7 +31,7 @@ type dog struct {
 	events  []string
 }
 
-func (d *dog) open(Watchdog) (watchdogDevice, error) {
+func (d *dog) open(Watchdog) (WatchdogDevice, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone != nil {
