@@ -302,7 +302,9 @@ func (w *World) happened(h pgfake.Happening) {
 func (w *World) opened(n *Node, promoted bool) {
 	w.epochs++
 	n.seen.epoch = w.epochs
-	if pid := n.pg.Postmaster(); pid != n.seen.pid { // not one that goes on after a backend has crashed
+	pid := n.pg.Postmaster()
+	goesOn := pid == n.seen.pid && !promoted // after a backend has crashed, on its own: a primary may, whatever became of its watchdog
+	if pid != n.seen.pid {
 		n.seen.pid, n.seen.frozen, n.seen.stoodStill, n.seen.marked = pid, false, false, false
 		n.seen.gate.must = 0
 		if n.seen.gate.started && w.gateWanted && n.seen.gate.ungated != pid {
@@ -317,7 +319,7 @@ func (w *World) opened(n *Node, promoted bool) {
 	if init := w.view().Initialize; w.system != system || init != nil && init.SystemID != "" && init.SystemID != system {
 		w.fail("S7", "%s writes in a cluster with another system identifier", n.name)
 	}
-	if n.unleashed() {
+	if !goesOn && n.unleashed() {
 		w.fail("S1", "%s begins to write without the watchdog that it requires", n.name)
 	}
 	if !promoted {
