@@ -282,7 +282,8 @@ func (s *session) trial(ctx context.Context, w todo, build string) (counts bool,
 	}
 	t.Detail["machine"], t.Detail["every"] = stalled, s.options.every.Seconds()
 	key := t.Row + " " + t.System + " " + fmt.Sprint(t.Trial)
-	if gapRow(t.Row) && stalled.much() && s.again[key] < mostAgain {
+	_, behind := t.Detail[isBehind]
+	if gapRow(t.Row) && (behind || stalled.much()) && s.again[key] < mostAgain {
 		t.Disturbed = true
 		s.again[key]++
 	}
@@ -293,6 +294,9 @@ func (s *session) trial(ctx context.Context, w todo, build string) (counts bool,
 	note := ""
 	if t.Disturbed {
 		note = fmt.Sprintf("disturbed: fsync %.3f s, wake-up %.3f s", stalled.Fsync, stalled.Late)
+		if behind {
+			note += ", a client that could not keep its pace"
+		}
 	}
 	s.Logf("%-9s %-26s %2d  %s %s %s", t.System, t.Row, t.Trial, w.row.Show(t.Value), t.Case, note)
 	return !t.Disturbed, nil

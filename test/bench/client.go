@@ -40,7 +40,6 @@ func buildPrograms(ctx context.Context, dir string, every time.Duration) (progra
 type writerReport struct {
 	Gap     float64 `json:"gap"`
 	GapAt   float64 `json:"gap_at"`
-	Between float64 `json:"between"`
 	Late    float64 `json:"late"`
 	Acked   int     `json:"acked"`
 	Failed  int     `json:"failed"`
@@ -52,6 +51,10 @@ type writerReport struct {
 		Last  float64 `json:"last"`
 	} `json:"trouble"`
 }
+
+// behind: the client owed rows when it had long been writing again, so that it could not keep its own pace. Something took
+// what it needs, and its gap is longer than an idle machine's.
+func (r writerReport) behind() bool { return r.Late > 1.5*r.Gap+0.1 }
 
 // overlapReport is writer.Overlap likewise.
 type overlapReport struct {

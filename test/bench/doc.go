@@ -8,7 +8,7 @@
 // average it ran under; that a run which is broken off goes on where it was. Definitions:
 //
 //   - gap: the longest time without an acknowledged commit from the last one before the fault until writes have gone
-//     through undisturbed for a while. A row is due every 5 ms, and a late one counts from when it was due. On a machine
+//     through undisturbed for a while. A row is due every 5 ms; how late the latest came is told beside it. On a machine
 //     too small for 200 commits a second BENCH_EVERY=20ms has fewer, which every trial says; counts of what was lost stay what
 //     they are.
 //   - 0: no failed statement, and no gap above max(100 ms, 1.5 x the longest in a minute of undisturbed writing at
@@ -25,6 +25,8 @@
 //
 // A trial of a gap in which the machine itself stalled is made again, up to four times: a process that has nothing to do
 // with any cluster writes to a file of its own and sleeps, and sees an fsync of over 150 ms or a wake-up over 100 ms late.
+// So is one whose client still owed rows when it had long been writing again: a machine on which a row takes longer than
+// the 5 ms after which the next is due, since something else takes its cores.
 // Disturbed trials stay in the file, marked; they do not count.
 //
 // It does not promise that numbers of two machines compare, or those of a machine that was busy with other work.

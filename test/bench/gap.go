@@ -168,9 +168,9 @@ func (s *session) steady(ctx context.Context, w *writer) error {
 		switch {
 		case err != nil:
 			return err.Error()
-		case r.Gap > 0.2 || r.Acked < int(still/s.options.every)/6:
+		case max(r.Gap, r.Late) > 0.2 || r.Acked < int(still/s.options.every)/6:
 			from = time.Now().Add(-still + 100*time.Millisecond)
-			return fmt.Sprintf("%d rows and a gap of %.3f s in the last %v", r.Acked, r.Gap, still)
+			return fmt.Sprintf("%d rows, a gap of %.3f s and rows late by %.3f s in the last %v", r.Acked, r.Gap, r.Late, still)
 		}
 		return ""
 	})
@@ -222,8 +222,8 @@ func unsettled(clients []*writer) string {
 		if err != nil {
 			return err.Error()
 		}
-		if r.Gap > 0.3 || r.Acked == 0 {
-			return fmt.Sprintf("client %d: %d rows in the last second, the longest gap %.3f s", i+1, r.Acked, r.Gap)
+		if max(r.Gap, r.Late) > 0.3 || r.Acked == 0 {
+			return fmt.Sprintf("client %d: %d rows in the last second, the longest gap %.3f s, rows late by %.3f s", i+1, r.Acked, r.Gap, r.Late)
 		}
 	}
 	return ""
@@ -267,8 +267,14 @@ func (s *session) lost(ctx context.Context, t *report.Trial) error {
 	return err
 }
 
+// isBehind is the detail of a trial in which a client was.
+const isBehind = "behind"
+
 func detail(r writerReport) map[string]any {
 	d := map[string]any{"gap": r.Gap, "gap_at": r.GapAt, "late": r.Late, "failed": r.Failed}
+	if r.behind() {
+		d[isBehind] = true
+	}
 	var trouble []string
 	for _, t := range r.Trouble {
 		trouble = append(trouble, fmt.Sprintf("%.3f-%.3f x%d %s", t.First, t.Last, t.Count, shorten(t.Error)))

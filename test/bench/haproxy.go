@@ -81,8 +81,17 @@ func (s *session) routedTrial(ctx context.Context, row report.Row) (report.Trial
 	if err != nil {
 		return report.Trial{}, err
 	}
-	direct, through := all[0], all[1]
+	t := beyondDirect(all[0], all[1])
+	return t, s.lost(ctx, &t)
+}
+
+// beyondDirect is a trial whose value is how much longer one client's gap is than that of one that looks for the new
+// primary itself.
+func beyondDirect(direct, through writerReport) report.Trial {
 	t := report.Trial{Value: max(0, through.Gap-direct.Gap), Detail: detail(through)}
 	t.Detail["direct"] = direct.Gap
-	return t, s.lost(ctx, &t)
+	if direct.behind() {
+		t.Detail[isBehind] = true
+	}
+	return t
 }

@@ -63,9 +63,7 @@ func (s *session) pooledKillTrial(ctx context.Context) (report.Trial, error) {
 	if err != nil {
 		return report.Trial{}, err
 	}
-	direct, through := all[0], all[1]
-	t := report.Trial{Value: max(0, through.Gap-direct.Gap), Detail: detail(through)}
-	t.Detail["direct"] = direct.Gap
+	t := beyondDirect(all[0], all[1])
 	return t, s.lost(ctx, &t)
 }
 
@@ -113,7 +111,7 @@ func (s *session) pooledSwitchoversTrial(ctx context.Context) (report.Trial, err
 		if all, _, err = s.gap(ctx, f, s.pooled); err != nil {
 			break
 		}
-		gaps, late = append(gaps, all[0].Between), append(late, all[0].Late)
+		gaps, late = append(gaps, all[0].Gap), append(late, all[0].Late)
 	}
 	err = errors.Join(err, <-ended)
 	t.Detail["gaps"], t.Detail["late"], t.Detail["pgbench"] = gaps, late, processedTx.FindString(said.String())

@@ -8,15 +8,13 @@ import (
 
 // Report is what a writer saw since a moment. Times are seconds; At counts from that moment.
 type Report struct {
-	// Gap is the longest time without an acknowledged row that ended, or goes on, after the moment. It is the larger of
-	// the distance of two acknowledgements and the lateness of one row.
+	// Gap is the longest time without an acknowledged row that ended, or goes on, after the moment.
 	Gap float64 `json:"gap"`
 	// GapAt is when the gap began.
 	GapAt float64 `json:"gap_at"`
-	// Between is the longest time between two acknowledgements alone: of a client that can do no better than one row
-	// after another, and comes late for as long as it takes it to make up for a gap.
-	Between float64 `json:"between"`
-	// Late is the longest time from when a row was due to when it was acknowledged.
+	// Late is the longest time from when a row was due to when it was acknowledged. It is no more than the gap where a
+	// row takes less than its interval; where it takes more, as on a machine without a core to spare, a client that
+	// writes one row after another owes ever more of them, and that says nothing about any gap.
 	Late float64 `json:"late"`
 	// Acked rows, and statements that failed on a connection that was there.
 	Acked  int `json:"acked"`
@@ -87,14 +85,11 @@ func (j *journal) report(since, now time.Time) Report {
 			last = j.acks[i-1].at
 		}
 		r.Acked++
-		r.Between = max(r.Between, a.at.Sub(last).Seconds())
 		widen(last, a.at)
-		widen(a.due, a.at)
 		r.Late = max(r.Late, a.at.Sub(a.due).Seconds())
 		last = a.at
 	}
 	r.Quiet = now.Sub(last).Seconds()
-	r.Between = max(r.Between, r.Quiet)
 	widen(last, now)
 	j.troubles(&r, since)
 	return r
