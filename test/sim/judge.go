@@ -59,9 +59,11 @@ type facts struct {
 	// called is when the present call on the leader key began, until when the last
 	// one that counted has been T ago: by the world's clock, not by what the node
 	// says of it.
+	// held is when the last one that has succeeded began.
 	called time.Duration
 	until  time.Duration
 	ttl    time.Duration
+	held   time.Duration
 	// asked is when the present round of promises began, for askedTTL; agreed until when
 	// the last one that was enough binds the others.
 	asked, askedTTL, agreed time.Duration
@@ -233,8 +235,12 @@ func (n *Node) leaseEnd() time.Duration { return max(n.seen.until, n.seen.proved
 
 // beaten: a beat of the node's was committed that says ttl and makes its lease last that
 // long. Candidates wait no longer than the newest beat says: what was promised under a
-// longer T has ended with a shorter one.
+// longer T has ended with a shorter one. A late one, of before the call that the lease rests
+// on, is committed where a store was set back to the term it compares.
 func (n *Node) beaten(lasts, ttl time.Duration) {
+	if lasts-ttl < n.seen.held {
+		return
+	}
 	if ttl < n.seen.beats {
 		n.seen.proved, n.seen.until = n.seen.agreed, max(min(n.seen.until, lasts), n.seen.agreed)
 	}

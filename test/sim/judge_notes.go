@@ -73,10 +73,10 @@ func (n *Node) noteLease(done agent.LeaseDone) {
 	switch done.Action.(type) {
 	case election.Renew:
 		n.awake(n.seen.called)
-		n.seen.until = max(n.seen.called+n.seen.ttl, n.seen.agreed)
+		n.seen.held, n.seen.until = n.seen.called, max(n.seen.called+n.seen.ttl, n.seen.agreed)
 	case election.Acquire, election.Inherit, election.Accept, election.FinishBootstrap:
 		n.awake(n.seen.called)
-		n.seen.until, n.seen.agreed = n.seen.called+n.seen.ttl, 0
+		n.seen.held, n.seen.until, n.seen.agreed = n.seen.called, n.seen.called+n.seen.ttl, 0
 		n.seen.how = done.Action
 		w.taken()
 		if _, goesOn := done.Action.(election.Inherit); !goesOn { // what gave it the lease gives it to its next worker

@@ -122,6 +122,10 @@ func TestWritingWithoutTheWatchdogThatIsRequiredIsAViolation(t *testing.T) {
 		t.Fatalf("%q with an armed watchdog", w.violation)
 	}
 	n.dog.stop()
+	if w.opened(n, false); w.violation != "" {
+		t.Fatalf("%q of one that goes on after a backend has crashed", w.violation)
+	}
+	n.seen.pid = 0
 	if w.opened(n, false); w.violation != "S1" {
 		t.Errorf("%q", w.violation)
 	}
