@@ -253,7 +253,8 @@ func (w *World) lifted(n *Node) bool {
 }
 
 // serve judges what clients were told since the last step, in which nothing but
-// time has passed.
+// time has passed. What standbys confirm is excused with nobody awake only after an operator
+// has forced a failover past them: those that do not know yet go on confirming.
 func (w *World) serve() {
 	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
@@ -261,7 +262,7 @@ func (w *World) serve() {
 		if w.serveGated(n, acked) {
 			continue
 		}
-		if (n.overslept() || n.seen.stoodStill) && !acked.Synchronous {
+		if (n.overslept() || n.seen.stoodStill) && (!acked.Synchronous || w.lastBy != nil && w.lastBy != n && w.lastBy.seen.forced) {
 			n.seen.acked = acked
 			continue
 		}

@@ -40,14 +40,15 @@ func (n *Node) untouched(do agent.Do) {
 	}
 }
 
-// paused: the node's loop knows of a pause; before it has read the store, its guard does.
+// paused: the node's loop knows of a pause; before it has read the store, its guard does,
+// which may be frozen and tell it nothing, or its memory, where it was written down in time.
 func (n *Node) paused() bool {
 	s := n.worker.state()
 	switch {
 	case s == nil:
 		return false
 	case s.View.At.Never():
-		return n.guard != nil && n.guard.model.Status().Paused
+		return n.guard != nil && n.guard.model.Status().Paused && (n.memory.Paused || !n.guard.frozen)
 	}
 	return s.Settings.Pause
 }
