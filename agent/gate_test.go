@@ -103,6 +103,8 @@ func (h *gatehouse) SetStandbySignal(bool) error { return nil }
 
 func (h *gatehouse) WriteUpstream(postgres.Upstream) error { return nil }
 
+func (h *gatehouse) RecoversByItself(context.Context) error { return nil }
+
 func (h *gatehouse) StartSpec(bool, cluster.Settings) (postgres.Start, error) {
 	return postgres.Start{Argv: []string{"postgres"}}, nil
 }

@@ -46,9 +46,13 @@ func (n *Node) onServer(ctx context.Context, do OnServer) (from cluster.LSN, err
 }
 
 // checkpoint also has, after a promotion, the archive learn of the history files
-// that skip timelines: a recovery from the archive alone stops at a missing one.
+// that skip timelines: a recovery from the archive alone stops at a missing one; and the
+// server do without its agent what only the promotion needed one for.
 func (n *Node) checkpoint(ctx context.Context, instance string, a election.Checkpoint) error {
 	if a.For == "" {
+		if err := n.pg.RecoversByItself(ctx); err != nil {
+			n.log.Warn("a crash of one of the server's processes ends the server, until its configuration is written", "error", err.Error())
+		}
 		if err := n.pg.ArchiveHistory(ctx); err != nil {
 			n.log.Warn("history files not handed to the archiver", "error", err.Error())
 		}

@@ -64,6 +64,7 @@ type (
 		Reload(ctx context.Context) error
 		Checkpoint(ctx context.Context) error
 		ArchiveHistory(ctx context.Context) error
+		RecoversByItself(ctx context.Context) error
 		SetSync(ctx context.Context, names string) (from cluster.LSN, err error)
 		EnsureSlots(ctx context.Context, want []string, policy postgres.SlotPolicy) (postgres.SlotChanges, error)
 	}

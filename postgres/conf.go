@@ -34,6 +34,8 @@ type ConfigSpec struct {
 	// Gate is the name commits wait for; empty for none. A standby has it too, so that
 	// it is in force before a promotion.
 	Gate string
+	// standby: standby.signal is there.
+	standby bool
 }
 
 // Change tells what the running server must do to live by the new files.
@@ -62,12 +64,16 @@ func (s *Server) WriteConfig(ctx context.Context, spec ConfigSpec) (Change, erro
 		return Change{}, fmt.Errorf("write %s: %w", s.o.PgPass, err)
 	}
 	s.paused.Store(spec.Settings.Pause)
+	var err error
+	if spec.standby, err = exists(s.data("standby.signal")); err != nil {
+		return Change{}, fmt.Errorf("write the server's configuration: %w", err)
+	}
 	text := s.renderConf(spec)
 	if err := s.checkConf(ctx, text); err != nil {
 		return Change{}, err
 	}
 	var change Change
-	err := s.files(func() (err error) {
+	err = s.files(func() (err error) {
 		if change.Reload, err = s.writeFiles(spec, text); err != nil {
 			return err
 		}
@@ -107,6 +113,9 @@ func (s *Server) renderConf(spec ConfigSpec) string {
 	recovery := s.recoveryParameters(spec)
 	for _, name := range sortedKeys(recovery) {
 		writeParameter(&b, name, recovery[name])
+		if name == "primary_slot_name" && spec.standby && !spec.Settings.Pause { // guard: crash_ends_a_standby — S8
+			b.WriteString(crashEnds)
+		}
 	}
 	b.WriteString(includeSync)
 	return withGate(b.String(), spec.Gate)

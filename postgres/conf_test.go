@@ -103,9 +103,32 @@ func TestWhoIsFollowedIsExchangedAndNothingElse(t *testing.T) {
 	spec := ConfigSpec{Settings: cluster.DefaultSettings(), Upstream: &Upstream{Host: "a", Port: "1", SlotName: "x"}}
 	other := spec
 	other.Upstream = &Upstream{Host: "b", Port: "2"}
-	got := replaceUpstream(s.renderConf(spec), s.PrimaryConninfo(*other.Upstream), other.Upstream.SlotName)
-	if diff := cmp.Diff(s.renderConf(other), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	for _, spec.standby = range []bool{false, true} {
+		for _, other.standby = range []bool{false, true} {
+			got := replaceUpstream(s.renderConf(spec), s.PrimaryConninfo(*other.Upstream), other.Upstream.SlotName, other.standby)
+			if diff := cmp.Diff(s.renderConf(other), got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		}
+	}
+}
+
+func TestACrashEndsAStandbyAndNoPrimary(t *testing.T) {
+	paused := cluster.DefaultSettings()
+	paused.Pause = true
+	s := bare(t)
+	for name, c := range map[string]struct {
+		spec ConfigSpec
+		want bool
+	}{
+		"a standby":              {ConfigSpec{Settings: cluster.DefaultSettings(), standby: true}, true},
+		"a primary":              {ConfigSpec{Settings: cluster.DefaultSettings()}, false},
+		"a standby in a pause":   {ConfigSpec{Settings: paused, standby: true}, false},
+		"one that is configured": {ConfigSpec{Settings: cluster.DefaultSettings(), Local: map[string]string{"restart_after_crash": "off"}}, false},
+	} {
+		if text := s.renderConf(c.spec); strings.Contains(text, crashEnds) != c.want {
+			t.Errorf("%s:\n%s", name, text)
+		}
 	}
 }
 

@@ -74,7 +74,7 @@ func withoutUpstream(text string) string {
 }
 
 func isUpstream(line string) bool {
-	return strings.HasPrefix(line, "primary_conninfo = ") || strings.HasPrefix(line, "primary_slot_name = ")
+	return strings.HasPrefix(line, "primary_conninfo = ") || strings.HasPrefix(line, "primary_slot_name = ") || line == crashEnds
 }
 
 // checkedText leaves out the include, which may not exist yet and is not ours to

@@ -80,7 +80,7 @@ func (s *Server) writeUpstream(ctx context.Context, up Upstream) (changed bool, 
 		if !strings.HasPrefix(string(content), confHeader) {
 			return fmt.Errorf("%w: %s", ErrNotGenerated, s.conf(confName))
 		}
-		if changed, err = writeChanged(s.conf(confName), replaceUpstream(string(content), s.PrimaryConninfo(up), up.SlotName)); err != nil {
+		if changed, err = writeChanged(s.conf(confName), replaceUpstream(string(content), s.PrimaryConninfo(up), up.SlotName, !s.paused.Load())); err != nil {
 			return err
 		}
 		stripped, err := s.stripAuto(false) // an upstream that somebody set by ALTER SYSTEM would win
@@ -93,25 +93,60 @@ func (s *Server) writeUpstream(ctx context.Context, up Upstream) (changed bool, 
 	return changed, nil
 }
 
-// replaceUpstream exchanges the two lines of a generated configuration.
-func replaceUpstream(text, conninfo, slot string) string {
-	lines := strings.SplitAfter(withoutUpstream(text), "\n")
+// replaceUpstream exchanges those lines of a generated configuration.
+func replaceUpstream(text, conninfo, slot string, ends bool) string {
 	var b strings.Builder
+	write := func() {
+		writeParameter(&b, "primary_conninfo", conninfo)
+		writeParameter(&b, "primary_slot_name", slot)
+		if ends { // guard: crash_ends_who_follows — S8
+			b.WriteString(crashEnds)
+		}
+	}
 	written := false
-	for _, line := range lines {
+	for line := range strings.SplitAfterSeq(withoutUpstream(text), "\n") {
 		// They stand sorted among the recovery parameters, before these.
 		if !written && (strings.HasPrefix(line, "promote_trigger_file = ") || strings.HasPrefix(line, "recovery_target = ")) {
-			writeParameter(&b, "primary_conninfo", conninfo)
-			writeParameter(&b, "primary_slot_name", slot)
+			write()
 			written = true
 		}
 		b.WriteString(line)
 	}
 	if !written {
-		writeParameter(&b, "primary_conninfo", conninfo)
-		writeParameter(&b, "primary_slot_name", slot)
+		write()
 	}
 	return b.String()
+}
+
+// crashEnds has the crash of a process end a standby's postmaster, which its agent starts
+// again. Left to itself it recovers as what the directory says it is, and in the middle of a
+// promotion, between the removal of standby.signal and pg_control, that is a primary of the
+// timeline it was to leave (S8). It is in force long before a promotion, and taken back after
+// it. In a pause, in which nobody starts a server, PostgreSQL does as it is used to.
+const crashEnds = "restart_after_crash = 'off' # of a standby, until it has been promoted\n"
+
+// RecoversByItself has a server that has been promoted recover from the crash of a process as
+// it is configured to, which is what a primary does best.
+func (s *Server) RecoversByItself(ctx context.Context) error {
+	var changed bool
+	err := s.files(func() error {
+		if ctx.Err() != nil { // as in writeSync
+			return context.Cause(ctx)
+		}
+		content, _, err := readOptional(s.conf(confName))
+		if err != nil {
+			return err
+		}
+		changed, err = writeChanged(s.conf(confName), strings.ReplaceAll(string(content), crashEnds, ""))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("have the server recover by itself: %w", err)
+	}
+	if !changed {
+		return nil
+	}
+	return s.Reload(ctx)
 }
 
 // receiverSQL finds the WAL receiver also while it is connecting, when

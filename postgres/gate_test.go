@@ -42,7 +42,7 @@ func TestTheNameOfTheGateIsExchangedAndNothingElse(t *testing.T) {
 	other := Upstream{Host: "b", Port: "2"}
 	moved := spec
 	spec.Gate, moved.Gate, moved.Upstream = "pgkeeper_gate_3", "pgkeeper_gate_3", &other
-	if got, want := replaceUpstream(s.renderConf(spec), s.PrimaryConninfo(other), ""), s.renderConf(moved); got != want {
+	if got, want := replaceUpstream(s.renderConf(spec), s.PrimaryConninfo(other), "", false), s.renderConf(moved); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

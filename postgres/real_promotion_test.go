@@ -31,6 +31,16 @@ func diesAt(t *testing.T, point string) []string {
 // onto timeline 3, where a WAL file begins, or with more in the middle of one.
 func diedInPromotion(t *testing.T, point string, more bool) *node {
 	t.Helper()
+	b := promotedUntil(t, more, func(*node) {}, diesAt(t, point)...)
+	<-b.exited
+	b.stop(syscall.SIGKILL)
+	return b
+}
+
+// promotedUntil has a standby of a dead primary promoted onto timeline 3, with more in its
+// environment. It is prepared while it streams.
+func promotedUntil(t *testing.T, more bool, prepare func(b *node), env ...string) *node {
+	t.Helper()
 	a := primary(t, "a")
 	a.sql("create table t as select 1 i")
 	b := standby(t, "b", a)
@@ -38,12 +48,13 @@ func diedInPromotion(t *testing.T, point string, more bool) *node {
 		a.sql("insert into t values (2)")
 		b.waitStreaming(a)
 	}
+	prepare(b)
 	a.stop(syscall.SIGKILL)
 	b.stop(syscall.SIGINT)
 	b.must(b.SetStandbySignal(true))
 	spec, err := b.StartSpec(false, b.settings)
 	b.must(err)
-	spec.Env = append(spec.Env, diesAt(t, point)...)
+	spec.Env = append(spec.Env, env...)
 	b.spawn(spec)
 	b.waitMode(cluster.ModeStandby)
 	files, err := b.HistoryFiles(1, 3)
@@ -57,9 +68,35 @@ func diedInPromotion(t *testing.T, point string, more bool) *node {
 		return os.WriteFile(b.data("promote"), nil, 0o600)
 	}))
 	b.must(syscall.Kill(b.pid(), syscall.SIGUSR1))
-	<-b.exited
-	b.stop(syscall.SIGKILL)
 	return b
+}
+
+// A process that crashes between the removal of standby.signal and pg_control ends the
+// server, which would recover by itself as a primary of the timeline it was to leave.
+func TestACrashInAPromotionEndsTheServer(t *testing.T) {
+	env := append(diesAt(t, "signal"), "DIE_WHO=background writer")
+	t.Run("as it is configured", func(t *testing.T) {
+		b := promotedUntil(t, true, func(*node) {}, env...)
+		<-b.exited
+		b.stop(syscall.SIGKILL)
+		if n := b.look(); n.Control.StandbySignal || n.Control.State != cluster.ControlInArchiveRecovery {
+			t.Fatalf("signal %t, %s", n.Control.StandbySignal, n.Control.State)
+		}
+		b.start(false)
+		b.promoteTo(3)
+		if got := b.sql("show restart_after_crash"); got != "off" {
+			t.Errorf("after the promotion restart_after_crash is %s", got)
+		}
+		b.must(b.RecoversByItself(b.ctx()))
+		wait(t, "restart_after_crash to be on", func() (bool, string) { is := b.sql("show restart_after_crash"); return is == "on", is })
+	})
+	t.Run("without that", func(t *testing.T) {
+		b := promotedUntil(t, true, func(b *node) { b.must(b.RecoversByItself(b.ctx())) }, env...)
+		b.waitMode(cluster.ModePrimary)
+		if n := b.look(); n.Timeline != 1 {
+			t.Errorf("on timeline %d: PostgreSQL has changed, and this is not needed any more", n.Timeline)
+		}
+	})
 }
 
 // A promotion removes standby.signal, durably, before the end-of-recovery record and

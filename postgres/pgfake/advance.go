@@ -253,7 +253,7 @@ func (s *Server) DelayReplay(now cluster.Instant, by time.Duration) {
 }
 
 // CrashBackend is a backend that dies of a signal: the postmaster ends them all
-// and recovers, without ending itself.
+// and recovers, without ending itself where restart_after_crash is on.
 func (s *Server) CrashBackend(now cluster.Instant) {
 	s.site.Advance(now)
 	if !s.serves() || s.machine.frozen {
@@ -261,6 +261,10 @@ func (s *Server) CrashBackend(now cluster.Instant) {
 	}
 	p := &s.proc
 	s.loseClients(now)
+	if p.crashEnds {
+		s.exit(now)
+		return
+	}
 	for _, st := range slices.Clone(p.senders) {
 		s.closeSender(st, now)
 	}

@@ -35,6 +35,9 @@ type directory struct {
 	maxConnections int
 	// gate is the name commits wait for as the generated configuration has it.
 	gate string
+	// crashEnds is restart_after_crash = off, as the files have it; paused is what they were
+	// last written for.
+	crashEnds, paused bool
 }
 
 type keptSlot struct {
@@ -108,7 +111,18 @@ func (s *Server) SetChecksums(on bool) { s.dir.control.Checksums = on }
 
 // WriteUpstream writes primary_conninfo and primary_slot_name; a start or Follow
 // puts them in force.
-func (s *Server) WriteUpstream(up Upstream) { s.dir.up = up }
+func (s *Server) WriteUpstream(up Upstream) { s.dir.up, s.dir.crashEnds = up, !s.dir.paused }
+
+// WriteConfig writes the rest of the files.
+func (s *Server) WriteConfig(paused bool) {
+	s.dir.paused, s.dir.crashEnds = paused, s.dir.control.StandbySignal && !paused
+}
+
+// RecoversByItself is postgres.Server.RecoversByItself.
+func (s *Server) RecoversByItself(now cluster.Instant) error {
+	s.dir.crashEnds = false
+	return s.Reload(now)
+}
 
 // HistoryFiles is postgres.Server.HistoryFiles: what to place in pg_wal so that a
 // promotion takes the number wanted.

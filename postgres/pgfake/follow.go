@@ -33,6 +33,7 @@ func (s *Server) Follow(now cluster.Instant, up Upstream) (until cluster.Instant
 		return now, err
 	}
 	s.readGate(now)
+	s.proc.crashEnds = s.dir.crashEnds
 	if s.proc.mode != cluster.ModeStandby {
 		return now, nil
 	}

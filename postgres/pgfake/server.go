@@ -72,8 +72,9 @@ type process struct {
 	// waits: commits wait for the names, as the checkpointer read them last; occupied: it
 	// is in a checkpoint, beside those it was asked for.
 	waits, occupied bool
-	// crashes of backends under this postmaster.
-	crashes int
+	// crashes of backends under this postmaster; crashEnds has one end it.
+	crashes   int
+	crashEnds bool
 	recovery
 	senders []*stream
 }

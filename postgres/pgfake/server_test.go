@@ -412,6 +412,14 @@ func TestAServerThatDiesInTheMiddleOfItsPromotion(t *testing.T) {
 	t.Run("a backend crashes", func(t *testing.T) {
 		r, two := begin(t)
 		two.CrashBackend(r.now)
+		if n := two.Disk(); two.Mode() != cluster.ModeStopped || n.Control.State != cluster.ControlInArchiveRecovery || n.Timeline != 1 {
+			t.Errorf("%s, and it leaves %+v", two.Mode(), n)
+		}
+	})
+	t.Run("a backend crashes, and the server recovers by itself", func(t *testing.T) {
+		r, two := begin(t)
+		r.must(two.RecoversByItself(r.now))
+		two.CrashBackend(r.now)
 		r.until("it is back", func() bool { return r.mode(two) == cluster.ModePrimary })
 		if n := r.look(two); n.Timeline != 1 {
 			t.Errorf("it has recovered by itself on timeline %d, want 1", n.Timeline)
@@ -433,6 +441,7 @@ func TestAStandbyThatRecoversFromACrashHasToReadItsOwnWAL(t *testing.T) {
 		t.Fatal("the end of its WAL is not known while it streams")
 	}
 	one.KillAll(r.now)
+	r.must(two.RecoversByItself(r.now)) // as in a pause
 	two.CrashBackend(r.now)
 	r.until("it is back", func() bool { return r.mode(two) == cluster.ModeStandby })
 	if n := r.look(two); n.EndKnown || n.ReplayLSN >= two.dir.end {

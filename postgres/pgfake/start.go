@@ -20,7 +20,7 @@ func (s *Server) Spawn(now cluster.Instant) (pid int, err error) {
 	s.proc = process{mode: cluster.ModeStarting, pid: s.site.pids, leftover: leftover, began: now, born: strconv.FormatInt(int64(now), 10)}
 	p := &s.proc
 	p.adopt(s.dir.up)
-	s.gate = s.dir.gate
+	s.gate, p.crashEnds = s.dir.gate, s.dir.crashEnds
 	if n := s.sync.next; n != nil {
 		s.sync.need, s.sync.names, s.sync.next = n.Need, n.Standbys, nil
 	}

@@ -91,3 +91,38 @@ func TestAKilledStandbyServerComesBackByItself(t *testing.T) {
 	o.NothingFailed()
 	o.End(primary, 0)
 }
+
+// A standby that recovered from the crash of a process by itself would do so in the middle of a promotion too, as a
+// primary of the timeline it was to leave. A primary recovers by itself, and so does a standby in a pause, in which nobody
+// would start it.
+func TestABackendKilledOnAStandbyEndsItsServer(t *testing.T) {
+	t.Parallel()
+	const show = "current_setting('restart_after_crash')"
+	b := bedtest.New(t, testbed.Options{TTL: longTTL})
+	primary := b.Healthy(10 * time.Second)
+	standby := b.Standby(primary)
+	old, err := standby.PID(testbed.Postmaster)
+	b.Must(err)
+	o := b.Observe()
+
+	o.Fault()
+	b.Must(standby.SignalPID(int(connect(b, standby).PgConn().PID()), unix.SIGKILL))
+	b.Wait(10*time.Second, "another postmaster", func(ctx) string {
+		if now, err := standby.PID(testbed.Postmaster); err != nil || now == old {
+			return "none"
+		}
+		return ""
+	})
+	b.Healthy(15 * time.Second)
+	o.NothingFailed()
+
+	b.Ctl("switchover", "--candidate", standby.Name, "--force")
+	b.WaitText(standby, show, "on")
+	b.WaitText(primary, show, "off")
+	b.Ctl("pause", "--wait")
+	b.WaitText(primary, show, "on")
+	b.Ctl("resume", "--wait")
+	b.WaitText(primary, show, "off")
+	b.Healthy(15 * time.Second)
+	o.End(standby, 0)
+}

@@ -51,13 +51,9 @@ func (n *Node) hangDisk(on bool) {
 	}
 }
 
-// crashBackend is a backend that dies of a signal. In the middle of a promotion PostgreSQL
-// then recovers by itself as a primary of the old timeline: docs/safety.md has it among the
-// gaps, and TestABackendThatCrashesInAPromotionLeadsNobodyAstray what is done about it.
+// crashBackend is a backend that dies of a signal.
 func crashBackend(w *World, n *Node, _ fault) func() {
-	if !n.pg.InPromotion() {
-		n.pg.CrashBackend(w.serverNow())
-	}
+	n.pg.CrashBackend(w.serverNow())
 	return nil
 }
 

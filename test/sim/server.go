@@ -134,6 +134,7 @@ func (s server) WriteConfig(_ context.Context, spec postgres.ConfigSpec) (postgr
 	if spec.Upstream != nil {
 		_ = s.WriteUpstream(*spec.Upstream)
 	}
+	s.n.pg.WriteConfig(spec.Settings.Pause)
 	s.n.pg.WriteGate(spec.Gate)
 	s.n.place = &spec.Settings
 	return postgres.Change{Reload: true}, nil
@@ -154,6 +155,7 @@ func (s server) Follow(ctx context.Context, up postgres.Upstream) error {
 	if err := s.answer(ctx, 5*time.Millisecond); err != nil {
 		return err
 	}
+	s.n.pg.WriteUpstream(upstream(up))
 	until, err := s.n.pg.Follow(s.n.w.serverNow(), upstream(up))
 	if err != nil {
 		return err
@@ -189,6 +191,12 @@ func (s server) Checkpoint(ctx context.Context) error {
 		return err
 	}
 	return s.n.await(ctx, work)
+}
+
+// RecoversByItself implements agent.Server.
+func (s server) RecoversByItself(context.Context) error {
+	s.n.disk()
+	return s.n.pg.RecoversByItself(s.n.w.serverNow())
 }
 
 // ArchiveHistory implements agent.Server.

@@ -324,7 +324,7 @@ var stories = []story{
 			{at: 48787167872, lasts: 0, kind: "reinitialize", node: 2, to: 1, n: 1}}},
 	{name: "found_1300001470_mark_that_is_being_taken_back", settings: `{"ttl":10,"loop_wait":2,"retry_timeout":3}`, until: 60 * s, faults: []fault{lead(10*s, "pause", 2*s, 0), lead(11900*time.Millisecond, "late requests", 400*time.Millisecond, 100),
 		lead(12600*time.Millisecond, "pause", 20*s, 0), lead(13*s, "cut from etcd", 25*s, 0)}},
-	{name: "found_267215809440415_promoted_without_its_gate", faults: []fault{lead(14*s, "power off", 10*s, 0), on(2, 18*s, "backend crashes", 0, 0), on(2, 18*s, "durability changed", 0, 5)}},
+	{name: "found_267215809440415_promoted_without_its_gate", faults: []fault{lead(14*s, "power off", 10*s, 0), on(2, 17800*time.Millisecond, "pause", 180*time.Millisecond, 0), on(2, 17960*time.Millisecond, "backend crashes", 0, 0), on(2, 18*s, "durability changed", 0, 5)}},
 	{name: "found_229719467643444_promise_overwritten", seed: 229719467643444062, until: 90 * s, healed: 60 * s,
 		settings: `{"ttl":30,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":8192,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"fast_failover":true}`, faults: []fault{
 			{at: 30129218120, lasts: 8239347085, kind: "failover", node: 0, to: 1, n: 24},
