@@ -40,14 +40,14 @@ func (d *watchdog) judge() {
 	case g.frozen || d.failed:
 	case st.Server == nil || !st.Server.Writable:
 		n.w.fail("L1", "the machine of %s is reset although nothing on it may write", n.name)
-	case st.Margin >= worthIt && now < st.Deadline:
+	case st.Margin >= worthIt && now < st.Deadline && d.unit <= 1:
 		n.w.fail("L1", "the machine of %s is reset %s before its guard would stop the server", n.name, st.Deadline-now)
 	}
 }
 
 // worthIt is the least margin with which a watchdog bites after the deadline, whatever its
-// safety margin: under a lease that was made shorter while it was armed it bites earlier. It
-// is that of worthItFrom.
+// safety margin: under a lease that was made shorter while it was armed it bites earlier, and
+// so may one that takes no single seconds, after a slow renewal. It is that of worthItFrom.
 const (
 	worthIt     = 1650 * time.Millisecond
 	worthItFrom = 17 * time.Second
