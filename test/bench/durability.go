@@ -3,12 +3,12 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -75,11 +75,13 @@ func onVolumes(s setup) setup {
 	return s
 }
 
+var sick = regexp.MustCompile(`(?m)^pgkeeper_sick\{.*\} 1$`)
+
 // rested: a member that gave its lease up for an ailment is no heir for a minute, which a
 // row that takes a node's server away every half a minute would measure.
 func rested(ctx context.Context, s system) (missing string) {
 	for _, m := range s.members() {
-		if _, body := get(ctx, "http://"+m.api()+"/metrics"); bytes.Contains(body, []byte("\npgkeeper_sick 1")) {
+		if _, body := get(ctx, "http://"+m.api()+"/metrics"); sick.Match(body) {
 			return m.name() + " gave its lease up a moment ago"
 		}
 	}
