@@ -247,9 +247,11 @@ func (n *Node) beaten(lasts, ttl time.Duration) {
 	n.seen.proved, n.seen.beats = max(n.seen.proved, lasts), ttl
 }
 
-// lifted: a pause that the store has recorded lets this node write without a lease.
+// lifted: a pause that the store has recorded lets this node write without a lease; not by a
+// mark that has come back with a backup, of which it knows nothing.
 func (w *World) lifted(n *Node) bool {
-	return w.view().PausedAt != nil && w.view().PausedAt.Name == n.name || n.seen.marked
+	mark := w.view().PausedAt
+	return mark != nil && mark.Name == n.name && mark.ModRevision > w.backup || n.seen.marked
 }
 
 // serve judges what clients were told since the last step, in which nothing but

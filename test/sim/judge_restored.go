@@ -19,6 +19,8 @@ type restoredJudge struct {
 	// could not know; heir is who led when the store was set back.
 	led  bool
 	heir *Node
+	// backup is the revision that it was set back to.
+	backup int64
 	// astray: an invariant was violated after that. The run ends there.
 	astray bool
 }
@@ -29,7 +31,7 @@ func (w *World) setBack(paused *Node) {
 	if paused != nil {
 		paused.seen.marked = true
 	}
-	w.restored, w.heir = true, w.leads.node
+	w.restored, w.heir, w.backup = true, w.leads.node, w.view().Revision
 	w.highest = 0 // S4 is from now on what each node must refuse, and the order of what comes
 	w.leads.term, w.leads.node = 0, nil
 	if l := w.view().Leader; l != nil { // nobody has taken it over
