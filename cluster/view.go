@@ -118,6 +118,22 @@ type Positions struct {
 	// history cannot: of two timelines that left one at the same position, which it is.
 	Parent Timeline `json:"parent,omitempty"`
 	Switch LSN      `json:"switch,omitempty"`
+	// Replayed is how far the members that stream from the primary had replayed, as it knew
+	// when it was at Optime. Pgkeeper's addition too.
+	Replayed map[string]LSN `json:"replayed,omitempty"`
+}
+
+// Reached is how far a member is known to be, by its own key or by what its primary has
+// published, whichever is newer. Its own is written apart from the primary's: by that alone
+// a standby that has everything would seem to be behind by all that was written in between.
+func (v *View) Reached(m *Member) (receive, replay LSN) {
+	receive, replay = m.ReceiveLSN, m.ReplayLSN
+	s := v.Status
+	if s == nil || s.Timeline == 0 || s.Timeline != m.Timeline || m.State != StateRunning || m.ReplicationState != "streaming" {
+		return receive, replay
+	}
+	replay = max(replay, s.Replayed[m.Name])
+	return max(receive, s.Slots[SlotName(m.Name)], replay), replay
 }
 
 // Beat proves that the holder's renewals commit. Its mod_revision changes with

@@ -118,8 +118,9 @@ func memberOf(v cluster.View, m cluster.Member, settings cluster.Settings, head 
 		row.State = m.ReplicationState
 	}
 	// A Patroni before 4.1 writes only the greater of the two.
-	row.ReceiveLSN = cmp.Or(m.ReceiveLSN, m.XlogLocation)
-	row.ReplayLSN = cmp.Or(m.ReplayLSN, m.XlogLocation)
+	receive, replay := v.Reached(&m)
+	row.ReceiveLSN = cmp.Or(receive, m.XlogLocation)
+	row.ReplayLSN = cmp.Or(replay, m.XlogLocation)
 	row.ReceiveLag, row.ReplayLag = lagOf(row.ReceiveLSN, head), lagOf(row.ReplayLSN, head)
 	return row.received()
 }

@@ -151,23 +151,30 @@ func encodeStatus(p *cluster.Positions) ([]byte, error) {
 	o := object{text: make([]byte, 0, 128)}
 	o.open()
 	o.uint("optime", uint64(p.Optime))
-	if len(p.Slots) > 0 {
-		o.name("slots")
-		o.open()
-		for _, slot := range slices.Sorted(maps.Keys(p.Slots)) {
-			o.look(slot)
-			o.uint(slot, uint64(p.Slots[slot]))
-		}
-		o.close()
-	}
+	o.positions("slots", p.Slots)
 	o.someUint("timeline", uint64(p.Timeline))
 	o.someUint("parent", uint64(p.Parent))
 	o.someUint("switch", uint64(p.Switch))
+	o.positions("replayed", p.Replayed)
 	o.close()
 	if o.unusual {
 		return compact(p)
 	}
 	return o.text, nil
+}
+
+// positions writes positions by name; nothing when there are none.
+func (o *object) positions(of string, all map[string]cluster.LSN) {
+	if len(all) == 0 {
+		return
+	}
+	o.name(of)
+	o.open()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		o.look(name)
+		o.uint(name, uint64(all[name]))
+	}
+	o.close()
 }
 
 // encodeBeat writes the key pgkeeper/beat.

@@ -101,6 +101,7 @@ func FuzzEncode(f *testing.F) {
 		if has(2) {
 			m.Keeper = &cluster.MemberKeeper{Version: a, Node: b, Promised: cluster.Term(i), Vacancy: i, Switchover: c, Gone: i, Reason: cluster.Reason(d), Progress: a, Gate: cluster.GateState(b)}
 			p.Slots = map[string]cluster.LSN{a: 1, b: cluster.LSN(n), c: 3}
+			p.Replayed = map[string]cluster.LSN{d: 4, a: cluster.LSN(n)}
 		}
 		if has(3) {
 			m.CheckpointAfterPromote = new(has(4))

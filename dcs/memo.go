@@ -27,7 +27,7 @@ func (m *Memo) learn(value []byte, v any) {
 			return
 		}
 	case *cluster.Positions:
-		if v.Slots != nil && len(v.Slots) == 0 || v.Retain != nil && len(v.Retain) == 0 {
+		if v.Slots != nil && len(v.Slots) == 0 || v.Replayed != nil && len(v.Replayed) == 0 || v.Retain != nil && len(v.Retain) == 0 {
 			return
 		}
 	case *cluster.Beat:

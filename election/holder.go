@@ -283,7 +283,7 @@ func duties(o *Observation) []Action {
 	if publishes(o) {
 		parent := beganOn(o)
 		actions = append(actions, PutStatus{Positions: cluster.Positions{Optime: node.WriteLSN, Timeline: node.Timeline, Parent: parent.Timeline, Switch: parent.Switch,
-			Slots: slotPositions(node), Retain: o.RetainedSlots}})
+			Slots: slotPositions(node), Retain: o.RetainedSlots, Replayed: replayed(o)}})
 	}
 	if sw := v.Switchover; sw != nil && sw.From != o.Self.Name {
 		actions = append(actions, DeleteSwitchover{})
@@ -331,6 +331,21 @@ func slotPositions(node *cluster.NodeState) map[string]cluster.LSN {
 	}
 	if len(positions) == 0 {
 		return nil
+	}
+	return positions
+}
+
+// replayed is how far the members that stream from here have replayed.
+func replayed(o *Observation) map[string]cluster.LSN {
+	var positions map[string]cluster.LSN
+	for i := range o.Node.Value.Walsenders {
+		w := &o.Node.Value.Walsenders[i]
+		if m, known := memberNamed(&o.View.Value, w.Name); known && w.Replay.Known() {
+			if positions == nil {
+				positions = map[string]cluster.LSN{}
+			}
+			positions[m.Name] = w.Replay
+		}
 	}
 	return positions
 }

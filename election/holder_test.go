@@ -182,6 +182,13 @@ func holderRules() []rule {
 		{name: "a primary publishes how far it has written, with its slots",
 			given: primary(node(func(n *cluster.NodeState) { n.WriteLSN += 8; n.Slots[0].Restart = lsn })), reason: ReasonLeading,
 			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn + 8, Timeline: 3, Parent: 2, Switch: 0x4000000, Slots: map[string]cluster.LSN{"b": lsn}}})},
+		{name: "and how far its members have replayed, by their names",
+			given: primary(node(func(n *cluster.NodeState) {
+				n.WriteLSN += 8
+				n.Walsenders[0].Replay = lsn + 4
+				n.Walsenders = append(n.Walsenders, cluster.Walsender{Name: "pgkeeper_clone_c", State: "streaming", Replay: lsn})
+			})), reason: ReasonLeading,
+			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn + 8, Timeline: 3, Parent: 2, Switch: 0x4000000, Replayed: map[string]cluster.LSN{"b": lsn + 4}}})},
 		{name: "what its timeline began on is told once it was read",
 			given: primary(view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn, Timeline: 3} })), reason: ReasonLeading,
 			do: acts(PutStatus{Positions: cluster.Positions{Optime: lsn, Timeline: 3, Parent: 2, Switch: 0x4000000}})},

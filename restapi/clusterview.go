@@ -106,9 +106,10 @@ func newMemberJSON(f facts, m cluster.Member, end cluster.LSN) memberJSON {
 	if m.State == cluster.StateRunning && m.ReplicationState != "" {
 		out.State = m.ReplicationState
 	}
-	out.ReceiveLSN, out.ReceiveLag = position(m.ReceiveLSN, end)
-	out.ReplayLSN, out.ReplayLag = position(m.ReplayLSN, end)
-	out.LSN, out.Lag = position(m.XlogLocation, end)
+	receive, replay := f.View.Value.Reached(&m)
+	out.ReceiveLSN, out.ReceiveLag = position(receive, end)
+	out.ReplayLSN, out.ReplayLag = position(replay, end)
+	out.LSN, out.Lag = position(max(m.XlogLocation, receive, replay), end)
 	return out
 }
 
