@@ -64,8 +64,11 @@ func (s *Server) WriteConfig(ctx context.Context, spec ConfigSpec) (Change, erro
 		return Change{}, fmt.Errorf("write %s: %w", s.o.PgPass, err)
 	}
 	s.paused.Store(spec.Settings.Pause)
-	var err error
-	if spec.standby, err = exists(s.data("standby.signal")); err != nil {
+	err := s.owner.do(func() (err error) {
+		spec.standby, err = exists(s.data("standby.signal"))
+		return err
+	})
+	if err != nil {
 		return Change{}, fmt.Errorf("write the server's configuration: %w", err)
 	}
 	text := s.renderConf(spec)
