@@ -31,7 +31,7 @@ var mistakes = []mistake{
 	{"found_1119512_hand_over_taken_up_again", []change{
 		{"election/inherit.go", "v.Leader.Term > o.Self.Ended &&", "true &&"}}},
 	{"found_271410471345493_two_promotions_at_one_position", []change{
-		{"election/race.go", "known && (aside || at != line.Switch) {", "known && (aside && false || at != line.Switch) {"}}},
+		{"election/fitness.go", "known && (aside || at != line.Switch) {", "known && (aside && false || at != line.Switch) {"}}},
 	{"found_81575592923234_suspended_in_a_promotion_with_its_guard_frozen", []change{
 		{"election/fence.go", "writes := o.Job.Writes ||", "writes :="}}},
 	{"found_256953898232953_waited_for_and_not_listed", []change{
@@ -59,7 +59,7 @@ var mistakes = []mistake{
 	{"found_1300006883_pause_that_undoes_a_promise", []change{
 		{"agent/keep.go", " && l.obs.Node.At >= l.server.followedAt", ""}}},
 	{"found_346_fence_again_and_again", []change{
-		{"agent/fold.go", "g.Fencing, g.FencedAt = false, false, l.obs.Now\n", "g.Fencing, g.FencedAt = false, false, 0\n"}}},
+		{"agent/fold_server.go", "g.Fencing, g.FencedAt = false, false, l.obs.Now\n", "g.Fencing, g.FencedAt = false, false, 0\n"}}},
 	{"found_1613_member_key_on_a_lease_nobody_keeps", []change{
 		{"agent/act.go", "l.session.lease == 0 || l.session.opening {", "l.session.lease == 0 {"},
 		{"agent/fold.go", "if e.Lease != l.session.lease {", "if false {"},
@@ -96,7 +96,7 @@ var mistakes = []mistake{
 	{"found_269592999147691_wish_that_no_key_can_answer", []change{
 		{"dcs/decode.go", "if !validName(f.ID) {", "if false {"}}},
 	{"found_269592999146928_behind_what_was_published", []change{
-		{"election/race.go", "if published.Timeline != 0 && mine.position.Timeline > published.Timeline {", "if false {"}}},
+		{"election/fitness.go", "if published.Timeline != 0 && mine.position.Timeline > published.Timeline {", "if false {"}}},
 	{"gate_goes_on_while_its_agent_is_frozen", []change{ // the gate confirms past the deadline
 		{"guard/gate/warden.go", "\treturn now < until // guard: gate-before-deadline", "\treturn true // guard: gate-before-deadline"}}},
 	{"gate_and_a_guest_that_stands_still", []change{ // clocks that jumped are believed at once
@@ -112,7 +112,7 @@ var mistakes = []mistake{
 	{"found_273912765411119_server_frozen_in_its_promotion", []change{
 		{"agent/keep.go", "if o.Guard.Writable || l.mayBegin() {", "if o.Guard.Writable {"}}},
 	{"found_235328531542812_shared_with_a_sibling", []change{
-		{"election/race.go", "known && (aside || at != line.Switch) {", "known && aside && false {"}}},
+		{"election/fitness.go", "known && (aside || at != line.Switch) {", "known && aside && false {"}}},
 	{"found_191195116773045_forced_to_the_old_primary", []change{
 		{"election/race.go", "return !lastHolder(v, f.Member) && (v.PausedAt == nil || v.PausedAt.Name != f.Member)", "return true"},
 		{"election/race.go", "if _, known := v.Members[f.Member]; !known {", "if false {"}}},
@@ -131,7 +131,7 @@ var mistakes = []mistake{
 	{"found_229719467643444_promise_overwritten", []change{
 		{"agent/member.go", " || promisedIn(&m) != promisedIn(l.member.wrote)", " || promisedIn(&m) < 0"}}},
 	{"found_127928610334676_promotion_that_came_late", []change{
-		{"agent/fold.go", "if e.MayWrite && o.Guard.Running {", "if e.MayWrite && o.Guard.Running && false {"}}},
+		{"agent/fold_server.go", "if e.MayWrite && o.Guard.Running {", "if e.MayWrite && o.Guard.Running && false {"}}},
 	{"found_125361665273762_full_record_of_rules", []change{
 		{"election/synchronous.go", "want, differs = last, false // one change", "return nil, false // one change"},
 		{"election/synchronous.go", "if n := len(next.Rules); n > 1 && record", "if n := len(next.Rules); n > 1000 && record"}}},
