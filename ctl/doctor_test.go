@@ -19,7 +19,7 @@ import (
 func well() (Overview, map[string]server) {
 	v := Overview{Scope: "batman", SystemID: "1", Leader: "pg1", Members: []Member{
 		{Name: "pg1", Host: "10.0.0.1:5432", APIURL: "http://10.0.0.1:8008/patroni", Role: RoleLeader, State: "running"},
-		{Name: "pg2", Host: "10.0.0.2:5432", APIURL: "http://10.0.0.2:8008/patroni", Role: "replica", State: "streaming"},
+		{Name: "pg2", Host: "10.0.0.2:5432", APIURL: "http://10.0.0.2:8008/patroni", Role: "replica", State: "streaming", Keeper: true},
 	}}
 	one := server{MaxConnections: 100, Reserved: 3, Used: 10, WALSenders: 10, Slots: 10, Fsync: "on", FullPages: "on", ArchiveMode: "off", Encryption: "scram-sha-256", error: time.Millisecond}
 	two := one
@@ -56,6 +56,8 @@ func TestServersAreJudged(t *testing.T) {
 		"too few walsenders":                       {change("pg2", func(s *server) { s.WALSenders = 2 }), []string{"few_wal_senders"}},
 		"too few slots":                            {change("pg2", func(s *server) { s.Slots = 1 }), []string{"few_replication_slots"}},
 		"no fsync":                                 {change("pg1", func(s *server) { s.Fsync = "off" }), []string{"fsync_off"}},
+		"a standby that recovers by itself":        {change("pg2", func(s *server) { s.CrashRestart = "on" }), []string{"standby_recovers_by_itself"}},
+		"as a primary does":                        {change("pg1", func(s *server) { s.CrashRestart = "on" }), nil},
 		"md5":                                      {change("pg1", func(s *server) { s.Encryption = "md5" }), []string{"passwords_md5"}},
 		"archiving to nowhere":                     {change("pg1", func(s *server) { s.ArchiveMode, s.ArchiveCommand = "on", "(disabled)" }), []string{"archive_nowhere"}},
 		"a standby need not archive":               {change("pg2", func(s *server) { s.ArchiveMode, s.ArchiveCommand = "on", "(disabled)" }), nil},

@@ -57,6 +57,10 @@ func ofServer(v Overview, name string, s server) []Finding {
 	if s.Fsync != "on" || s.FullPages != "on" {
 		add(SeverityError, "fsync_off", "fsync is "+s.Fsync+", full_page_writes "+s.FullPages+": a power cut leaves a broken copy", "pgkeeper edit-config -p fsync=on -p full_page_writes=on")
 	}
+	if ours := slices.ContainsFunc(v.Members, func(m Member) bool { return m.Name == name && m.Keeper }); s.Recovery && s.CrashRestart == "on" && ours && !v.Paused {
+		add(SeverityWarning, "standby_recovers_by_itself", "restart_after_crash is on, on a standby: if a process crashes in the middle of a promotion, the server goes on as a primary of the timeline it was to leave",
+			"alter system reset restart_after_crash; select pg_reload_conf() there; an agent of an older version leaves it on")
+	}
 	if s.Encryption == "md5" {
 		add(SeverityWarning, "passwords_md5", "password_encryption is md5", "scram-sha-256, and set the passwords again")
 	}

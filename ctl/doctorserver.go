@@ -20,6 +20,7 @@ const examSQL = `select json_build_object(
   'archive_behind', (select last_failed_wal from pg_stat_archiver),
   'password_encryption', current_setting('password_encryption'),
   'fsync', current_setting('fsync'), 'full_page_writes', current_setting('full_page_writes'),
+  'restart_after_crash', current_setting('restart_after_crash'),
   'slot_list', coalesce((select json_agg(json_build_object('name', slot_name, 'active', active, 'status', coalesce(wal_status, ''),
      'kept', coalesce(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end, restart_lsn), 0)::bigint) order by slot_name)
    from pg_replication_slots), '[]'))`
@@ -41,6 +42,7 @@ type server struct {
 	Encryption     string  `json:"password_encryption"`
 	Fsync          string  `json:"fsync"`
 	FullPages      string  `json:"full_page_writes"`
+	CrashRestart   string  `json:"restart_after_crash"`
 	SlotList       []struct {
 		Name   string `json:"name"`
 		Active bool   `json:"active"`
