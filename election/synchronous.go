@@ -37,7 +37,8 @@ func keepRule(o *Observation) (Action, bool) {
 	mode := o.Settings.SynchronousMode
 	last := record.Last()
 	differs := record == nil || len(record.Rules) == 0 || !last.Equal(want) || record.Mode != mode && o.Settings.Synchronous()
-	if differs && record != nil && len(record.Rules) >= mostRules && begun(o, last) {
+	if differs && record != nil && len(record.Rules) >= mostRules && begun(o, last) &&
+		confirming(o, last, 0) >= last.Need { // guard: unfinished_gives_way — L1: who would have to confirm it is gone
 		want, differs = last, false // one change after the other: this one is finished first
 	}
 	switch {
@@ -72,7 +73,8 @@ func namesOf(o *Observation, r cluster.Rule) string {
 }
 
 // mostRules bounds the record while standbys come and go faster than rules can be
-// proved.
+// proved. A rule whose standbys are gone cannot be, so that the next one does not wait for it:
+// then the record is bounded by how many different rules its members can be in.
 const mostRules = 6
 
 // begun: the server may go by the rule, as far as this process knows.
@@ -97,6 +99,7 @@ func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 		if n := len(next.Rules); n > 1 && record.Mode == next.Mode && !begun(o, next.Rules[n-1]) {
 			next.Rules = next.Rules[:n-1]
 		}
+		next.Rules = distinct(next.Rules)
 	}
 	if patroniLeft(o) { // guard: patroni_rule_recorded — SAFETY 3: until this member has proved its own, an election must satisfy what commits of before rest on
 		next.Rules = []cluster.Rule{o.View.Value.Sync.Rule(), {Primary: o.Self.Name}}
@@ -105,6 +108,17 @@ func withRule(o *Observation, r cluster.Rule) cluster.Durability {
 		next.Rules = append(next.Rules, r)
 	}
 	return next
+}
+
+// distinct leaves out rules that are there before: an election satisfies each once.
+func distinct(rules []cluster.Rule) []cluster.Rule {
+	kept := rules[:0]
+	for _, r := range rules {
+		if !slices.ContainsFunc(kept, r.Equal) {
+			kept = append(kept, r)
+		}
+	}
+	return kept
 }
 
 // inForce: the server goes by the rule, every walsender of it, as was proved since it
@@ -125,16 +139,17 @@ func ConfirmedByRule(o *Observation) bool {
 // flushedUnder: everything that was written before the rule was proved to be in force is
 // flushed under it.
 func flushedUnder(o *Observation, r cluster.Rule) bool {
-	if !r.Asks() {
-		return true
-	}
-	have := 0
+	return !r.Asks() || confirming(o, r, o.Sync.From) >= r.Need
+}
+
+// confirming counts the standbys of a rule that stream from here and have flushed as much.
+func confirming(o *Observation, r cluster.Rule, from cluster.LSN) (have int) {
 	for _, w := range o.Node.Value.Walsenders {
-		if r.Lists(w.Name) && w.State == "streaming" && w.Flush >= o.Sync.From {
+		if r.Lists(w.Name) && w.State == "streaming" && w.Flush >= from {
 			have++
 		}
 	}
-	return have >= r.Need
+	return have
 }
 
 // Unconfirmed reports whether a primary that recovered from a crash has yet to hear

@@ -80,6 +80,7 @@ func TestKeepRule(t *testing.T) {
 		return PutDurability{cluster.Durability{Mode: mode, Rules: rules}}
 	}
 	old := cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}
+	theirs, nobody := cluster.Rule{Primary: "c", Voters: []string{"a"}, Need: 1}, cluster.Rule{Primary: "a", Need: 1}
 	for _, c := range []struct {
 		name  string
 		given Observation
@@ -115,7 +116,13 @@ func TestKeepRule(t *testing.T) {
 			primary(func(o *Observation) { o.Settings.SynchronousMode, o.Settings.SynchronousStrict = cluster.SyncOn, true }, ruled("on", anyOfTwo, onlyB), inForceSince(onlyB, true, at), senders(sender("c", at))),
 			put("on", anyOfTwo, onlyB, onlyC)},
 		{"when changes come faster than they can be proved, the newest that was begun is finished first",
-			primary(quorum, ruled("quorum", old, anyOfTwo, old, anyOfTwo, old, onlyB), inForceSince(anyOfTwo, true, at), told(onlyB), senders(sender("c", at))), SetSync{Names: `ANY 1 ("b")`}},
+			primary(quorum, ruled("quorum", old, anyOfTwo, onlyC, none, theirs, onlyB), inForceSince(anyOfTwo, true, at), told(onlyB), senders(sender("b", at), sender("c", at))), SetSync{Names: `ANY 1 ("b")`}},
+		{"unless nobody is left to confirm it",
+			primary(quorum, ruled("quorum", old, anyOfTwo, onlyC, none, theirs, onlyB), inForceSince(onlyB, true, at), senders(sender("c", at))), put("quorum", old, anyOfTwo, onlyC, none, theirs, onlyB, onlyC)},
+		{"as when there was nobody at all",
+			primary(quorum, ruled("quorum", old, anyOfTwo, onlyC, none, theirs, nobody), inForceSince(nobody, true, at), senders(sender("c", at))), put("quorum", old, anyOfTwo, onlyC, none, theirs, nobody, onlyC)},
+		{"what is in the record twice is satisfied once",
+			primary(quorum, ruled("quorum", old, anyOfTwo, old, anyOfTwo, old, onlyB), inForceSince(onlyB, true, at), senders(sender("c", at))), put("quorum", old, anyOfTwo, onlyB, onlyC)},
 		{"the old rule, wanted again while the server is being told of the next, is no longer proved, and the server is told of it anew",
 			primary(quorum, ruled("quorum", onlyB, anyOfTwo), inForceSince(anyOfTwo, true, at), told(onlyB)), SetSync{Names: `ANY 1 ("b","c")`}},
 		{"nor is it proved that commits wait for nobody while the server is being told to wait",

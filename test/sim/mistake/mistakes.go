@@ -128,6 +128,10 @@ var mistakes = []mistake{
 		{"election/fence.go", "if mark.ModRevision == o.Self.Unmarked {", "if false {"}}},
 	{"found_267215809440415_promoted_without_its_gate", []change{
 		{"agent/node_gate.go", "if status.Gate == nil || !n.told.Load() {", "if status.Gate == nil {"}}},
+	{"found_233502850327440_rule_that_nobody_can_confirm", []change{
+		{"election/synchronous.go", "confirming(o, last, 0) >= last.Need {", "true {"},
+		{"election/synchronous.go", "next.Rules = distinct(next.Rules)\n", "\n"},
+		{"election/synchronous.go", "func distinct(", "var _ = distinct\n\nfunc distinct("}}},
 	{"found_229719467643444_promise_overwritten", []change{
 		{"agent/member.go", " || promisedIn(&m) != promisedIn(l.member.wrote)", " || promisedIn(&m) < 0"}}},
 	{"found_127928610334676_promotion_that_came_late", []change{
