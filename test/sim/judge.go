@@ -251,7 +251,7 @@ func (n *Node) beaten(lasts, ttl time.Duration) {
 // mark that has come back with a backup, of which it knows nothing.
 func (w *World) lifted(n *Node) bool {
 	mark := w.view().PausedAt
-	return mark != nil && mark.Name == n.name && mark.ModRevision > w.backup || n.seen.marked
+	return mark != nil && mark.Name == n.name && (mark.ModRevision > w.backup || n == w.paused) || n.seen.marked
 }
 
 // serve judges what clients were told since the last step, in which nothing but

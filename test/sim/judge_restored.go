@@ -19,8 +19,9 @@ type restoredJudge struct {
 	// could not know; heir is who led when the store was set back.
 	led  bool
 	heir *Node
-	// backup is the revision that it was set back to.
+	// backup is the revision that it was set back to; paused is who had its mark then.
 	backup int64
+	paused *Node
 	// astray: an invariant was violated after that. The run ends there.
 	astray bool
 }
@@ -31,7 +32,7 @@ func (w *World) setBack(paused *Node) {
 	if paused != nil {
 		paused.seen.marked = true
 	}
-	w.restored, w.heir, w.backup = true, w.leads.node, w.view().Revision
+	w.restored, w.heir, w.backup, w.paused = true, w.leads.node, w.view().Revision, paused
 	w.highest = 0 // S4 is from now on what each node must refuse, and the order of what comes
 	w.leads.term, w.leads.node = 0, nil
 	if l := w.view().Leader; l != nil { // nobody has taken it over
