@@ -48,6 +48,7 @@ type judge struct {
 	fast bool
 	gateJudge
 	restoredJudge
+	patroniJudge
 }
 
 // facts are what the judge knows of a node.
@@ -91,6 +92,10 @@ type facts struct {
 	marked bool
 	// stoodStill: its clocks did, while this server ran.
 	stoodStill bool
+	// pledged is until when a Patroni member has agreed to another's going on, whatever its
+	// process remembers of that.
+	pledged   time.Duration
+	pledgedTo string
 }
 
 // fail notes the first violation. One after a node was led astray by a store that was
@@ -121,8 +126,11 @@ func (w *World) look() {
 	w.noteTakeover()
 	w.stirred, w.seen.step, w.seen.round, w.quiet = false, w.steps, w.site.Round(), never
 	writing, excused := 0, 0
+	var rogue []*Node
 	for _, n := range w.acknowledging() {
 		switch {
+		case n.byPatroni && !n.entitled():
+			rogue = append(rogue, n)
 		case n.pg.Gated() || n.deposed(): // every one of its acknowledgements is judged
 		case n.overslept() || n.seen.stoodStill:
 			excused++
@@ -138,6 +146,7 @@ func (w *World) look() {
 		w.excused++
 	}
 	w.wasOver = over
+	w.overlaps(rogue, writing+excused)
 	if primaries := w.primaries(); primaries > 1 {
 		w.fail("S3", "%d nodes answer 200 on /primary", primaries)
 	}
@@ -251,6 +260,10 @@ func (w *World) lifted(n *Node) bool {
 func (w *World) serve() {
 	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
+		if n.byPatroni {
+			w.servePatroni(n, acked)
+			continue
+		}
 		w.serveNamed(n, acked)
 		if w.serveGated(n, acked) {
 			continue
@@ -345,12 +358,19 @@ func (w *World) strays(n *Node) bool {
 }
 
 func (w *World) twice(n *Node, user string) {
+	if w.twicePatroni(n, user) {
+		return
+	}
 	w.fail("S8", "%s writes on timeline %d, which %s has used", n.name, n.pg.Log().Timeline, user)
 }
 
 // loss judges what a promotion leaves behind.
 func (w *World) loss(n *Node) {
 	if n.pg.Keeps(w.last) {
+		return
+	}
+	if n.byPatroni {
+		w.lossPatroni(n)
 		return
 	}
 	if n.overslept() { // nobody was left to stop a promotion that outlasted its lease

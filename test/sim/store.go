@@ -130,10 +130,14 @@ func (w *World) apply(q *request) {
 	w.changed()
 	if s := w.view().Status; s != status && s != nil {
 		w.published = q.n.pg.Place(s.Timeline)
+		if q.n.byPatroni { // it does not say of which
+			w.published = q.n.pg.Place(q.n.pg.Log().Timeline)
+		}
 	}
 	if l := w.view().Leader; l != leader && l != nil && l.Name == q.n.name || w.view().Beat != beat {
 		w.kept(q.n)
 	}
+	w.noteStore(q.n, leader)
 	if w.view().Beat != beat {
 		q.n.beaten(q.lasts, q.ttl)
 	}

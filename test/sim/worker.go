@@ -10,6 +10,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/restapi"
 )
 
 // worker is one worker process.
@@ -28,6 +29,8 @@ type worker struct {
 	status *cluster.Status // of the last step, when somebody has asked for it
 	kept   cluster.Status  // what status points to
 	over   bool
+	// api is its REST API, once a Patroni member has asked it.
+	api *restapi.Server
 	// watched is its watch, readAgain that it was asked to read the store anew.
 	watched   *watcher
 	readAgain bool

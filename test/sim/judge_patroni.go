@@ -1,0 +1,176 @@
+package sim
+
+import (
+	"strings"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
+)
+
+// What is judged of clusters in which Patroni runs some of the nodes. Agents are judged as
+// ever: none acknowledges past its own lease, none takes the key of a Patroni leader while
+// that stands, and what they take over has what it must have. Patroni itself has neither a
+// guard nor a deadline: what a Patroni member does wrong is counted, by its kind, and
+// where nothing can be promised after that the run ends there.
+
+// foul is something that Patroni's rules allow for, and ours do not.
+type foul string
+
+// The kinds. An overlap lets the run go on.
+const (
+	// foulOverlap: its server acknowledges without the key beside another.
+	foulOverlap foul = "overlap"
+	// foulNumber: it has used a timeline number that another has, or before anybody could
+	// know of it.
+	foulNumber foul = "timeline number used twice"
+	// foulReclaim: its old primary took the key again past a newer one.
+	foulReclaim foul = "old primary leads again"
+	// foulNamed: an operator named a member, which took over whatever it lacked.
+	foulNamed foul = "named and behind"
+	// foulLag: it took over with less than the limit allows for.
+	foulLag foul = "behind what was published"
+)
+
+// patroniJudge is the judge's memory of that.
+type patroniJudge struct {
+	mixed bool
+	fouls map[foul]int
+	// ended is what ended the run; "" for nothing.
+	ended   foul
+	wasFoul bool
+	// newest is the newest timeline that the store ever told of.
+	newest cluster.Timeline
+}
+
+// commits counts a foul.
+func (w *World) commits(n *Node, kind foul) {
+	if w.fouls == nil {
+		w.fouls = map[foul]int{}
+	}
+	w.fouls[kind]++
+	w.tell(n, "named exception, Patroni has neither guard nor deadline: %s", kind)
+}
+
+// ends counts one after which nothing can be promised.
+func (w *World) ends(n *Node, kind foul) {
+	if w.violation == "" && !w.astray {
+		w.commits(n, kind)
+		w.astray, w.ended = true, kind
+	}
+}
+
+// entitled: the store has this Patroni member for the leader, or all others have agreed
+// that it goes on without. Not one that had itself agreed to another's going on, nor one
+// that has passed by the mark of a primary in a pause.
+func (n *Node) entitled() bool {
+	w := n.w
+	v := w.view()
+	switch {
+	case w.now <= n.seen.agreed:
+		return true
+	case !v.HolderIs(n.name), v.PausedAt != nil && v.PausedAt.Name != n.name:
+		return false
+	}
+	to := w.named(n.seen.pledgedTo)
+	return to == nil || w.now > n.seen.pledged || w.now > to.seen.agreed
+}
+
+// overlaps is told how many servers acknowledge without being entitled to, and beside how
+// many.
+func (w *World) overlaps(rogue []*Node, others int) {
+	over := len(rogue) > 0 && len(rogue)+others > 1
+	if over && !w.wasFoul {
+		w.commits(rogue[0], foulOverlap)
+	}
+	w.wasFoul = over
+}
+
+// servePatroni judges what clients of a Patroni member were told.
+func (w *World) servePatroni(n *Node, acked pgfake.Ack) {
+	switch {
+	case !n.entitled():
+		n.seen.acked = acked
+	case acked.At <= n.seen.acked.At:
+	case n.seen.epoch < w.lastAcked && !n.pg.Keeps(w.last):
+		w.ends(n, foulReclaim)
+	default:
+		w.acknowledged(n, acked)
+	}
+}
+
+// lossPatroni judges what a promotion of Patroni leaves behind: commits that standbys had
+// confirmed must be there by its own rules, unless an operator named the member.
+func (w *World) lossPatroni(n *Node) {
+	if !w.view().HolderIs(n.name) { // nobody was left to stop a promotion that outlasted its lease
+		return
+	}
+	w.tell(n, "acknowledged commits up to %s of %s are lost", w.last.LSN, w.lastBy.name)
+	pub, limit := w.view().Status, cluster.LSN(max(n.patroniLimit(), 0))
+	switch {
+	case w.last.Synchronous && n.seen.named:
+		w.ends(n, foulNamed)
+	case w.last.Synchronous:
+		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
+	case pub != nil && !n.seen.named && n.pg.Shares(w.published)+limit < pub.Optime:
+		w.commits(n, foulLag)
+	}
+}
+
+func (n *Node) patroniLimit() int64 {
+	if n.patroni == nil {
+		return 0
+	}
+	return n.patroni.settings.MaximumLagOnFailover
+}
+
+// twicePatroni judges a timeline number that was used twice, by Patroni or after it: agents
+// must know those that the store told of, or their own WAL.
+func (w *World) twicePatroni(n *Node, user string) bool {
+	by := w.named(user)
+	if !n.byPatroni && !(by != nil && by.byPatroni && n.pg.Log().Timeline > w.newest) {
+		return false
+	}
+	w.ends(n, foulNumber)
+	return true
+}
+
+// noteStore sees what a request has written: who leads, and which timelines are known.
+func (w *World) noteStore(by *Node, before *cluster.Leader) {
+	if !w.mixed {
+		return
+	}
+	v := w.view()
+	for _, line := range v.History {
+		w.newest = max(w.newest, line.Timeline+1)
+	}
+	for _, m := range v.Members {
+		w.newest = max(w.newest, m.Timeline)
+	}
+	if l := v.Leader; l != nil && before != nil && l.Name != before.Name && l.Name == by.name && !by.byPatroni {
+		if was := w.named(before.Name); was != nil && was.byPatroni {
+			w.fail("S1", "%s takes the key of %s, which Patroni runs, while that one's lease runs", by.name, was.name)
+		}
+	}
+}
+
+// leadsSettled: a Patroni member leads, and says so.
+func (n *Node) leadsSettled() bool {
+	return n.patroni != nil && n.w.view().HolderIs(n.name) && n.patroni.claims()
+}
+
+// followsSettled: a member streams, and its manager has nothing else in mind.
+func (n *Node) followsSettled(follows bool) bool {
+	if n.byPatroni {
+		_, there := n.w.view().Members[n.name]
+		return n.patroni != nil && n.patroni.busy == "" && there
+	}
+	return follows
+}
+
+// situation is what a Patroni member is at.
+func (p *patroni) situation() string {
+	if p == nil {
+		return "Patroni does not run"
+	}
+	return strings.TrimSpace("Patroni, " + string(p.role) + " " + p.busy)
+}
