@@ -95,8 +95,11 @@ type Self struct {
 	// beside it that would still arrive when it is.
 	Promised, Promising cluster.Term
 	// Pledged is until when this member has promised a holder, durably or about to be,
-	// to race for nothing and to vote for nobody.
-	Pledged cluster.Instant
+	// to race for nothing and to vote for nobody. PledgedTo is that holder, PledgedTerm its
+	// term; 0 is a Patroni leader's.
+	Pledged     cluster.Instant
+	PledgedTo   string
+	PledgedTerm cluster.Term
 	// Tenure is the term that a worker before this one held, as it kept it for this one,
 	// without its configuration; nil when there is none.
 	Tenure *cluster.Tenure

@@ -62,6 +62,11 @@ func patroniRules() []rule {
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), tells("c", lsn+8)), reason: ReasonBetterCandidate},
 		{name: "who is in no list is waited for by nobody, however far it is",
 			given: vacant(lsn, patroniLed, sync("b", "a", 0), tells("c", lsn+8)), reason: ReasonAcquiring, do: take},
+		{name: "what an agent had when it gave the lease to that leader is not what it has",
+			given: vacant(lsn, sync("b", "a,c", 1), view(func(v *cluster.View) {
+				v.Release = &cluster.Release{By: "c", Term: term, BeatRevision: beat, Clean: true, Position: cluster.Position{Timeline: 3, LSN: lsn}}
+				v.Status = &cluster.Positions{Optime: lsn}
+			})), reason: ReasonTooFewReports},
 		{name: "what a Patroni voter published may be older than the end of the lease",
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), byPatroniMember("c", lsn)), reason: ReasonTooFewReports, also: wakes(now.Add(9900 * time.Millisecond))},
 		{name: "a ttl after it, it is not",

@@ -115,7 +115,7 @@ func promisedReports(o *Observation, mine report) []report {
 // up.
 func withReleased(o *Observation, all []report) []report {
 	v := &o.View.Value
-	if r := v.Release; r != nil && r.Clean && v.Leader == nil && v.Beat != nil && r.BeatRevision == v.Beat.ModRevision && // guard: released_copy_is_fenced — SAFETY 3
+	if r := v.Release; released(v) && r.Clean && // guard: released_copy_is_fenced — SAFETY 3
 		!slices.ContainsFunc(all, func(other report) bool { return strings.EqualFold(other.name, r.By) }) {
 		all = append(all, report{name: r.By, position: r.Position})
 	}

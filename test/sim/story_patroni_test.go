@@ -29,4 +29,9 @@ var patroniStories = []story{
 	{name: "mixed_etcd_gone_and_an_agent_leads", patroni: []int{1}, settings: withPatroniFailsafe, faults: []fault{lead(10*s, "etcd without leader", 60*s, 0)}, until: 100 * s},
 	{name: "mixed_synchronous_patroni_primary_dies", patroni: []int{0}, settings: withPatroniSync, faults: []fault{lead(10*s, "power off", 40*s, 0)}, until: 90 * s},
 	{name: "mixed_synchronous_primary_dies", patroni: []int{1, 2}, settings: withPatroniSync, faults: []fault{lead(10*s, "power off", 40*s, 0)}, until: 90 * s},
+	{name: "found_1541_promise_and_a_release_from_before", seed: 1541, nodes: 4, patroni: []int{3}, until: 90 * s,
+		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":9,"maximum_lag_on_failover":65536,"failsafe_mode":true}`, faults: []fault{
+			{at: 34686213498, lasts: 7339415959, kind: "suspend machine", node: 1, to: 3, n: 49},
+			{at: 5872113052, lasts: 6705260779, kind: "switchover", node: 1, to: 3, n: 47},
+			{at: 9610443355, lasts: 27398090319, kind: "everybody cut from etcd", node: 3, to: 1, n: 19}}},
 }

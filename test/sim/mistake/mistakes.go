@@ -45,6 +45,9 @@ var mistakes = []mistake{
 	{"found_76319871900396_rule_given_up_that_commits_rested_on", []change{
 		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
+	{"found_1541_promise_and_a_release_from_before", []change{
+		{"election/failsafe.go", "case released(v) && strings.EqualFold(v.Release.By, o.Self.PledgedTo):", "case released(v):"},
+		{"election/failsafe.go", "case v.Status != nil && v.Status.Timeline == 0:", "case false:"}}},
 	{"found_102852680006123_guard_frozen_before_the_store_has_the_pause", []change{
 		{"election/fence.go", "o.Lease.Term != 0 {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {",
 			"o.Lease.Term != 0 || o.Settings.Pause {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {"}}},
