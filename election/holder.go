@@ -135,6 +135,9 @@ func neverPromoted(node *cluster.NodeState) bool {
 func highestTimeline(o *Observation) cluster.Timeline {
 	v := &o.View.Value
 	highest := max(o.Node.Value.Timeline, v.Timelines.Highest())
+	if o.Heard > highest { // guard: heard_of_timelines — S8: a Patroni member reserves none, and its key tells of its timeline only while its server runs
+		highest = o.Heard
+	}
 	if v.Status != nil {
 		highest = max(highest, v.Status.Timeline)
 	}

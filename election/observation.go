@@ -45,6 +45,9 @@ type Observation struct {
 	// RecordOver is the revision of the record of rules that the last change was sent over,
 	// under this term: while the store shows that one, the change may still come.
 	RecordOver int64
+	// Heard is the greatest timeline that a member's key has told of since this process
+	// began: the one that told it may be gone, and have told it nowhere else.
+	Heard cluster.Timeline
 	// RetainedSlots are the slots of members that have left; ExpiredSlots those
 	// of them that were left for longer than member_slots_ttl.
 	RetainedSlots, ExpiredSlots []string

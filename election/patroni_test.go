@@ -119,3 +119,17 @@ func TestWhatPatroniLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestNoCandidate: Patroni members are told of whoever waits for nothing that could make it a
+// candidate, and of nobody else.
+func TestNoCandidate(t *testing.T) {
+	for reason, want := range map[cluster.Reason]bool{
+		ReasonNotListedSync: true, ReasonNotListed: true, ReasonTooFarBehind: true, ReasonOldTimeline: true, ReasonNoWatchdog: true, ReasonSickCandidate: true,
+		ReasonFollowing: false, ReasonLeading: false, ReasonAcquiring: false, ReasonCollecting: false, ReasonTooFewReports: false, ReasonPledged: false,
+		ReasonBetterCandidate: false, ReasonNamedCandidate: false, ReasonNoFailover: false,
+	} {
+		if NoCandidate(reason) != want {
+			t.Errorf("%s is told as no candidate: %t, want %t", reason, !want, want)
+		}
+	}
+}

@@ -191,7 +191,7 @@ func standing(o *Observation, mine report) Decision {
 		// Somebody who has seen it may be about to come; if nobody does, what was
 		// written there is what asynchronous replication may lose.
 		d := wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d; waiting for a member that has seen it",
-			mine.position.Timeline, o.View.Value.Status.Timeline))
+			mine.position.Timeline, publishedOn(&o.View.Value)))
 		d.wakeAt(began.Add(o.Settings.TTL))
 		return d
 	case len(missing) > 0 && o.Now < began.Add(reportGrace):
@@ -285,7 +285,7 @@ func unfit(o *Observation, mine report) (Decision, bool) {
 		return Decision{}, false
 	}
 	if olderTimeline(o, mine) && o.Settings.CheckTimeline { // guard: old_timeline — trap 6
-		return wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d, and check_timeline is on", mine.position.Timeline, published.Timeline)), true
+		return wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d, and check_timeline is on", mine.position.Timeline, publishedOn(&o.View.Value))), true
 	}
 	if published.Timeline != 0 && mine.position.Timeline > published.Timeline { // guard: promoted_since_is_not_behind — L1: that promotion has given up what it lacks of that
 		return Decision{}, false
@@ -300,8 +300,8 @@ func unfit(o *Observation, mine report) (Decision, bool) {
 
 // olderTimeline: the lost primary wrote on a timeline this node has not seen.
 func olderTimeline(o *Observation, mine report) bool {
-	published := o.View.Value.Status
-	return published != nil && published.Timeline > mine.position.Timeline
+	v := &o.View.Value
+	return v.Status != nil && publishedOn(v) > mine.position.Timeline
 }
 
 // shared is how far this node's log is a part of the lost primary's: all of it on

@@ -31,7 +31,9 @@ type statusJSON struct {
 	PendingRestart   bool                             `json:"pending_restart,omitempty"`
 	PendingReason    map[string]cluster.PendingReason `json:"pending_restart_reason,omitempty"`
 	ScheduledRestart *cluster.RestartArgs             `json:"scheduled_restart,omitempty"`
-	Patroni          patroniJSON                      `json:"patroni"`
+	// WatchdogFailed is how a member tells Patroni's that it is no candidate.
+	WatchdogFailed bool        `json:"watchdog_failed,omitempty"`
+	Patroni        patroniJSON `json:"patroni"`
 }
 
 type patroniJSON struct {
@@ -167,6 +169,7 @@ func newStatusJSON(f facts) statusJSON {
 		Tags:            f.Tags, SystemID: f.Node.Value.SystemID,
 		PendingRestart: len(f.PendingRestart) > 0, PendingReason: f.PendingRestart,
 		ScheduledRestart: f.ScheduledRestart,
+		WatchdogFailed:   f.NoCandidate,
 		Patroni:          patroniJSON{Version: cluster.PatroniVersion, Scope: f.Scope, Name: f.Name},
 	}
 	if !f.Node.Good() {

@@ -96,6 +96,8 @@ type facts struct {
 	// process remembers of that.
 	pledged   time.Duration
 	pledgedTo string
+	// heard is the newest timeline that the present worker was told of, where Patroni runs others.
+	heard cluster.Timeline
 }
 
 // fail notes the first violation. One after a node was led astray by a store that was

@@ -52,6 +52,10 @@ func (n *Node) noteWaived(e agent.ServerDone) {
 // noteEvent sees what a node's loop is told.
 func (n *Node) noteEvent(e agent.Event) {
 	switch e := e.(type) {
+	case agent.ViewSeen:
+		if n.w.mixed {
+			n.heardOf(&e.View)
+		}
 	case agent.FailsafeDone:
 		n.noteFailsafe(e)
 	case agent.ServerDone:

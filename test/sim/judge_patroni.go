@@ -38,8 +38,6 @@ type patroniJudge struct {
 	// ended is what ended the run; "" for nothing.
 	ended   foul
 	wasFoul bool
-	// newest is the newest timeline that the store ever told of.
-	newest cluster.Timeline
 }
 
 // commits counts a foul.
@@ -72,7 +70,7 @@ func (n *Node) entitled() bool {
 		return false
 	}
 	to := w.named(n.seen.pledgedTo)
-	return to == nil || w.now > n.seen.pledged || w.now > to.seen.agreed
+	return to == nil || w.now > n.seen.pledged || w.now > to.leaseEnd()
 }
 
 // overlaps is told how many servers acknowledge without being entitled to, and beside how
@@ -127,25 +125,29 @@ func (n *Node) patroniLimit() int64 {
 // must know those that the store told of, or their own WAL.
 func (w *World) twicePatroni(n *Node, user string) bool {
 	by := w.named(user)
-	if !n.byPatroni && !(by != nil && by.byPatroni && n.pg.Log().Timeline > w.newest) {
+	if !n.byPatroni && !(by != nil && by.byPatroni && n.pg.Log().Timeline > n.seen.heard) {
 		return false
 	}
 	w.ends(n, foulNumber)
 	return true
 }
 
-// noteStore sees what a request has written: who leads, and which timelines are known.
+// heardOf sees what timelines a worker was told of.
+func (n *Node) heardOf(v *cluster.View) {
+	for _, line := range v.History {
+		n.seen.heard = max(n.seen.heard, line.Timeline+1)
+	}
+	for _, m := range v.Members {
+		n.seen.heard = max(n.seen.heard, m.Timeline)
+	}
+}
+
+// noteStore sees what a request has written: who leads.
 func (w *World) noteStore(by *Node, before *cluster.Leader) {
 	if !w.mixed {
 		return
 	}
 	v := w.view()
-	for _, line := range v.History {
-		w.newest = max(w.newest, line.Timeline+1)
-	}
-	for _, m := range v.Members {
-		w.newest = max(w.newest, m.Timeline)
-	}
 	if l := v.Leader; l != nil && before != nil && l.Name != before.Name && l.Name == by.name && !by.byPatroni {
 		if was := w.named(before.Name); was != nil && was.byPatroni {
 			w.fail("S1", "%s takes the key of %s, which Patroni runs, while that one's lease runs", by.name, was.name)

@@ -23,12 +23,12 @@ type patroni struct {
 	loop  *routine
 	woken bool
 
-	// view is the cache that a watch keeps, ready that the watch stands; led is the last
-	// view in which somebody led.
-	view, led cluster.View
-	ready     bool
-	watched   *watcher
-	settings  cluster.Settings
+	// cache is what a watch keeps, ready that the watch stands. view is what a round goes by,
+	// led the last one in which somebody led.
+	cache, view, led cluster.View
+	ready            bool
+	watched          *watcher
+	settings         cluster.Settings
 
 	// lease is its own, of a length, kept when it was kept alive last.
 	lease  int64
@@ -210,12 +210,12 @@ func (p *patroni) follow(from int64) {
 // see puts a view into the cache. The loop is woken when another leads, when the
 // configuration was changed, and on a standby when the leader published how far it is.
 func (p *patroni) see(v cluster.View) {
-	was := p.view
-	p.view = v
+	was := p.cache
+	p.cache = v
 	switch {
 	case leaderName(&was) != leaderName(&v), was.Config != nil && v.Config != nil && string(was.Config.Raw) != string(v.Config.Raw):
 		p.wake()
-	case !p.leads() && v.Status != nil && (was.Status == nil || was.Status.Optime != v.Status.Optime):
+	case !v.HolderIs(p.n.name) && v.Status != nil && (was.Status == nil || was.Status.Optime != v.Status.Optime):
 		p.wake()
 	}
 }
@@ -227,11 +227,18 @@ func leaderName(v *cluster.View) string {
 	return v.Leader.Name
 }
 
+// fold takes what this member has written itself into what it knows of the store.
+func (p *patroni) fold(change func(v *cluster.View)) {
+	change(&p.cache)
+	change(&p.view)
+}
+
 // load gives the cache once it is there, for as long as an operation may take.
 func (p *patroni) load() error {
 	if !p.w.current.waitUntil(context.Background(), func() bool { return p.ready }, p.settings.RetryTimeout) {
 		return errStore
 	}
+	p.view = p.cache
 	if p.view.Leader != nil || p.led.Members == nil {
 		p.led = p.view
 	}

@@ -145,7 +145,7 @@ func (p *patroni) clearWish(why string) {
 		p.tell("withdraws the wish to hand over: %s", why)
 	}
 	if p.write("failover", map[string]any{}) == nil {
-		p.view.Failover = nil
+		p.fold(func(v *cluster.View) { v.Failover = nil })
 	}
 }
 

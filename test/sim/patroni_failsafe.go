@@ -26,7 +26,7 @@ func (p *patroni) listFailsafe() {
 		}
 	}
 	if !maps.Equal(list, p.view.Failsafe) && p.write("failsafe", list) == nil {
-		p.view.Failsafe = list
+		p.fold(func(v *cluster.View) { v.Failsafe = list })
 	}
 }
 

@@ -209,7 +209,7 @@ func (p *patroni) history(state cluster.NodeState) {
 	lines := append(cluster.History{}, state.TimelineHistory...)
 	lines[len(lines)-1].NewLeader = p.n.name
 	if p.write("history", lines) == nil {
-		p.view.History = lines
+		p.fold(func(v *cluster.View) { v.History = lines })
 	}
 }
 
@@ -259,7 +259,7 @@ func (p *patroni) bootstrap() {
 		p.distrust()
 		return
 	}
-	p.view.Initialize = &cluster.Initialize{}
+	p.fold(func(v *cluster.View) { v.Initialize = &cluster.Initialize{} })
 	p.async(doesInit, func() {
 		work, err := n.pg.InitDB(n.w.serverNow())
 		if err == nil {

@@ -108,7 +108,8 @@ func (p *patroni) acquire() bool {
 
 // took folds its own write into the cache, and believes from now on.
 func (p *patroni) took(rev int64) {
-	p.view.Leader = &cluster.Leader{Name: p.n.name, LeaseID: p.lease, Term: cluster.Term(rev)}
+	lead := &cluster.Leader{Name: p.n.name, LeaseID: p.lease, Term: cluster.Term(rev)}
+	p.fold(func(v *cluster.View) { v.Leader = lead })
 	p.leadsUntil = p.n.wall().Add(p.settings.TTL)
 }
 
@@ -165,7 +166,7 @@ func (p *patroni) publish(end cluster.LSN) {
 		return
 	}
 	if p.write("status", s) == nil {
-		p.view.Status = &s
+		p.fold(func(v *cluster.View) { v.Status = &s })
 	}
 }
 
@@ -176,7 +177,7 @@ func (p *patroni) release(end cluster.LSN) {
 	}
 	p.leadsUntil = time.Time{}
 	if _, err := p.txn(p.mine(), dcs.Delete(patroniLeader)); err == nil {
-		p.view.Leader = nil
+		p.fold(func(v *cluster.View) { v.Leader = nil })
 		p.tell("releases the leader key")
 	}
 }
@@ -201,12 +202,14 @@ func (p *patroni) touch() error {
 		return err
 	}
 	m.Name, m.LeaseID = p.n.name, p.lease
-	members := maps.Clone(p.view.Members)
-	if members == nil {
-		members = map[string]cluster.Member{}
-	}
-	members[m.Name] = m
-	p.view.Members = members
+	p.fold(func(v *cluster.View) {
+		members := maps.Clone(v.Members)
+		if members == nil {
+			members = map[string]cluster.Member{}
+		}
+		members[m.Name] = m
+		v.Members = members
+	})
 	return nil
 }
 

@@ -73,7 +73,7 @@ func (p *patroni) settleSync(state cluster.NodeState) {
 	default:
 		if p.view.Sync != nil && p.view.Sync.Leader != "" {
 			if _, err := p.txn([]dcs.Compare{{Key: base + "sync", Target: dcs.ModRevision, Number: p.view.Sync.ModRevision}}, dcs.Delete(base+"sync")); err == nil {
-				p.view.Sync = nil
+				p.fold(func(v *cluster.View) { v.Sync = nil })
 			}
 		}
 		if len(p.n.pg.Names().Standbys) > 0 {
@@ -203,7 +203,7 @@ func (p *patroni) writeSync(voters []string, quorum int) *cluster.Sync {
 		return nil
 	}
 	s.ModRevision = rev
-	p.view.Sync = s
+	p.fold(func(v *cluster.View) { v.Sync = s })
 	p.tell("writes into the key sync: %v, quorum %d", voters, quorum)
 	return s
 }

@@ -34,4 +34,18 @@ var patroniStories = []story{
 			{at: 34686213498, lasts: 7339415959, kind: "suspend machine", node: 1, to: 3, n: 49},
 			{at: 5872113052, lasts: 6705260779, kind: "switchover", node: 1, to: 3, n: 47},
 			{at: 9610443355, lasts: 27398090319, kind: "everybody cut from etcd", node: 3, to: 1, n: 19}}},
+	{name: "found_1129_named_and_not_listed", seed: 1129, nodes: 4, patroni: []int{1}, until: 45 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288,"synchronous_mode":"on","synchronous_mode_strict":false,"synchronous_node_count":2,"failsafe_mode":true}`, faults: []fault{
+			{at: 10221207840, lasts: 347237350, kind: "failover", node: 2, to: 0, n: 8}}},
+	{name: "found_5252_timeline_told_once", seed: 5252, patroni: []int{1, 2}, until: 90 * s,
+		settings: `{"ttl":30,"loop_wait":1,"retry_timeout":3,"maximum_lag_on_failover":4096,"synchronous_mode":"on","synchronous_mode_strict":true,"synchronous_node_count":2}`, faults: []fault{
+			{at: 32355475486, lasts: 591011897, kind: "power off", node: 2, to: 0, n: 44},
+			{at: 34064109270, lasts: 18075511878, kind: "agent stopped", node: 1, to: 3, n: 39},
+			{at: 33666778098, lasts: 6498843092, kind: "cut from servers", node: 2, to: 3, n: 46}}},
+	{name: "found_5632_published_without_a_timeline", seed: 5632, patroni: []int{1}, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":1024}`, faults: []fault{
+			{at: 15663774739, lasts: 24933363672, kind: "receiver stuck", node: 1, to: 1, n: 42},
+			{at: 18260640292, lasts: 3458242815, kind: "kill agent", node: 2, to: 2, n: 48},
+			{at: 18389955763, lasts: 1946332607, kind: "agent stopped", node: 0, to: 1, n: 25},
+			{at: 20923416610, lasts: 1448173892, kind: "agent stopped", node: 1, to: 0, n: 49}}},
 }

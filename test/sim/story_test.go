@@ -417,6 +417,9 @@ func (c story) world(threads *pool, told bool) *World {
 		w.after(start, doing(n.power))
 	}
 	w.plan(c.faults)
+	if len(c.patroni) > 0 { // its loop is slow: somebody must look at the clients before the end
+		w.at(c.until-100*time.Millisecond, doing(func() { w.site.Advance(w.serverNow()) }))
+	}
 	if c.healed != 0 {
 		w.at(c.healed, doing(w.heal))
 	}

@@ -45,6 +45,12 @@ var mistakes = []mistake{
 	{"found_76319871900396_rule_given_up_that_commits_rested_on", []change{
 		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
+	{"found_1129_named_and_not_listed", []change{
+		{"agent/member.go", "NoCandidate: election.NoCandidate(l.decision.Reason),", "NoCandidate: false,"}}},
+	{"found_5252_timeline_told_once", []change{
+		{"election/holder.go", "if o.Heard > highest {", "if false {"}}},
+	{"found_5632_published_without_a_timeline", []change{
+		{"election/patroni.go", "v.Status.Timeline == 0 && n > 0 {", "false && n > 0 {"}}},
 	{"found_1541_promise_and_a_release_from_before", []change{
 		{"election/failsafe.go", "case released(v) && strings.EqualFold(v.Release.By, o.Self.PledgedTo):", "case released(v):"},
 		{"election/failsafe.go", "case v.Status != nil && v.Status.Timeline == 0:", "case false:"}}},
