@@ -49,9 +49,14 @@ func newMixed(seed uint64) schedule {
 	}
 	failsafeMode, yet := failsafe(seed, nodes, len(faults))
 	faults = append(faults, yet...)
+	fast, yet := sudden(seed, mode, nodes, len(faults))
+	faults = append(faults, yet...)
+	for _, others := range []func(seed uint64, nodes, index int) []fault{crowding, operating, tagging, checkpointing, dooming} {
+		faults = append(faults, others(seed, nodes, len(faults))...)
+	}
 	slices.Sort(by)
 	return schedule{seed: seed, nodes: nodes, faults: faults, patroni: by,
-		settings: fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":%d,"maximum_lag_on_failover":%d%s%s}`, ttl, wait, retry, 1<<(10+rng.IntN(11)), mode, failsafeMode)}
+		settings: fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":%d,"maximum_lag_on_failover":%d%s%s%s}`, ttl, wait, retry, 1<<(10+rng.IntN(11)), mode, failsafeMode, fast)}
 }
 
 // mix has Patroni run some of the nodes, before the first has power.

@@ -97,7 +97,8 @@ type facts struct {
 	pledged   time.Duration
 	pledgedTo string
 	// heard is the newest timeline that the present worker was told of, where Patroni runs others.
-	heard cluster.Timeline
+	// history is the same of the key history alone.
+	heard, history cluster.Timeline
 }
 
 // fail notes the first violation. One after a node was led astray by a store that was
@@ -393,6 +394,10 @@ func (w *World) loss(n *Node) {
 		return
 	}
 	if has := n.pg.Shares(w.published); has+limit < pub.Optime {
+		if w.untold > n.seen.history {
+			w.commits(w.lastBy, foulUntold)
+			return
+		}
 		w.fail("S2", "%s lost %d bytes of what was published on timeline %d, the limit is %d", n.name, pub.Optime-has, pub.Timeline, limit)
 	}
 }

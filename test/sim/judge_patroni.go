@@ -27,6 +27,9 @@ const (
 	foulReclaim foul = "old primary leads again"
 	// foulNamed: an operator named a member, which took over whatever it lacked.
 	foulNamed foul = "named and behind"
+	// foulUntold: it published a position of a timeline of which it had yet to tell, and an
+	// agent took over that had less.
+	foulUntold foul = "position of a timeline that nobody was told of"
 	// foulLag: it took over with less than the limit allows for.
 	foulLag foul = "behind what was published"
 )
@@ -34,10 +37,14 @@ const (
 // patroniJudge is the judge's memory of that.
 type patroniJudge struct {
 	mixed bool
-	fouls map[foul]int
+	// untold is the timeline of the position that a Patroni leader has published.
+	untold cluster.Timeline
+	fouls  map[foul]int
 	// ended is what ended the run; "" for nothing.
 	ended   foul
 	wasFoul bool
+	// forked is the number that Patroni has used again; 0 for none.
+	forked cluster.Timeline
 }
 
 // commits counts a foul.
@@ -128,15 +135,21 @@ func (w *World) twicePatroni(n *Node, user string) bool {
 	if !n.byPatroni && !(by != nil && by.byPatroni && n.pg.Log().Timeline > n.seen.heard) {
 		return false
 	}
-	w.ends(n, foulNumber)
+	if !n.byPatroni {
+		w.ends(n, foulNumber)
+		return true
+	}
+	w.commits(n, foulNumber)
+	w.forked = n.pg.Log().Timeline
 	return true
 }
 
 // heardOf sees what timelines a worker was told of.
 func (n *Node) heardOf(v *cluster.View) {
 	for _, line := range v.History {
-		n.seen.heard = max(n.seen.heard, line.Timeline+1)
+		n.seen.history = max(n.seen.history, line.Timeline+1)
 	}
+	n.seen.heard = max(n.seen.heard, n.seen.history)
 	for _, m := range v.Members {
 		n.seen.heard = max(n.seen.heard, m.Timeline)
 	}
@@ -167,6 +180,17 @@ func (n *Node) followsSettled(follows bool) bool {
 		return n.patroni != nil && n.patroni.busy == "" && there
 	}
 	return follows
+}
+
+// beyond: a member's data is on another history than the leader's, by what Patroni did, in a
+// way that it cannot find out: Patroni compares numbers alone; an agent that has seen who
+// began the timeline does as long as that is the leader's newest. Or the leader is a Patroni member that knew
+// nothing of the newer timeline which the agent is on, and the agent keeps that until an
+// operator has it made anew.
+func (n *Node) beyond(lead *Node) bool {
+	w, theirs, whose := n.w, lead.pg.Log().Timeline, n.memory.Whose
+	knew := theirs == w.forked && whose.Timeline == w.forked && whose.Member != lead.name
+	return w.forked != 0 && (n.byPatroni || !knew) || lead.byPatroni && !n.byPatroni && n.pg.Log().Timeline > theirs
 }
 
 // situation is what a Patroni member is at.

@@ -48,4 +48,9 @@ var patroniStories = []story{
 			{at: 18260640292, lasts: 3458242815, kind: "kill agent", node: 2, to: 2, n: 48},
 			{at: 18389955763, lasts: 1946332607, kind: "agent stopped", node: 0, to: 1, n: 25},
 			{at: 20923416610, lasts: 1448173892, kind: "agent stopped", node: 1, to: 0, n: 49}}},
+	{name: "found_21561_number_that_patroni_took_again", seed: 21561, patroni: []int{0}, until: 100 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288,"failsafe_mode":true}`, faults: []fault{
+			{at: 38226790043, lasts: 6826082581, kind: "agent stopped", node: 2, to: 0, n: 38},
+			{at: 39758063775, lasts: 739619152, kind: "power off", node: 1, to: 0, n: 19},
+			{at: 16694848648, lasts: 27437190451, kind: "kill agent", node: 2, to: 1, n: 11}}},
 }

@@ -50,7 +50,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // newWorker starts a worker: what RunWorker does, without REST.
 func newWorker(n *Node) *worker {
 	k := &worker{process: process{w: n.w}, n: n, ends: map[agent.Lane]*bound{}}
-	n.seen.heard = 0
+	n.seen.heard, n.seen.history = 0, 0
 	n.seen.until = n.leaseEnd() // its guard tells it what the one before it did not hear of
 	log := quiet
 	if n.w.text != nil {
