@@ -394,7 +394,7 @@ func (w *World) loss(n *Node) {
 		return
 	}
 	if has := n.pg.Shares(w.published); has+limit < pub.Optime {
-		if w.untold > n.seen.history {
+		if w.untold > n.seen.history || w.untold != 0 && w.untold == w.forked {
 			w.commits(w.lastBy, foulUntold)
 			return
 		}

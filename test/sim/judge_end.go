@@ -26,7 +26,7 @@ func (w *World) settled() bool {
 		return false
 	}
 	for _, n := range w.nodes {
-		if n != lead && !(w.mixed && n.pg.Diverged(lead.pg) && n.beyond(lead)) && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || !n.followsSettled(n.reason() == election.ReasonFollowing)) {
+		if n != lead && !(w.mixed && (n.stuck() || n.pg.Diverged(lead.pg) && n.beyond(lead))) && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || !n.followsSettled(n.reason() == election.ReasonFollowing)) {
 			return false
 		}
 	}

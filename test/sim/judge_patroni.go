@@ -182,6 +182,12 @@ func (n *Node) followsSettled(follows bool) bool {
 	return follows
 }
 
+// stuck: a Patroni member asks the leader for the history file of a timeline that this one
+// was never on, and is refused for ever. Agents help themselves.
+func (n *Node) stuck() bool {
+	return n.byPatroni && strings.Contains(n.pg.Complaint(), "could not receive timeline history file")
+}
+
 // beyond: a member's data is on another history than the leader's, by what Patroni did, in a
 // way that it cannot find out: Patroni compares numbers alone; an agent that has seen who
 // began the timeline does as long as that is the leader's newest. Or the leader is a Patroni member that knew

@@ -35,6 +35,9 @@ func (p *patroni) started(writable bool) {
 		p.sync.told = pgfake.Names{}
 	}
 	n.pg.Reap()
+	if n.w.healed && n.pg.StartFailure() != "" { // an operator has removed the history file that it names
+		n.pg.DropOrphans()
+	}
 	if _, err := n.pg.Spawn(n.w.serverNow()); err != nil {
 		return
 	}

@@ -53,4 +53,13 @@ var patroniStories = []story{
 			{at: 38226790043, lasts: 6826082581, kind: "agent stopped", node: 2, to: 0, n: 38},
 			{at: 39758063775, lasts: 739619152, kind: "power off", node: 1, to: 0, n: 19},
 			{at: 16694848648, lasts: 27437190451, kind: "kill agent", node: 2, to: 1, n: 11}}},
+	{name: "found_45997_history_that_patroni_lacks", seed: 45997, patroni: []int{0, 1}, until: 110 * s, healed: 60 * s,
+		settings: `{"ttl":30,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":32768}`, faults: []fault{
+			{at: 52776502283, lasts: 2547388034, kind: "failover", node: 1, to: 0, n: 3},
+			{at: 47109162265, lasts: 17945804776, kind: "pause", node: 1, to: 0, n: 23},
+			{at: 33958077448, lasts: 305270564, kind: "reinitialize", node: 0, to: 2, n: 29},
+			{at: 30267513142, lasts: 375393110, kind: "agent stopped", node: 1, to: 3, n: 23},
+			{at: 14451081310, lasts: 2454070602, kind: "late requests", node: 0, to: 3, n: 12},
+			{at: 45099429128, lasts: 1635673354, kind: "isolated", node: 1, to: 3, n: 16},
+			{at: 26402841237, lasts: 20294465964, kind: "agent stopped", node: 2, to: 3, n: 3}}},
 }

@@ -53,6 +53,8 @@ var mistakes = []mistake{
 		{"election/patroni.go", "v.Status.Timeline == 0 && n > 0 {", "false && n > 0 {"}}},
 	{"found_21561_number_that_patroni_took_again", []change{
 		{"agent/whose.go", "\t\treturn l.stray(true)\n", "\t\treturn nil\n"}}},
+	{"found_45997_history_that_patroni_lacks", []change{
+		{"agent/node_rejoin.go", "ok && r.Patroni {", "ok && r.Patroni && false {"}}},
 	{"found_1541_promise_and_a_release_from_before", []change{
 		{"election/failsafe.go", "case released(v) && strings.EqualFold(v.Release.By, o.Self.PledgedTo):", "case released(v):"},
 		{"election/failsafe.go", "case v.Status != nil && v.Status.Timeline == 0:", "case false:"}}},
