@@ -37,8 +37,9 @@ func promoting(o *Observation) Decision {
 	}
 	timeline, others := reservedNumber(o)
 	taken := o.Job.Last == JobPromote && timeline <= o.Job.Taken // by its history file, which PostgreSQL would go past
+	heard := timeline <= o.Heard // of a Patroni member, since it was reserved
 	// No number yet, or one that predates WAL this node has seen.
-	if timeline <= o.Node.Value.Timeline || taken { // guard: timeline_reserved — SAFETY 5
+	if timeline <= o.Node.Value.Timeline || taken || heard { // guard: timeline_reserved — SAFETY 5
 		return do(ReasonReserving, Reserve{Above: highestTimeline(o)})
 	}
 	names, first := ruleBeforePromotion(o)

@@ -73,6 +73,8 @@ func patroniRules() []rule {
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), byPatroniMember("c", lsn), settled), reason: ReasonAcquiring, do: take},
 		{name: "and a Patroni voter that is further goes first",
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), byPatroniMember("c", lsn+8), settled), reason: ReasonBetterCandidate},
+		{name: "where commits of an agent may have waited for nobody too, a member that lacks too much of what was published takes nothing, although the key sync names it",
+			given: vacant(lsn-2<<20, alone, sync("b", "a,c", 0), byPatroniMember("c", lsn-2<<20), ruled("on", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 2}, cluster.Rule{Primary: "b"})), reason: ReasonTooFarBehind},
 		{name: "a failover to a named member keeps to it too",
 			given: vacant(lsn, patroniLed, alone, sync("b", "c", 0), failover(cluster.Failover{Member: "a"})), reason: ReasonNotListedSync},
 		{name: "unless the operator says that what is lost is lost",
@@ -106,10 +108,16 @@ func TestWhatPatroniLeft(t *testing.T) {
 		Rules: []cluster.Rule{theirs, none, {Primary: "a", Voters: []string{"c", "b"}, Need: 1}}}})) {
 		t.Errorf("before its promotion it records %+v: not the rule that commits of before rest on, and its own of the same copies", first)
 	}
+	again := vacant(lsn, left, quorum, ruled("quorum", anyOfTwo)) // it led before that leader, too
+	if names, first := ruleBeforePromotion(&again); !cmp.Equal(first, Action(PutDurability{cluster.Durability{Mode: "quorum",
+		Rules: []cluster.Rule{theirs, none, {Primary: "a", Voters: []string{"c", "b"}, Need: 1}}}})) {
+		t.Errorf("when its own record is from before that leader it records %+v before its promotion, with %q", first, names)
+	}
 	for name, c := range map[string]struct {
 		given Observation
 		want  Action
 	}{
+		"nor does a record of its own from before that leader do":     {primary(left, quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn)), PutDurability{cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{theirs, none, anyOfTwo}}}},
 		"an asynchronous primary removes it: everything is here":      {primary(left), PutDurability{}},
 		"its own it leaves to the record":                             {primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn), sync("a", "b,c", 1)), nil},
 		"a synchronous one records its own rule beside, first of all": {primary(left, quorum), PutDurability{cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{theirs, none, anyOfTwo}}}},

@@ -172,7 +172,7 @@ func standing(o *Observation, mine report) Decision {
 		return d
 	}
 	record := o.View.Value.Durability
-	if d, unfit := unfit(o, mine); unfit && record.Lax() && !byPatroni(o) { // otherwise positions are proved, and nothing is estimated
+	if d, unfit := unfit(o, mine); unfit && record.Lax() && !patroniLeft(o) { // otherwise positions are proved, and nothing is estimated
 		return d
 	}
 	until := waitUntil(o)

@@ -97,8 +97,9 @@ type facts struct {
 	pledged   time.Duration
 	pledgedTo string
 	// heard is the newest timeline that the present worker was told of, where Patroni runs others.
-	// history is the same of the key history alone.
-	heard, history cluster.Timeline
+	// history is the same of the key history alone, knew what it was when the present
+	// promotion began.
+	heard, history, knew cluster.Timeline
 }
 
 // fail notes the first violation. One after a node was led astray by a store that was
@@ -141,7 +142,9 @@ func (w *World) look() {
 			writing++
 		}
 	}
-	if writing > 1 {
+	if writing > 1 && w.patronis() == writing { // each by its own rules
+		rogue = append(rogue, w.acking...)
+	} else if writing > 1 {
 		w.fail("S1", "%d servers accept writes", writing)
 	}
 	over := writing+excused > 1

@@ -30,7 +30,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 	case agent.OnFailsafe:
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
-		n.seen.begun = n.w.now
+		n.seen.begun, n.seen.knew = n.w.now, n.seen.heard
 		n.noteGate(do.Settings)
 		n.noteTold(do.Action)
 		if _, promotes := do.Action.(election.Promote); promotes && !do.Settings.CommitGate {

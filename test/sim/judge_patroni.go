@@ -80,6 +80,16 @@ func (n *Node) entitled() bool {
 	return to == nil || w.now > n.seen.pledged || w.now > to.leaseEnd()
 }
 
+// patronis are the Patroni members that acknowledge and are entitled to.
+func (w *World) patronis() (count int) {
+	for _, n := range w.acking {
+		if n.byPatroni && n.entitled() {
+			count++
+		}
+	}
+	return count
+}
+
 // overlaps is told how many servers acknowledge without being entitled to, and beside how
 // many.
 func (w *World) overlaps(rogue []*Node, others int) {
@@ -132,7 +142,7 @@ func (n *Node) patroniLimit() int64 {
 // must know those that the store told of, or their own WAL.
 func (w *World) twicePatroni(n *Node, user string) bool {
 	by := w.named(user)
-	if !n.byPatroni && !(by != nil && by.byPatroni && n.pg.Log().Timeline > n.seen.heard) {
+	if !n.byPatroni && !(by != nil && by.byPatroni && n.pg.Log().Timeline > n.seen.knew) {
 		return false
 	}
 	if !n.byPatroni {

@@ -48,6 +48,7 @@ var mistakes = []mistake{
 	{"found_1129_named_and_not_listed", []change{
 		{"agent/member.go", "NoCandidate: election.NoCandidate(l.decision.Reason),", "NoCandidate: false,"}}},
 	{"found_5252_timeline_told_once", []change{
+		{"election/holder.go", "heard := timeline <= o.Heard", "heard := false"},
 		{"election/holder.go", "if o.Heard > highest {", "if false {"}}},
 	{"found_5632_published_without_a_timeline", []change{
 		{"election/patroni.go", "v.Status.Timeline == 0 && n > 0 {", "false && n > 0 {"}}},
@@ -55,6 +56,11 @@ var mistakes = []mistake{
 		{"agent/whose.go", "\t\treturn l.stray(true)\n", "\t\treturn nil\n"}}},
 	{"found_45997_history_that_patroni_lacks", []change{
 		{"agent/node_rejoin.go", "ok && r.Patroni {", "ok && r.Patroni && false {"}}},
+	{"found_75294_record_from_before_a_patroni_leader", []change{
+		{"election/synchronous.go", "\tif patroniLeft(o) { // guard: record_after_patroni —", "\tif false { // guard: record_after_patroni —"},
+		{"election/synchronous.go", "\tif patroniLeft(o) { // guard: record_after_patroni_leads", "\tif false { // guard: record_after_patroni_leads"}}},
+	{"found_57332_limit_that_the_key_sync_lifted", []change{
+		{"election/race.go", "record.Lax() && !patroniLeft(o) {", "record.Lax() && !byPatroni(o) {"}}},
 	{"found_1541_promise_and_a_release_from_before", []change{
 		{"election/failsafe.go", "case released(v) && strings.EqualFold(v.Release.By, o.Self.PledgedTo):", "case released(v):"},
 		{"election/failsafe.go", "case v.Status != nil && v.Status.Timeline == 0:", "case false:"}}},
