@@ -136,8 +136,20 @@ func TestNoCandidate(t *testing.T) {
 		ReasonFollowing: false, ReasonLeading: false, ReasonAcquiring: false, ReasonCollecting: false, ReasonTooFewReports: false, ReasonPledged: false,
 		ReasonBetterCandidate: false, ReasonNamedCandidate: false, ReasonNoFailover: false,
 	} {
-		if NoCandidate(reason) != want {
+		if o := vacant(lsn); NoCandidate(&o, reason) != want {
 			t.Errorf("%s is told as no candidate: %t, want %t", reason, !want, want)
+		}
+	}
+	for name, c := range map[string]struct {
+		given Observation
+		want  bool
+	}{
+		"one that an operator has named, and that is behind another": {vacant(lsn, wish("", "a")), true},
+		"in a quorum that would cost the other a vote":               {vacant(lsn, wish("", "a"), quorum), false},
+		"one beside which another is named":                          {vacant(lsn, wish("", "c")), false},
+	} {
+		if NoCandidate(&c.given, ReasonBetterCandidate) != c.want {
+			t.Errorf("%s is told as no candidate: %t, want %t", name, !c.want, c.want)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func newMixed(seed uint64) schedule {
 	}
 	mode := ""
 	if rng.IntN(2) == 0 {
-		mode = fmt.Sprintf(`,"synchronous_mode":"on","synchronous_mode_strict":%t,"synchronous_node_count":%d`, rng.IntN(2) == 0, 1+rng.IntN(2))
+		mode = fmt.Sprintf(`,"synchronous_mode":"%s","synchronous_mode_strict":%t,"synchronous_node_count":%d`, []string{"on", "on", "quorum"}[rng.IntN(3)], rng.IntN(2) == 0, 1+rng.IntN(2))
 	}
 	by := rng.Perm(nodes)[:1+rng.IntN(2)]
 	faults := draw(rng, nodes)

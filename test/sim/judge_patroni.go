@@ -27,6 +27,8 @@ const (
 	foulReclaim foul = "old primary leads again"
 	// foulNamed: an operator named a member, which took over whatever it lacked.
 	foulNamed foul = "named and behind"
+	// foulBytes: it was as far by bytes, of another timeline.
+	foulBytes foul = "ahead on another timeline"
 	// foulUntold: it published a position of a timeline of which it had yet to tell, and an
 	// agent took over that had less.
 	foulUntold foul = "position of a timeline that nobody was told of"
@@ -124,6 +126,8 @@ func (w *World) lossPatroni(n *Node) {
 	switch {
 	case w.last.Synchronous && n.seen.named:
 		w.ends(n, foulNamed)
+	case w.last.Synchronous && n.pg.Log().Forked >= w.last.LSN:
+		w.ends(n, foulBytes)
 	case w.last.Synchronous:
 		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
 	case pub != nil && !n.seen.named && n.pg.Shares(w.published)+limit < pub.Optime:

@@ -90,7 +90,7 @@ func (p *patroni) eligible(f *cluster.Failover, end cluster.LSN) (all []restAnsw
 			lag = end - a.has
 		}
 		late := p.settings.MaximumLagOnFailover >= 0 && lag > cluster.LSN(p.settings.MaximumLagOnFailover)
-		if a.reached && !a.nofailover && !a.primary && !late {
+		if a.reached && !a.nofailover && !a.limited && !a.primary && !late {
 			all = append(all, a)
 		}
 	}

@@ -86,7 +86,7 @@ func (p *patroni) byWish(state cluster.NodeState, f cluster.Failover) bool {
 		if !p.mayFollow(p.n.name) {
 			return false
 		}
-		if a := p.askAll([]string{f.Member})[0]; a.reached && !a.nofailover {
+		if a := p.askAll([]string{f.Member})[0]; a.reached && !a.nofailover && !a.limited {
 			return false
 		}
 	}
@@ -123,7 +123,7 @@ func (p *patroni) ahead(state cluster.NodeState, names []string, lag bool) bool 
 	for _, a := range asked {
 		voter := p.votesFor(a.name)
 		switch {
-		case !a.reached || a.nofailover && !voter:
+		case !a.reached || a.limited || a.nofailover && !voter:
 			continue
 		case a.primary:
 			p.tell("finds that %s is a primary", a.name)
@@ -151,6 +151,7 @@ func (p *patroni) formerLeader(name string) bool {
 type restAnswer struct {
 	name                         string
 	reached, primary, nofailover bool
+	limited                      bool // its watchdog has failed, or so it says
 	has                          cluster.LSN
 	priority                     int
 }

@@ -89,7 +89,7 @@ func (k *worker) rest() (a restAnswer) {
 		return cluster.LSN(n)
 	}
 	_, writes := said.Positions["location"]
-	return restAnswer{reached: true, primary: writes || said.Role == cluster.RolePrimary, nofailover: said.Tags.NoFailover() || said.Failed,
+	return restAnswer{reached: true, primary: writes || said.Role == cluster.RolePrimary, nofailover: said.Tags.NoFailover(), limited: said.Failed,
 		has: max(at("location"), at("received_location"), at("replayed_location")), priority: said.Tags.FailoverPriority()}
 }
 

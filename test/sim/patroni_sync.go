@@ -162,7 +162,7 @@ func (p *patroni) tellNames(names pgfake.Names, at cluster.LSN) bool {
 	}
 	since := map[string]cluster.LSN{}
 	for _, name := range names.Standbys {
-		if was, listed := p.sync.since[name]; listed && slices.Contains(p.sync.told.Standbys, name) {
+		if was, listed := p.sync.since[name]; listed && slices.Contains(p.sync.told.Standbys, name) && names.Need <= p.sync.told.Need {
 			since[name] = was
 		} else {
 			since[name] = max(at, n.pg.Log().End)

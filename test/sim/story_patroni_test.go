@@ -6,6 +6,10 @@ const withPatroni = `{"ttl":20,"loop_wait":2,"retry_timeout":3}`
 // withPatroniSync is those of one whose commits wait for a standby.
 const withPatroniSync = `{"ttl":20,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"on","synchronous_mode_strict":true}`
 
+// withPatroniQuorum is those of one whose commits wait for any standby, which Patroni knows
+// since 4.0.
+const withPatroniQuorum = `{"ttl":20,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true}`
+
 // withPatroniFailsafe is those of one that goes on without etcd.
 const withPatroniFailsafe = `{"ttl":20,"loop_wait":2,"retry_timeout":3,"failsafe_mode":true}`
 
@@ -29,6 +33,8 @@ var patroniStories = []story{
 	{name: "mixed_etcd_gone_and_an_agent_leads", patroni: []int{1}, settings: withPatroniFailsafe, faults: []fault{lead(10*s, "etcd without leader", 60*s, 0)}, until: 100 * s},
 	{name: "mixed_synchronous_patroni_primary_dies", patroni: []int{0}, settings: withPatroniSync, faults: []fault{lead(10*s, "power off", 40*s, 0)}, until: 90 * s},
 	{name: "mixed_synchronous_primary_dies", patroni: []int{1, 2}, settings: withPatroniSync, faults: []fault{lead(10*s, "power off", 40*s, 0)}, until: 90 * s},
+	{name: "mixed_quorum_patroni_primary_dies", patroni: []int{0}, settings: withPatroniQuorum, faults: []fault{lead(10*s, "power off", 40*s, 0)}, until: 100 * s},
+	{name: "mixed_quorum_primary_dies", patroni: []int{1}, settings: withPatroniQuorum, faults: []fault{lead(10*s, "power off", 40*s, 0)}, until: 100 * s},
 	{name: "found_1541_promise_and_a_release_from_before", seed: 1541, nodes: 4, patroni: []int{3}, until: 90 * s,
 		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":9,"maximum_lag_on_failover":65536,"failsafe_mode":true}`, faults: []fault{
 			{at: 34686213498, lasts: 7339415959, kind: "suspend machine", node: 1, to: 3, n: 49},
@@ -90,4 +96,14 @@ var patroniStories = []story{
 			{at: 0, lasts: 50755607134, kind: "tags changed", node: 1, to: 4, n: 275},
 			{at: 19265026685, lasts: 0, kind: "reinitialize", node: 3, to: 1, n: 1},
 			{at: 29424226077, lasts: 0, kind: "reinitialize", node: 0, to: 1, n: 1}}},
+	{name: "found_300733_named_and_behind", seed: 300733, patroni: []int{0, 1}, until: 100 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":5,"maximum_lag_on_failover":262144,"synchronous_mode":"on","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
+			{at: 27722875468, lasts: 13699929140, kind: "cut from etcd", node: 2, to: 1, n: 10},
+			{at: 41638087137, lasts: 14555413285, kind: "switchover", node: 1, to: 2, n: 36},
+			{at: 19220801765, lasts: 1009179129, kind: "pause", node: 1, to: 2, n: 6},
+			{at: 7269451509, lasts: 11335187645, kind: "kill worker", node: 0, to: 0, n: 30},
+			{at: 12570892185, lasts: 8968503552, kind: "cut from etcd", node: 0, to: 3, n: 32},
+			{at: 11889426039, lasts: 21112467717, kind: "power off", node: 1, to: 3, n: 30},
+			{at: 9126250549, lasts: 9063753835, kind: "etcd without leader", node: 2, to: 0, n: 33},
+			{at: 38503164243, lasts: 23705271307, kind: "everybody cut from etcd", node: 2, to: 0, n: 18}}},
 }

@@ -46,7 +46,9 @@ var mistakes = []mistake{
 		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
 	{"found_1129_named_and_not_listed", []change{
-		{"agent/member.go", "NoCandidate: election.NoCandidate(l.decision.Reason),", "NoCandidate: false,"}}},
+		{"agent/member.go", "NoCandidate: election.NoCandidate(o, l.decision.Reason),", "NoCandidate: false,"}}},
+	{"found_300733_named_and_behind", []change{
+		{"election/patroni.go", "none = append(none, ReasonBetterCandidate)", "_ = f"}}},
 	{"found_5252_timeline_told_once", []change{
 		{"election/holder.go", "heard := timeline <= o.Heard", "heard := false"},
 		{"election/holder.go", "if o.Heard > highest {", "if false {"}}},
