@@ -197,7 +197,11 @@ func (out *statusJSON) server(f facts) {
 	if f.Role != cluster.RoleStandbyLeader {
 		out.Role = cluster.RoleReplica
 	}
-	out.Xlog = standbyXlog{node.ReceiveLSN, node.ReplayLSN, optional(node.ReplayedAt), node.ReplayPaused}
+	// A standby that was started again shows less than it has until it has read its own WAL.
+	// A Patroni candidate counts it for a vote by what it shows; without any it counts as away.
+	if node.EndKnown || !f.View.At.Never() && !f.View.Value.HasPatroni() { // guard: unknown_end_is_not_told — S2, trap 5
+		out.Xlog = standbyXlog{node.ReceiveLSN, node.ReplayLSN, optional(node.ReplayedAt), node.ReplayPaused}
+	}
 	if f.synchronous(f.Name) {
 		out.SyncStandby, out.QuorumStandby = !f.quorumMode(), f.quorumMode()
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -68,7 +69,8 @@ func (w *World) ends(n *Node, kind foul) {
 
 // entitled: the store has this Patroni member for the leader, or all others have agreed
 // that it goes on without. Not one that had itself agreed to another's going on, nor one
-// that has passed by the mark of a primary in a pause.
+// that has passed by the mark of a primary in a pause, nor one that took the key as an
+// operator had named it while another leads without the store: it asks nobody then.
 func (n *Node) entitled() bool {
 	w := n.w
 	v := w.view()
@@ -76,6 +78,8 @@ func (n *Node) entitled() bool {
 	case w.now <= n.seen.agreed:
 		return true
 	case !v.HolderIs(n.name), v.PausedAt != nil && v.PausedAt.Name != n.name:
+		return false
+	case n.seen.named && slices.ContainsFunc(w.nodes, func(o *Node) bool { return o != n && w.now <= o.seen.agreed }):
 		return false
 	}
 	to := w.named(n.seen.pledgedTo)

@@ -106,4 +106,21 @@ var patroniStories = []story{
 			{at: 11889426039, lasts: 21112467717, kind: "power off", node: 1, to: 3, n: 30},
 			{at: 9126250549, lasts: 9063753835, kind: "etcd without leader", node: 2, to: 0, n: 33},
 			{at: 38503164243, lasts: 23705271307, kind: "everybody cut from etcd", node: 2, to: 0, n: 18}}},
+	{name: "found_411419_primary_between_copies_of_patroni", seed: 411419, patroni: []int{0, 1}, until: 100 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":5,"maximum_lag_on_failover":131072,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"failsafe_mode":true}`, faults: []fault{
+			{at: 11283066482, lasts: 18917706093, kind: "isolated", node: 2, to: 1, n: 40},
+			{at: 23382588371, lasts: 3878557202, kind: "reinitialize", node: 1, to: 1, n: 6},
+			{at: 25307671591, lasts: 0, kind: "reinitialize", node: 0, to: 1, n: 1}}},
+	{name: "found_412820_vote_of_a_voter_that_has_yet_to_read_its_wal", seed: 412820, patroni: []int{0}, until: 110 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":131072,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"fast_failover":true}`, faults: []fault{
+			{at: 18260800731, lasts: 13085841451, kind: "refused requests", node: 2, to: 1, n: 29},
+			{at: 42840392204, lasts: 481620578, kind: "power off", node: 2, to: 2, n: 34},
+			{at: 43013566806, lasts: 3697298857, kind: "loop_wait changed", node: 0, to: 0, n: 9},
+			{at: 39394254218, lasts: 59761284, kind: "kill agent", node: 2, to: 3, n: 30},
+			{at: 20755027053, lasts: 959686414, kind: "power off", node: 1, to: 1, n: 34},
+			{at: 35634072488, lasts: 23961734504, kind: "power off", node: 0, to: 3, n: 11},
+			{at: 26250472204, lasts: 1125699075, kind: "reinitialize", node: 1, to: 0, n: 39},
+			{at: 29807412968, lasts: 6348475224, kind: "reinitialize", node: 2, to: 0, n: 44},
+			{at: 45517729077, lasts: 18000000000, kind: "power off", node: 1, to: 0, n: 8},
+			{at: 49204077546, lasts: 15000000000, kind: "power off", node: 2, to: 0, n: 9}}},
 }

@@ -47,11 +47,15 @@ var mistakes = []mistake{
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
 	{"found_1129_named_and_not_listed", []change{
 		{"agent/member.go", "NoCandidate: election.NoCandidate(o, l.decision.Reason),", "NoCandidate: false,"}}},
+	{"found_411419_primary_between_copies_of_patroni", []change{
+		{"election/revoke.go", "published == nil || patroniLeft(o) {", "published == nil || byPatroni(o) {"}}},
+	{"found_412820_vote_of_a_voter_that_has_yet_to_read_its_wal", []change{
+		{"restapi/status.go", "if node.EndKnown ||", "if true || node.EndKnown ||"}}},
 	{"found_300733_named_and_behind", []change{
 		{"election/patroni.go", "none = append(none, ReasonBetterCandidate)", "_ = f"}}},
 	{"found_5252_timeline_told_once", []change{
 		{"election/holder.go", "heard := timeline <= o.Heard", "heard := false"},
-		{"election/holder.go", "if o.Heard > highest {", "if false {"}}},
+		{"election/holder.go", "\t\to.Heard, // guard", "\t\t0, // guard"}}},
 	{"found_5632_published_without_a_timeline", []change{
 		{"election/patroni.go", "v.Status.Timeline == 0 && n > 0 {", "false && n > 0 {"}}},
 	{"found_21561_number_that_patroni_took_again", []change{
