@@ -30,6 +30,12 @@ const (
 	foulNamed foul = "named and behind"
 	// foulBytes: it was as far by bytes, of another timeline.
 	foulBytes foul = "ahead on another timeline"
+	// foulFormer: it leads by a key sync of its own that the leader of between had yet to
+	// write anew.
+	foulFormer foul = "former leader by an old key sync"
+	// foulHeld: it is the only one that may lead by the key sync, and holds itself for too far
+	// behind: an operator has to name it.
+	foulHeld foul = "nobody leads for its own lag"
 	// foulUntold: it published a position of a timeline of which it had yet to tell, and an
 	// agent took over that had less.
 	foulUntold foul = "position of a timeline that nobody was told of"
@@ -132,6 +138,8 @@ func (w *World) lossPatroni(n *Node) {
 		w.ends(n, foulNamed)
 	case w.last.Synchronous && n.pg.Log().Forked >= w.last.LSN:
 		w.ends(n, foulBytes)
+	case w.last.Synchronous && w.stored().SynchronousMode == cluster.SyncQuorum && w.view().Sync != nil && w.view().Sync.Leader == n.name && w.lastBy != n:
+		w.ends(n, foulFormer)
 	case w.last.Synchronous:
 		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
 	case pub != nil && !n.seen.named && n.pg.Shares(w.published)+limit < pub.Optime:
@@ -144,6 +152,21 @@ func (n *Node) patroniLimit() int64 {
 		return 0
 	}
 	return n.patroni.settings.MaximumLagOnFailover
+}
+
+// held: nobody leads, since a Patroni member is the only one that may by the key sync which
+// it wrote before a promotion that came to nothing, and finds itself too far behind.
+func (w *World) held() bool {
+	v := w.view()
+	if v.Leader != nil || v.Sync == nil || v.Status == nil || v.Sync.SyncStandby != "" {
+		return false
+	}
+	n := w.named(v.Sync.Leader)
+	if n == nil || !n.byPatroni || v.Status.Optime <= n.pg.Log().End+cluster.LSN(max(n.patroniLimit(), 0)) {
+		return false
+	}
+	w.ends(n, foulHeld)
+	return true
 }
 
 // twicePatroni judges a timeline number that was used twice, by Patroni or after it: agents

@@ -101,3 +101,10 @@ func (p *patroni) trustsFailsafe() {
 		p.view.Leader = &cluster.Leader{Name: p.failsafe.asker}
 	}
 }
+
+// healed: what it believes by a wall clock that was set back since, an operator ends.
+func (p *patroni) healed() {
+	if p != nil && p.failsafe.until.Sub(p.n.wall()) > p.settings.TTL {
+		p.failsafe = patroniFailsafe{}
+	}
+}

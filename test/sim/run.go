@@ -115,7 +115,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	for end := w.now + bound; w.violation == "" && w.now < end && !w.settled(); {
 		w.runUntil(w.now + 250*time.Millisecond)
 	}
-	if w.violation == "" && !w.settled() {
+	if w.violation == "" && !w.settled() && !w.held() {
 		w.fail("L1", "%s after the faults have healed: %s", bound, w.unsettled())
 	}
 	return w.result()
@@ -165,6 +165,7 @@ func (w *World) heal() {
 		for _, p := range n.processes() {
 			p.goesOn()
 		}
+		n.patroni.healed()
 		n.startAgent()
 	}
 	w.blocked, w.outages, w.pauses = [8][8]uint8{}, 0, 0
