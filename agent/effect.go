@@ -146,6 +146,8 @@ type (
 		Unconfirmed string
 		// Strayed: this data came out of recovery on a timeline that is another's.
 		Strayed bool
+		// Whose is whose timeline this data is on.
+		Whose Whose
 		// ReplayRate is what a recovery here replays in a second.
 		ReplayRate int64
 		Pledge     cluster.Pledge

@@ -161,7 +161,7 @@ func (l *Loop) foldAsked(e FailsafeAsked) []Effect {
 	if o.Now >= o.Self.Pledged {
 		l.log.Info("failsafe accepted", "member", l.id.Name, "from", e.Ask.Name, "term", int64(e.Ask.Term))
 	}
-	o.Self.Pledged = election.PledgeUntil(o, e.Ask)
+	o.Self.Pledged, o.Self.PledgedTo, o.Self.PledgedTerm = election.PledgeUntil(o, e.Ask), e.Ask.Name, e.Ask.Term
 	l.seen.Pledge = cluster.Pledge{To: e.Ask.Name, Term: e.Ask.Term, Until: o.Self.Pledged, BootID: l.id.BootID, TTL: o.Self.Pledged.Sub(o.Now)}
 	l.pledging = append(l.pledging, pledging{e.ID, a, l.seen.Pledge})
 	return l.persist()
@@ -193,6 +193,6 @@ func (l *Loop) unpledge() []Effect {
 	if l.seen.Pledge == (cluster.Pledge{}) {
 		return nil
 	}
-	l.obs.Self.Pledged, l.seen.Pledge = 0, cluster.Pledge{}
+	l.obs.Self.Pledged, l.obs.Self.PledgedTo, l.obs.Self.PledgedTerm, l.seen.Pledge = 0, "", 0, cluster.Pledge{}
 	return l.persist()
 }

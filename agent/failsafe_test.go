@@ -97,10 +97,10 @@ func TestAFailsafePromiseOutlivesItsProcess(t *testing.T) {
 		"the kernel is mute":     {"", 7 * second, 12 * second},
 		"a clock of the past":    {"boot", 10 * second, 15 * second},
 	} {
-		memory := Memory{Pledge: cluster.Pledge{To: "pg2", Until: kept, BootID: "boot", TTL: 5 * time.Second}}
+		memory := Memory{Pledge: cluster.Pledge{To: "pg2", Term: 7, Until: kept, BootID: "boot", TTL: 5 * time.Second}}
 		l := NewLoop(Identity{Name: "pg1", BootID: c.boot}, nil, memory, nil, parseTest, slog.New(slog.DiscardHandler), c.start)
-		if l.obs.Self.Pledged != c.want {
-			t.Errorf("%s: promised until %d, want %d", name, l.obs.Self.Pledged, c.want)
+		if self := &l.obs.Self; self.Pledged != c.want || self.PledgedTo != "pg2" || self.PledgedTerm != 7 {
+			t.Errorf("%s: promised %s of term %d until %d, want pg2, 7 and %d", name, self.PledgedTo, self.PledgedTerm, self.Pledged, c.want)
 		}
 	}
 }

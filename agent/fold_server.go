@@ -123,6 +123,7 @@ func (l *Loop) foldJob(e JobDone) []Effect {
 		effects = []Effect{{Lane: LaneGuard, Limit: guardLimit, Do: GuardEnd{Term: term}}}
 	}
 	if e.Err == "" && makesAnew(e.Kind) {
+		l.seen.Whose = Whose{}
 		effects = append(effects, l.stray(false)...)
 	}
 	return effects

@@ -480,3 +480,16 @@ func TestACheapLookAtAnotherTimelineKnowsNothingOfWhatItBeganOn(t *testing.T) {
 		}
 	}
 }
+
+// TestATimelineThatWasToldOnceIsRemembered: a Patroni member's key tells of its timeline only
+// while its server runs.
+func TestATimelineThatWasToldOnceIsRemembered(t *testing.T) {
+	r := newRig(t)
+	for _, timeline := range []cluster.Timeline{3, 5, 0} {
+		r.view.Members = map[string]cluster.Member{"pg2": {Name: "pg2", Timeline: timeline}}
+		r.see()
+	}
+	if got := r.loop.obs.Heard; got != 5 {
+		t.Errorf("the greatest timeline that was told of is %d, want 5", got)
+	}
+}

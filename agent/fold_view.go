@@ -29,6 +29,9 @@ func (l *Loop) foldView(e *ViewSeen) []Effect {
 	} else if v.Beat.ModRevision != o.Beat.Revision {
 		o.Beat = election.Sighting{Revision: v.Beat.ModRevision, At: o.Now}
 	}
+	for _, m := range v.Members {
+		o.Heard = max(o.Heard, m.Timeline)
+	}
 	switch sw := v.Switchover; {
 	case sw == nil:
 		o.Phase = election.PhaseSeen{}

@@ -143,6 +143,8 @@ type Memory struct {
 	Unconfirmed string `json:"unconfirmed,omitempty"`
 	// Strayed: this data came out of recovery on a timeline that is another's.
 	Strayed bool `json:"strayed,omitempty"`
+	// Whose is whose timeline this data is on, where Patroni runs others.
+	Whose Whose `json:"whose,omitzero"`
 	// ReplayRate is how many bytes of WAL the last long recovery replayed in a second.
 	ReplayRate int64 `json:"replay_rate,omitempty"`
 	// Pledge is the last promise to a holder without store.

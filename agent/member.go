@@ -196,7 +196,7 @@ func (l *Loop) Fill(s *cluster.Status, dcsSeen int64) {
 	*s = cluster.Status{
 		Scope: l.id.Scope, Name: l.id.Name, Version: l.id.Version,
 		Node: o.Node, LookTook: o.LookTook, View: o.View, Role: l.role(), State: l.state(),
-		Reason: l.decision.Reason, ReasonSince: l.since, Detail: l.decision.Detail,
+		Reason: l.decision.Reason, ReasonSince: l.since, Detail: l.decision.Detail, NoCandidate: election.NoCandidate(o, l.decision.Reason),
 		Term: o.Lease.Term, LeaseUntil: l.leaseUntil(),
 		Settings: o.Settings, ConfigRaw: l.config.raw, ConfigError: l.config.problem,
 		Tags: o.Self.Tags, PendingRestart: o.Node.Value.PendingRestart, ScheduledRestart: l.server.scheduled,

@@ -78,5 +78,17 @@ func (n *Node) followOrStart(ctx context.Context, do OnJob, up election.Upstream
 			return err
 		}
 	}
-	return n.start(ctx, do, false, &up)
+	if err := n.start(ctx, do, false, &up); err != nil {
+		return err
+	}
+	return n.fillHistory(do, timeline)
+}
+
+// fillHistory has a standby that comes from several timelines before ask a primary that
+// Patroni has promoted for no history file which that one may lack.
+func (n *Node) fillHistory(do OnJob, timeline cluster.Timeline) error {
+	if r, ok := do.Action.(election.Rejoin); ok && r.Patroni { // guard: history_filled — L1: it would be refused for ever
+		return n.pg.FillHistory(do.Node.Timeline, timeline)
+	}
+	return nil
 }

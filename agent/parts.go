@@ -39,6 +39,7 @@ type (
 		StartFailure(start postgres.Start) error
 		CheckPort(ctx context.Context) error
 		HistoryFiles(current, wanted cluster.Timeline) (map[string]string, error)
+		FillHistory(current, upTo cluster.Timeline) error
 		TerminateStuckWalsenders(ctx context.Context, patience func(member string) time.Duration) ([]string, error)
 	}
 	// copier makes and replaces the data directory.

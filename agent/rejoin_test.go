@@ -145,3 +145,26 @@ func TestACloneSaysAtOnceWhetherItCopiesAStandby(t *testing.T) {
 		}
 	}
 }
+
+// filling notes which history files it is to have.
+type filling struct {
+	Server
+	from, to cluster.Timeline
+}
+
+func (f *filling) FillHistory(current, upTo cluster.Timeline) error {
+	f.from, f.to = current, upTo
+	return nil
+}
+
+// TestAStandbyAsksAPatroniPrimaryForNoHistoryThatItMayLack: an agent's primary has all.
+func TestAStandbyAsksAPatroniPrimaryForNoHistoryThatItMayLack(t *testing.T) {
+	for _, patroni := range []bool{true, false} {
+		pg := &filling{}
+		n := NewNode(Parts{Server: pg, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+		err := n.fillHistory(OnJob{Action: election.Rejoin{Patroni: patroni}, Node: cluster.NodeState{Timeline: 1}}, 4)
+		if err != nil || patroni != (pg.from == 1 && pg.to == 4) {
+			t.Errorf("after Patroni %t: filled from %d to %d (%v)", patroni, pg.from, pg.to, err)
+		}
+	}
+}

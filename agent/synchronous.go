@@ -56,7 +56,7 @@ func (l *Loop) foldPersisted(e persisted) []Effect {
 	if e.Err == "" {
 		l.tenure = e.Memory.Tenure
 	}
-	if e.Err == "" && (l.seen.Promised > e.Memory.Promised || l.seen.Paused != e.Memory.Paused || l.seen.Pledge != e.Memory.Pledge || l.seen.Strayed != e.Memory.Strayed || l.seen.Tenure != e.Memory.Tenure) {
+	if e.Err == "" && (l.seen.Promised > e.Memory.Promised || l.seen.Paused != e.Memory.Paused || l.seen.Pledge != e.Memory.Pledge || l.seen.Strayed != e.Memory.Strayed || l.seen.Whose != e.Memory.Whose || l.seen.Tenure != e.Memory.Tenure) {
 		return l.persist()
 	}
 	return nil

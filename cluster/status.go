@@ -24,6 +24,8 @@ type Status struct {
 	Reason      Reason
 	ReasonSince Instant
 	Detail      string
+	// NoCandidate: nobody leads, and whatever comes, this member takes no lease as things are.
+	NoCandidate bool
 
 	// Term is held (non-zero) or not. LeaseUntil is the guard's deadline: past
 	// it nothing here may be believed to be leading, whatever else it says.

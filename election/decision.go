@@ -192,7 +192,11 @@ type (
 	}
 	// Rejoin finds out how this node's data relates to the source's, rewinds or
 	// clones if it must, and follows.
-	Rejoin struct{ Source Upstream }
+	Rejoin struct {
+		Source Upstream
+		// Patroni runs the source, which may lack history files that a standby asks for.
+		Patroni bool
+	}
 	// Clone builds the data directory anew from the source.
 	Clone struct{ Source Upstream }
 	// MoveAside puts the data directory aside.

@@ -200,14 +200,30 @@ func reclaims(o *Observation) bool {
 }
 
 // pledged: this member has promised a holder not to end its tenure. A holder that gave
-// the lease up since, its server proved stopped, needs no promise any more.
+// the lease up since, its server proved stopped, needs no promise any more. That must be
+// its own release: where a Patroni leader came after one, which beats not, the record of
+// the release before it looks as new as ever.
 func pledged(o *Observation) bool {
-	return o.Now < o.Self.Pledged && !released(o)
+	switch v := &o.View.Value; {
+	case o.Now >= o.Self.Pledged:
+		return false
+	case released(v) && strings.EqualFold(v.Release.By, o.Self.PledgedTo): // guard: released_by_whom_was_promised — SAFETY 3, Failsafe
+		return false
+	}
+	return true
 }
 
-func released(o *Observation) bool {
-	v := &o.View.Value
-	return v.Leader == nil && v.Release != nil && v.Beat != nil && v.Release.BeatRevision == v.Beat.ModRevision
+// released: the last holder gave the lease up, its server proved stopped, and nobody has
+// led since. Whoever leads beats, but for Patroni's members: they publish a position
+// without a timeline.
+func released(v *cluster.View) bool {
+	switch {
+	case v.Leader != nil || v.Release == nil || v.Beat == nil:
+		return false
+	case v.Status != nil && v.Status.Timeline == 0: // guard: released_before_patroni — SAFETY 3: what a holder gave up before a Patroni leader came says nothing of that one
+		return false
+	}
+	return v.Release.BeatRevision == v.Beat.ModRevision
 }
 
 // byPledge waits for the end of this member's own promise: it reports to no race, and
@@ -242,7 +258,7 @@ func takes(a Action) bool {
 // its promise. An operator who forces a failover vouches that there is no such holder.
 func unlisted(o *Observation, name string) bool {
 	v := &o.View.Value
-	return len(v.Failsafe) > 0 && v.Failsafe[name] == "" && !released(o) && !forced(o)
+	return len(v.Failsafe) > 0 && v.Failsafe[name] == "" && !released(v) && !forced(o)
 }
 
 // failsafeList is what the store must say of the members, when it does not.
@@ -297,7 +313,7 @@ func AcceptFailsafe(o *Observation, ask cluster.FailsafeAsk) cluster.FailsafeAns
 		return no(cluster.FailsafeInvalid, "%q asks %q", ask.Name, o.Self.Name)
 	case ask.TTL <= 0 || ask.TTL > longestPledge:
 		return no(cluster.FailsafeInvalid, "nothing is promised for %s", ask.TTL)
-	case ask.Term == 0 && (!known || m.IsKeeper()):
+	case ask.Term == 0 && (known && m.IsKeeper() || !known && !promisedPatroni(o, ask.Name)):
 		return no(cluster.FailsafeForeign, "%s is no member that asks in Patroni's way", ask.Name)
 	case mayWrite(o):
 		return no(cluster.FailsafePrimary, "this member is itself a running primary")
@@ -309,6 +325,13 @@ func AcceptFailsafe(o *Observation, ask cluster.FailsafeAsk) cluster.FailsafeAns
 		return no(cluster.FailsafeConflict, "this member has already promised to take no WAL of term %d", ask.Term)
 	}
 	return cluster.FailsafeAnswer{Verdict: cluster.FailsafeAccepted, Why: "Accepted", LSN: o.Node.Value.Position().LSN}
+}
+
+// promisedPatroni: this member has promised that Patroni leader before, and is bound to it.
+// Its member key may be gone by now, with its lease: whoever hears of etcd first hears
+// that nobody is left, and must not stop a primary which has yet to hear of it.
+func promisedPatroni(o *Observation, name string) bool {
+	return o.Now < o.Self.Pledged && o.Self.PledgedTerm == 0 && strings.EqualFold(o.Self.PledgedTo, name)
 }
 
 // PledgeUntil is until when an accepted question binds this member: T from its receipt,

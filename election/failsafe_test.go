@@ -72,7 +72,7 @@ func serverEnded(o *Observation) {
 }
 
 func pledgedFor(d time.Duration) change {
-	return func(o *Observation) { o.Self.Pledged = now.Add(d) }
+	return func(o *Observation) { o.Self.Pledged, o.Self.PledgedTo, o.Self.PledgedTerm = now.Add(d), "b", term }
 }
 
 func peers(names ...string) []FailsafePeer {
@@ -222,6 +222,10 @@ func failsafeRules() []rule {
 			given: vacant(lsn, failsafe, pledgedFor(3*time.Second), view(func(v *cluster.View) {
 				v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat}
 			})), reason: ReasonCollecting},
+		{name: "but not when another gave one up before it, and has not led since", // as after a Patroni leader
+			given: vacant(lsn, failsafe, pledgedFor(3*time.Second), view(func(v *cluster.View) {
+				v.Release = &cluster.Release{By: "c", Term: term, BeatRevision: beat}
+			})), reason: ReasonPledged},
 		{name: "it does not go on with a key that a late transaction brought it",
 			given: standby(lsn, failsafe, pledgedFor(3*time.Second), view(func(v *cluster.View) {
 				v.Leader = &cluster.Leader{Name: "a", LeaseID: 1000 + 'a', Term: 400}
@@ -237,6 +241,12 @@ func failsafeRules() []rule {
 				v.Failsafe = map[string]string{"b": urlOf("b")}
 				v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat}
 			})), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, FailsafeRevision: 77})},
+		{name: "and no Patroni leader came after that, which beats not, and publishes without a timeline",
+			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
+				v.Failsafe = map[string]string{"b": urlOf("b")}
+				v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat}
+				v.Status = &cluster.Positions{Optime: lsn}
+			})), reason: ReasonNotListed},
 		{name: "or an operator vouches for the old primary",
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
 				v.Failsafe = map[string]string{"b": urlOf("b")}
@@ -314,6 +324,7 @@ func TestEnoughPromises(t *testing.T) {
 func TestAMemberPromisesAHolder(t *testing.T) {
 	ask := cluster.FailsafeAsk{Name: "b", Term: term, TTL: 5 * time.Second}
 	patroni := cluster.FailsafeAsk{Name: "b", TTL: 5 * time.Second}
+	keyless := view(func(v *cluster.View) { delete(v.Members, "b") })
 	foreign := view(func(v *cluster.View) {
 		m := v.Members["b"]
 		m.Keeper = nil
@@ -346,6 +357,10 @@ func TestAMemberPromisesAHolder(t *testing.T) {
 		{"not when another leads", standby(lsn, failsafe, view(func(v *cluster.View) {
 			v.Members["d"] = cluster.Member{Name: "d"}
 		})), cluster.FailsafeAsk{Name: "d", TTL: time.Second}, cluster.FailsafeConflict},
+		{"also when its member key is gone, if it was promised before", vacant(lsn, failsafe, keyless, pledgedFor(time.Second), func(o *Observation) { o.Self.PledgedTerm = 0 }), patroni, cluster.FailsafeAccepted},
+		{"not once that has ended", vacant(lsn, failsafe, keyless, pledgedFor(0), func(o *Observation) { o.Self.PledgedTerm = 0 }), patroni, cluster.FailsafeForeign},
+		{"nor when an agent of that name was promised", vacant(lsn, failsafe, keyless, pledgedFor(time.Second)), patroni, cluster.FailsafeForeign},
+		{"nor when another was", vacant(lsn, failsafe, keyless, pledgedFor(time.Second), func(o *Observation) { o.Self.PledgedTo, o.Self.PledgedTerm = "c", 0 }), patroni, cluster.FailsafeForeign},
 		{"an unsigned question in a pgkeeper member's name is not", standby(lsn, failsafe), patroni, cluster.FailsafeForeign},
 		{"nor in nobody's", standby(lsn, failsafe), cluster.FailsafeAsk{Name: "x", TTL: time.Second}, cluster.FailsafeForeign},
 	} {

@@ -15,7 +15,7 @@ func unfit(o *Observation, mine report) (Decision, bool) {
 		return Decision{}, false
 	}
 	if olderTimeline(o, mine) && o.Settings.CheckTimeline { // guard: old_timeline — trap 6
-		return wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d, and check_timeline is on", mine.position.Timeline, published.Timeline)), true
+		return wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d, and check_timeline is on", mine.position.Timeline, publishedOn(&o.View.Value))), true
 	}
 	if published.Timeline != 0 && mine.position.Timeline > published.Timeline { // guard: promoted_since_is_not_behind — L1: that promotion has given up what it lacks of that
 		return Decision{}, false
@@ -30,8 +30,8 @@ func unfit(o *Observation, mine report) (Decision, bool) {
 
 // olderTimeline: the lost primary wrote on a timeline this node has not seen.
 func olderTimeline(o *Observation, mine report) bool {
-	published := o.View.Value.Status
-	return published != nil && published.Timeline > mine.position.Timeline
+	v := &o.View.Value
+	return v.Status != nil && publishedOn(v) > mine.position.Timeline
 }
 
 // shared is how far this node's log is a part of the lost primary's: all of it on

@@ -191,7 +191,12 @@ func compare(o *Observation, reason cluster.Reason, leader Upstream) Decision {
 		d.wakeAt(again)
 		return d
 	}
-	return job(o, reason, Rejoin{Source: leader})
+	return job(o, reason, rejoin(o, leader))
+}
+
+func rejoin(o *Observation, source Upstream) Rejoin {
+	m, known := memberNamed(&o.View.Value, source.Member)
+	return Rejoin{Source: source, Patroni: known && !m.IsKeeper()}
 }
 
 // rejoining brings back a node whose server is stopped, or that has no data.
@@ -224,7 +229,7 @@ func rejoining(o *Observation) Decision {
 		return wait(ReasonLeaderNotReady, "the leader is not a running primary yet")
 	}
 	if node.Data == cluster.DataValid {
-		return job(o, ReasonRejoining, Rejoin{Source: up})
+		return job(o, ReasonRejoining, rejoin(o, up))
 	}
 	return job(o, ReasonCloning, Clone{Source: up})
 }

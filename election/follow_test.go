@@ -132,6 +132,8 @@ func followRules() []rule {
 		// rejoining
 		{name: "a stopped node compares itself with the leader",
 			given: cold("b"), reason: ReasonRejoining, do: acts(Rejoin{Source: b})},
+		{name: "and says when Patroni runs that one, which may lack what it asks for",
+			given: cold("b", who("b", func(m *cluster.Member) { m.Keeper = nil })), reason: ReasonRejoining, do: acts(Rejoin{Source: b, Patroni: true})},
 		{name: "a comparison that fails is repeated with growing pauses",
 			given: cold("b", failed(JobRejoin, 3, 500*time.Millisecond)), reason: ReasonBackingOff, also: wakes(now.Add(500 * time.Millisecond))},
 		{name: "an empty node is cloned",

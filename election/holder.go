@@ -37,8 +37,9 @@ func promoting(o *Observation) Decision {
 	}
 	timeline, others := reservedNumber(o)
 	taken := o.Job.Last == JobPromote && timeline <= o.Job.Taken // by its history file, which PostgreSQL would go past
+	heard := timeline <= o.Heard                                 // of a Patroni member, since it was reserved
 	// No number yet, or one that predates WAL this node has seen.
-	if timeline <= o.Node.Value.Timeline || taken { // guard: timeline_reserved — SAFETY 5
+	if timeline <= o.Node.Value.Timeline || taken || heard { // guard: timeline_reserved — SAFETY 5
 		return do(ReasonReserving, Reserve{Above: highestTimeline(o)})
 	}
 	names, first := ruleBeforePromotion(o)
@@ -134,7 +135,10 @@ func neverPromoted(node *cluster.NodeState) bool {
 // reserved, published, in its own WAL, or in the history.
 func highestTimeline(o *Observation) cluster.Timeline {
 	v := &o.View.Value
-	highest := max(o.Node.Value.Timeline, v.Timelines.Highest())
+	highest := slices.Max([]cluster.Timeline{
+		o.Node.Value.Timeline, v.Timelines.Highest(),
+		o.Heard, // guard: heard_of_timelines — S8: a Patroni member reserves none, and its key tells of its timeline only while its server runs
+	})
 	if v.Status != nil {
 		highest = max(highest, v.Status.Timeline)
 	}

@@ -37,6 +37,11 @@ func holderRules() []rule {
 				v.Timelines = nil
 				v.History = append(history(), cluster.HistoryLine{Timeline: 6, Switch: 0x4500000})
 			})), reason: ReasonReserving, do: acts(Reserve{Above: 7})},
+		{name: "and above what a member once told that is gone",
+			given:  standby(lsn, leased, func(o *Observation) { o.Heard = 5 }, view(func(v *cluster.View) { v.Timelines = nil })),
+			reason: ReasonReserving, do: acts(Reserve{Above: 5})},
+		{name: "one that was told of since it was reserved is not used",
+			given: standby(lsn, leased, reservedAt(4), func(o *Observation) { o.Heard = 4 }), reason: ReasonReserving, do: acts(Reserve{Above: 4})},
 		{name: "a standby under the term is promoted onto the number reserved for it",
 			given: standby(lsn, leased, reservedAt(4)), reason: ReasonPromoting, do: acts(Promote{Timeline: 4}, slotsOfOthers),
 			also: func(t *testing.T, d Decision) {

@@ -82,7 +82,7 @@ func lacksForTheLease(o *Observation) (lacks []string) {
 		return append(lacks, lacksSilence(o)...)
 	}
 	mine := ownReport(o)
-	if why := unfitInWords(o, mine); why != "" && v.Durability.Lax() && !byPatroni(o) {
+	if why := unfitInWords(o, mine); why != "" && v.Durability.Lax() && !patroniLeft(o) {
 		lacks = append(lacks, why)
 	}
 	lacks = append(lacks, lacksSilence(o)...)

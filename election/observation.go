@@ -45,6 +45,9 @@ type Observation struct {
 	// RecordOver is the revision of the record of rules that the last change was sent over,
 	// under this term: while the store shows that one, the change may still come.
 	RecordOver int64
+	// Heard is the greatest timeline that a member's key has told of since this process
+	// began: the one that told it may be gone, and have told it nowhere else.
+	Heard cluster.Timeline
 	// RetainedSlots are the slots of members that have left; ExpiredSlots those
 	// of them that were left for longer than member_slots_ttl.
 	RetainedSlots, ExpiredSlots []string
@@ -95,8 +98,11 @@ type Self struct {
 	// beside it that would still arrive when it is.
 	Promised, Promising cluster.Term
 	// Pledged is until when this member has promised a holder, durably or about to be,
-	// to race for nothing and to vote for nobody.
-	Pledged cluster.Instant
+	// to race for nothing and to vote for nobody. PledgedTo is that holder, PledgedTerm its
+	// term; 0 is a Patroni leader's.
+	Pledged     cluster.Instant
+	PledgedTo   string
+	PledgedTerm cluster.Term
 	// Tenure is the term that a worker before this one held, as it kept it for this one,
 	// without its configuration; nil when there is none.
 	Tenure *cluster.Tenure

@@ -51,6 +51,19 @@ func Counts(v *cluster.View, member string) bool {
 		v.Sync != nil && v.Sync.Leader != "" && counts(v.Sync.Rule())
 }
 
+// NoCandidate reports whether a member that waits for this reason takes no lease, however far
+// it is and whoever is left. Agents know that from its reports. A Patroni member steps back
+// for whoever answers and has more, or was named by an operator, for ever, unless it is told.
+// In a quorum it takes such a word for a missing vote as well, so that one which is merely
+// behind another, and named, says nothing there.
+func NoCandidate(o *Observation, r cluster.Reason) bool {
+	none := []cluster.Reason{ReasonNotListedSync, ReasonNotListed, ReasonTooFarBehind, ReasonOldTimeline, ReasonNoWatchdog, ReasonSickCandidate}
+	if f := o.View.Value.Failover; !f.Empty() && strings.EqualFold(f.Member, o.Self.Name) && o.Settings.SynchronousMode != cluster.SyncQuorum {
+		none = append(none, ReasonBetterCandidate)
+	}
+	return slices.Contains(none, r) // guard: no_candidate_is_told — L1
+}
+
 // patroniSettles is when what Patroni members publish is no older than the end of the
 // lease.
 func patroniSettles(o *Observation) cluster.Instant { return o.Vacancy.Add(o.Settings.TTL) }
@@ -79,4 +92,13 @@ func patroniReports(o *Observation, mine report, rule cluster.Rule) []report {
 		all = append(all, r)
 	}
 	return withReleased(o, all)
+}
+
+// publishedOn is the timeline that the published position lies on. A Patroni leader does
+// not name it, and tells of its own by the key history alone.
+func publishedOn(v *cluster.View) cluster.Timeline {
+	if n := len(v.History); v.Status.Timeline == 0 && n > 0 { // guard: patroni_position_by_history — S2, asynchronous: what was written past the end of a timeline is no part of the next
+		return v.History[n-1].Timeline + 1
+	}
+	return v.Status.Timeline
 }

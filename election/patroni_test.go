@@ -62,12 +62,22 @@ func patroniRules() []rule {
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), tells("c", lsn+8)), reason: ReasonBetterCandidate},
 		{name: "who is in no list is waited for by nobody, however far it is",
 			given: vacant(lsn, patroniLed, sync("b", "a", 0), tells("c", lsn+8)), reason: ReasonAcquiring, do: take},
+		{name: "what an agent had when it gave the lease to that leader is not what it has",
+			given: vacant(lsn, sync("b", "a,c", 1), view(func(v *cluster.View) {
+				v.Release = &cluster.Release{By: "c", Term: term, BeatRevision: beat, Clean: true, Position: cluster.Position{Timeline: 3, LSN: lsn}}
+				v.Status = &cluster.Positions{Optime: lsn}
+			})), reason: ReasonTooFewReports},
 		{name: "what a Patroni voter published may be older than the end of the lease",
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), byPatroniMember("c", lsn)), reason: ReasonTooFewReports, also: wakes(now.Add(9900 * time.Millisecond))},
 		{name: "a ttl after it, it is not",
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), byPatroniMember("c", lsn), settled), reason: ReasonAcquiring, do: take},
 		{name: "and a Patroni voter that is further goes first",
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), byPatroniMember("c", lsn+8), settled), reason: ReasonBetterCandidate},
+		{name: "where commits of an agent may have waited for nobody too, a member that lacks too much of what was published takes nothing, although the key sync names it",
+			given: vacant(lsn-2<<20, alone, sync("b", "a,c", 0), byPatroniMember("c", lsn-2<<20), ruled("on", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 2}, cluster.Rule{Primary: "b"})), reason: ReasonTooFarBehind},
+		{name: "an agent that led has every commit of its own, and needs nobody beside it where its standbys were Patroni's",
+			given:  vacant(lsn, sync("a", "b,c", 1), byPatroniMember("c", lsn), ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1})),
+			reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, SyncRevision: 460, DurabilityRevision: 450})},
 		{name: "a failover to a named member keeps to it too",
 			given: vacant(lsn, patroniLed, alone, sync("b", "c", 0), failover(cluster.Failover{Member: "a"})), reason: ReasonNotListedSync},
 		{name: "unless the operator says that what is lost is lost",
@@ -101,16 +111,48 @@ func TestWhatPatroniLeft(t *testing.T) {
 		Rules: []cluster.Rule{theirs, none, {Primary: "a", Voters: []string{"c", "b"}, Need: 1}}}})) {
 		t.Errorf("before its promotion it records %+v: not the rule that commits of before rest on, and its own of the same copies", first)
 	}
+	again := vacant(lsn, left, quorum, ruled("quorum", anyOfTwo)) // it led before that leader, too
+	if names, first := ruleBeforePromotion(&again); !cmp.Equal(first, Action(PutDurability{cluster.Durability{Mode: "quorum",
+		Rules: []cluster.Rule{theirs, none, {Primary: "a", Voters: []string{"c", "b"}, Need: 1}}}})) {
+		t.Errorf("when its own record is from before that leader it records %+v before its promotion, with %q", first, names)
+	}
 	for name, c := range map[string]struct {
 		given Observation
 		want  Action
 	}{
+		"nor does a record of its own from before that leader do":     {primary(left, quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn)), PutDurability{cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{theirs, none, anyOfTwo}}}},
 		"an asynchronous primary removes it: everything is here":      {primary(left), PutDurability{}},
 		"its own it leaves to the record":                             {primary(quorum, ruled("quorum", anyOfTwo), inForceSince(anyOfTwo, true, lsn), sync("a", "b,c", 1)), nil},
 		"a synchronous one records its own rule beside, first of all": {primary(left, quorum), PutDurability{cluster.Durability{Mode: "quorum", Rules: []cluster.Rule{theirs, none, anyOfTwo}}}},
 	} {
 		if got, _ := keepRule(&c.given); !cmp.Equal(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// TestNoCandidate: Patroni members are told of whoever waits for nothing that could make it a
+// candidate, and of nobody else.
+func TestNoCandidate(t *testing.T) {
+	for reason, want := range map[cluster.Reason]bool{
+		ReasonNotListedSync: true, ReasonNotListed: true, ReasonTooFarBehind: true, ReasonOldTimeline: true, ReasonNoWatchdog: true, ReasonSickCandidate: true,
+		ReasonFollowing: false, ReasonLeading: false, ReasonAcquiring: false, ReasonCollecting: false, ReasonTooFewReports: false, ReasonPledged: false,
+		ReasonBetterCandidate: false, ReasonNamedCandidate: false, ReasonNoFailover: false,
+	} {
+		if o := vacant(lsn); NoCandidate(&o, reason) != want {
+			t.Errorf("%s is told as no candidate: %t, want %t", reason, !want, want)
+		}
+	}
+	for name, c := range map[string]struct {
+		given Observation
+		want  bool
+	}{
+		"one that an operator has named, and that is behind another": {vacant(lsn, wish("", "a")), true},
+		"in a quorum that would cost the other a vote":               {vacant(lsn, wish("", "a"), quorum), false},
+		"one beside which another is named":                          {vacant(lsn, wish("", "c")), false},
+	} {
+		if NoCandidate(&c.given, ReasonBetterCandidate) != c.want {
+			t.Errorf("%s is told as no candidate: %t, want %t", name, !c.want, c.want)
 		}
 	}
 }

@@ -170,7 +170,7 @@ func standing(o *Observation, mine report) Decision {
 		return d
 	}
 	record := o.View.Value.Durability
-	if d, unfit := unfit(o, mine); unfit && record.Lax() && !byPatroni(o) { // otherwise positions are proved, and nothing is estimated
+	if d, unfit := unfit(o, mine); unfit && record.Lax() && !patroniLeft(o) { // otherwise positions are proved, and nothing is estimated
 		return d
 	}
 	until := waitUntil(o)
@@ -189,7 +189,7 @@ func standing(o *Observation, mine report) Decision {
 		// Somebody who has seen it may be about to come; if nobody does, what was
 		// written there is what asynchronous replication may lose.
 		d := wait(ReasonOldTimeline, fmt.Sprintf("on timeline %d, the primary was on %d; waiting for a member that has seen it",
-			mine.position.Timeline, o.View.Value.Status.Timeline))
+			mine.position.Timeline, publishedOn(&o.View.Value)))
 		d.wakeAt(began.Add(o.Settings.TTL))
 		return d
 	case len(missing) > 0 && o.Now < began.Add(reportGrace):

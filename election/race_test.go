@@ -197,6 +197,12 @@ func raceRules() []rule {
 			given: vacant(lsn-2<<20, reports("c", lsn-3<<20), view(func(v *cluster.View) {
 				v.Status = &cluster.Positions{Optime: lsn}
 			})), reason: ReasonTooFarBehind},
+		{name: "that of a Patroni leader lies on the timeline that its history tells of, and what this member has past the one before is no part of it",
+			given: vacant(lsn, reports("c", lsn), view(func(v *cluster.View) {
+				v.Status = &cluster.Positions{Optime: lsn}
+				v.History = append(history(), cluster.HistoryLine{Timeline: 3, Switch: lsn - 2<<20})
+			}), func(o *Observation) { o.Vacancy, o.Beat.At = ago(time.Hour), ago(time.Hour) }),
+			reason: ReasonTooFarBehind},
 		{name: "an unfit member reports all the same",
 			given: vacant(lsn - 2<<20), reason: ReasonTooFarBehind, also: saysPosition(lsn - 2<<20)},
 

@@ -115,7 +115,7 @@ func promisedReports(o *Observation, mine report) []report {
 // up.
 func withReleased(o *Observation, all []report) []report {
 	v := &o.View.Value
-	if r := v.Release; r != nil && r.Clean && v.Leader == nil && v.Beat != nil && r.BeatRevision == v.Beat.ModRevision && // guard: released_copy_is_fenced — SAFETY 3
+	if r := v.Release; released(v) && r.Clean && // guard: released_copy_is_fenced — SAFETY 3
 		!slices.ContainsFunc(all, func(other report) bool { return strings.EqualFold(other.name, r.By) }) {
 		all = append(all, report{name: r.By, position: r.Position})
 	}
@@ -181,12 +181,12 @@ func counted(rule cluster.Rule, all []report) (have int, absent []string) {
 // primaryReports: the primary of a rule is among the reports. It had flushed each commit
 // before anybody could confirm it, so its copy alone has all that was acknowledged under
 // the rule, and it can acknowledge no more. One that lacks what it had published itself is
-// not that copy any more, but one that somebody has put in its place. Not by the key
-// `sync`, whose primary is of another manager (docs/decisions/0018).
+// not that copy any more, but one that somebody has put in its place. Not by a key `sync`
+// whose primary is of another manager (docs/decisions/0018).
 func primaryReports(o *Observation, rule cluster.Rule, all []report) bool {
 	at := slices.IndexFunc(all, func(r report) bool { return strings.EqualFold(r.name, rule.Primary) })
 	published := o.View.Value.Status
-	if at < 0 || published == nil || byPatroni(o) {
+	if at < 0 || published == nil || patroniLeft(o) {
 		return false
 	}
 	last := cluster.Position{Timeline: published.Timeline, LSN: published.Optime}

@@ -37,6 +37,9 @@ func keepRule(o *Observation) (Action, bool) {
 	mode := o.Settings.SynchronousMode
 	last := record.Last()
 	differs := record == nil || len(record.Rules) == 0 || !last.Equal(want) || record.Mode != mode && o.Settings.Synchronous()
+	if patroniLeft(o) { // guard: record_after_patroni — SAFETY 3: it is of before that leader, and nobody goes by it
+		return PutDurability{withRule(o, want)}, true
+	}
 	if differs && record != nil && len(record.Rules) >= mostRules && begun(o, last) &&
 		confirming(o, last, 0) >= last.Need { // guard: unfinished_gives_way — L1: who would have to confirm it is gone
 		want, differs = last, false // one change after the other: this one is finished first
@@ -303,6 +306,9 @@ func ruleBeforePromotion(o *Observation) (names string, first Action) {
 		return "", nil
 	}
 	last := record.Last()
+	if patroniLeft(o) { // guard: record_after_patroni_leads — SAFETY 3: it may be this member's own, of before that leader
+		return "", PutDurability{withRule(o, firstRule(o))}
+	}
 	if record == nil || !strings.EqualFold(last.Primary, o.Self.Name) || record.Mode != o.Settings.SynchronousMode && o.Settings.Synchronous() { // guard: rule_before_promotion — SAFETY 3
 		return "", PutDurability{withRule(o, firstRule(o))}
 	}

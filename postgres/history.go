@@ -138,6 +138,29 @@ func (s *Server) HistoryFiles(current, wanted cluster.Timeline) (map[string]stri
 	return files, nil
 }
 
+// FillHistory writes placeholders for the numbers between current and the timeline that a
+// standby is to follow, as far as their history files are missing here: its walreceiver
+// then does not ask for them. A primary that an agent has promoted has them all. One that
+// Patroni has has those that it was copied with, and a standby from before would be
+// refused for ever. It is for a server that runs: before a start they would be orphans.
+func (s *Server) FillHistory(current, upTo cluster.Timeline) error {
+	return s.owner.do(func() error {
+		for tl := max(current+1, 2); tl < upTo; tl++ {
+			path := s.data("pg_wal", historyName(tl))
+			if found, err := exists(path); err != nil || found {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if err := writeFile(path, fmt.Appendf(nil, "%s for timeline %d\n", placeholder, upTo), 0o600); err != nil {
+				return fmt.Errorf("place the history file of timeline %d: %w", tl, err)
+			}
+		}
+		return nil
+	})
+}
+
 // dropOrphans removes placeholders that no real history file stands above, so
 // that a start does not take one for the newest timeline. Before the start of a standby
 // it removes real files too, of timelines that this server has nothing of: a receiver

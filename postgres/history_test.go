@@ -140,3 +140,22 @@ func TestTheHistoryOfATimelineThatAStandbyHasNothingOfIsRemoved(t *testing.T) {
 		t.Errorf("without (-want +got):\n%s", diff)
 	}
 }
+
+// TestAStandbyAsksNoPatroniPrimaryForHistoriesThatItLacks: what is there stays, and the one
+// of the timeline itself is fetched.
+func TestAStandbyAsksNoPatroniPrimaryForHistoriesThatItLacks(t *testing.T) {
+	s := bare(t)
+	s.put(t, "pg_wal/00000003.history", "2\t0/1\treal\n")
+	if err := s.FillHistory(1, 5); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"00000002.history": placeholder + " for timeline 5\n", "00000003.history": "2\t0/1\treal\n", "00000004.history": placeholder + " for timeline 5\n",
+		"00000001.history": "", "00000005.history": "",
+	} {
+		got, err := os.ReadFile(s.data("pg_wal", name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) || string(got) != want {
+			t.Errorf("%s: %q (%v), want %q", name, got, err, want)
+		}
+	}
+}

@@ -134,7 +134,7 @@ func standby(change ...func(*cluster.Status)) *cluster.Status {
 	s.Tags = cluster.Tags{"zone": "eu", "clonefrom": true, "weight": 100.0}
 	s.Node = cluster.Seen(cluster.NodeState{
 		Mode: cluster.ModeStandby, SystemID: "7268616322854375442", Timeline: 3, ServerVersion: 150008,
-		ReceiveLSN: 0x4000100, ReplayLSN: 0x4000000, ReplayedAt: "2026-01-01 11:59:59+00",
+		ReceiveLSN: 0x4000100, ReplayLSN: 0x4000000, EndKnown: true, ReplayedAt: "2026-01-01 11:59:59+00",
 		PostmasterTime: "2026-01-01 11:59:00+00",
 		Receiver:       &cluster.Receiver{Status: "streaming", Host: "10.0.0.1", Port: "5432", Latest: 0x4000100, Timeline: 3},
 	}, instant(time.Second))

@@ -41,6 +41,8 @@ func TestAnswersOfGet(t *testing.T) {
 		{"standby", standby(), "/patroni", 200},
 		{"standby with much to say", busy, "/patroni", 200},
 		{"server that could not be looked at", primary(func(s *cluster.Status) { s.Node = s.Node.Failed("probe timed out", present) }), "/patroni", 200},
+		{"standby that is no candidate", standby(func(s *cluster.Status) { s.Reason, s.NoCandidate = "not_a_candidate_behind", true }), "/patroni", 200},
+		{"standby that has yet to read its own wal where patroni runs members", standby(func(s *cluster.Status) { s.Node.Value.EndKnown = false }), "/patroni", 200},
 		{"server down", standby(func(s *cluster.Status) { s.State, s.Node.Value.Mode = cluster.StateStopped, cluster.ModeStopped }), "/patroni", 200},
 		{"nothing known", nil, "/patroni", 200},
 		{"unknown path", primary(), "/no/such/path", 503},

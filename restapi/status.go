@@ -31,7 +31,9 @@ type statusJSON struct {
 	PendingRestart   bool                             `json:"pending_restart,omitempty"`
 	PendingReason    map[string]cluster.PendingReason `json:"pending_restart_reason,omitempty"`
 	ScheduledRestart *cluster.RestartArgs             `json:"scheduled_restart,omitempty"`
-	Patroni          patroniJSON                      `json:"patroni"`
+	// WatchdogFailed is how a member tells Patroni's that it is no candidate.
+	WatchdogFailed bool        `json:"watchdog_failed,omitempty"`
+	Patroni        patroniJSON `json:"patroni"`
 }
 
 type patroniJSON struct {
@@ -167,6 +169,7 @@ func newStatusJSON(f facts) statusJSON {
 		Tags:            f.Tags, SystemID: f.Node.Value.SystemID,
 		PendingRestart: len(f.PendingRestart) > 0, PendingReason: f.PendingRestart,
 		ScheduledRestart: f.ScheduledRestart,
+		WatchdogFailed:   f.NoCandidate,
 		Patroni:          patroniJSON{Version: cluster.PatroniVersion, Scope: f.Scope, Name: f.Name},
 	}
 	if !f.Node.Good() {
@@ -194,7 +197,11 @@ func (out *statusJSON) server(f facts) {
 	if f.Role != cluster.RoleStandbyLeader {
 		out.Role = cluster.RoleReplica
 	}
-	out.Xlog = standbyXlog{node.ReceiveLSN, node.ReplayLSN, optional(node.ReplayedAt), node.ReplayPaused}
+	// A standby that was started again shows less than it has until it has read its own WAL.
+	// A Patroni candidate counts it for a vote by what it shows; without any it counts as away.
+	if node.EndKnown || !f.View.At.Never() && !f.View.Value.HasPatroni() { // guard: unknown_end_is_not_told — S2, trap 5
+		out.Xlog = standbyXlog{node.ReceiveLSN, node.ReplayLSN, optional(node.ReplayedAt), node.ReplayPaused}
+	}
 	if f.synchronous(f.Name) {
 		out.SyncStandby, out.QuorumStandby = !f.quorumMode(), f.quorumMode()
 	}

@@ -35,9 +35,9 @@ type directory struct {
 	maxConnections int
 	// gate is the name commits wait for as the generated configuration has it.
 	gate string
-	// crashEnds is restart_after_crash = off, as the files have it; paused is what they were
-	// last written for.
-	crashEnds, paused bool
+	// crashEnds is restart_after_crash = off, as the files have it; recovers: they leave that
+	// alone, as in a pause and where Patroni writes them.
+	crashEnds, recovers bool
 }
 
 type keptSlot struct {
@@ -111,11 +111,11 @@ func (s *Server) SetChecksums(on bool) { s.dir.control.Checksums = on }
 
 // WriteUpstream writes primary_conninfo and primary_slot_name; a start or Follow
 // puts them in force.
-func (s *Server) WriteUpstream(up Upstream) { s.dir.up, s.dir.crashEnds = up, !s.dir.paused }
+func (s *Server) WriteUpstream(up Upstream) { s.dir.up, s.dir.crashEnds = up, !s.dir.recovers }
 
-// WriteConfig writes the rest of the files.
-func (s *Server) WriteConfig(paused bool) {
-	s.dir.paused, s.dir.crashEnds = paused, s.dir.control.StandbySignal && !paused
+// WriteConfig writes the rest of the files; recovers leaves restart_after_crash alone.
+func (s *Server) WriteConfig(recovers bool) {
+	s.dir.recovers, s.dir.crashEnds = recovers, s.dir.control.StandbySignal && !recovers
 }
 
 // RecoversByItself is postgres.Server.RecoversByItself.

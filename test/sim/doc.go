@@ -4,7 +4,8 @@
 // effects (agent.Node), the real lease protocol (dcs) on dcs/memory, and the real
 // rules of the guard and of its gate. The world around them is a model: time, the network to etcd
 // and between the servers, the processes that can be killed and frozen, the
-// machine with its disk and its watchdog, and PostgreSQL. After every step the invariants of the
+// machine with its disk and its watchdog, and PostgreSQL; in some clusters Patroni too, which
+// runs some of the nodes. After every step the invariants of the
 // safety argument are checked, and after the faults have healed that the cluster
 // comes back.
 //
@@ -13,5 +14,5 @@
 // decision.
 //
 // It does not show anything about what is modelled: sockets, signals, /proc,
-// timerfd, watchdogs, PostgreSQL itself. Those are for the integration and chaos tests.
+// timerfd, watchdogs, PostgreSQL and Patroni themselves. Those are for the integration and chaos tests.
 package sim

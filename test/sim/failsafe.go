@@ -63,8 +63,8 @@ func (w *World) call(from *Node, name string, ask cluster.FailsafeAsk, reply fun
 		there += time.Duration(1+w.rng.IntN(15000)) * time.Millisecond
 	}
 	w.after(there, doing(func() {
-		k := to.worker
-		if !to.up || k == nil || w.blocked[from.i][to.i] > 0 { // over a connection that is up
+		k, p := to.worker, to.patroni
+		if !to.up || k == nil && p == nil || w.blocked[from.i][to.i] > 0 { // over a connection that is up
 			return
 		}
 		w.questions++
@@ -80,6 +80,10 @@ func (w *World) call(from *Node, name string, ask cluster.FailsafeAsk, reply fun
 					reply(a)
 				}
 			}))
+		}
+		if p != nil {
+			p.process.run(doing(func() { w.answered(id, p.accepts(ask)) }))
+			return
 		}
 		k.run(doing(func() { k.step(agent.FailsafeAsked{ID: id, Ask: ask}) }))
 	}))

@@ -192,6 +192,10 @@ func killWorker(_ *World, n *Node, _ fault) func() {
 		n.killWorker()
 		n.afterDeath(n.keepWorker)
 	}
+	if n.patroni != nil {
+		n.killPatroni()
+		n.restartPatroni()
+	}
 	return nil
 }
 
@@ -201,6 +205,7 @@ func killAgent(w *World, n *Node, _ fault) func() {
 		return nil
 	}
 	n.killWorker()
+	n.killPatroni()
 	n.supervisor.kill()
 	n.guardDies()
 	return func() {
@@ -213,9 +218,12 @@ func killAgent(w *World, n *Node, _ fault) func() {
 
 // freeze stops processes with SIGSTOP.
 func (n *Node) freeze(worker, guard, pg bool) func() {
-	k, g := n.worker, n.guard
+	k, g, p := n.worker, n.guard, n.patroni
 	if worker && k != nil {
 		k.freeze()
+	}
+	if worker && p != nil {
+		p.freeze()
 	}
 	if guard && g != nil {
 		g.freeze()
@@ -248,6 +256,9 @@ func (n *Node) freeze(worker, guard, pg bool) func() {
 		}
 		if k != nil && worker {
 			k.thaw()
+		}
+		if p != nil && worker {
+			p.thaw()
 		}
 	}
 }
@@ -372,7 +383,11 @@ func (w *World) patchAll(changes map[string]any) {
 }
 
 func changeTTL(w *World, _ *Node, f fault) func() {
-	w.patch("ttl", 3+f.n%10)
+	least := 3
+	if w.mixed { // Patroni's
+		least = 20
+	}
+	w.patch("ttl", least+f.n%10)
 	return nil
 }
 
@@ -418,6 +433,10 @@ func failover(w *World, _ *Node, f fault) func() {
 func (w *World) ask(n *Node, kind cluster.RequestKind) { w.askRaw(n, kind, nil) }
 
 func (w *World) askRaw(n *Node, kind cluster.RequestKind, args json.RawMessage) {
+	if n.byPatroni { // it takes requests by its REST API alone
+		n.patroni.isAsked(kind)
+		return
+	}
 	if w.etcdDown {
 		return
 	}
@@ -438,11 +457,16 @@ func reinitialize(w *World, n *Node, _ fault) func() {
 
 // stopAgent is SIGTERM to the agent, and its start some time later.
 func stopAgent(_ *World, n *Node, f fault) func() {
-	if n.worker == nil {
+	switch {
+	case n.patroni != nil:
+		n.patroni.wants.stop = true
+		n.patroni.wake()
+	case n.worker != nil:
+		n.worker.post(agent.StopWanted{})
+	default:
 		return nil
 	}
 	n.stopped = true
-	n.worker.post(agent.StopWanted{})
 	return n.counted(f.kind, func() {
 		n.stopped = false
 		n.startAgent()

@@ -32,8 +32,10 @@ func (k knocks) Knock(ctx context.Context, do agent.Knock) (answered string) {
 		from.w.current.waitUntil(ctx, notYet, 0) // silence
 		return ""
 	}
-	agentHangs := to.worker != nil && to.worker.frozen
+	agentHangs := to.worker != nil && to.worker.frozen || to.patroni != nil && to.patroni.frozen
 	switch {
+	case to.patroni != nil && !agentHangs:
+		return "agent"
 	case to.worker != nil && !agentHangs && !to.worker.over:
 		return "agent"
 	case to.pg.Mode() != cluster.ModeStopped && !to.pg.Frozen():
@@ -91,6 +93,9 @@ func (w *World) noteTakeover() {
 	w.leads.term, w.leads.node = leader.Term, w.named(leader.Name)
 	if n := w.leads.node; n != nil {
 		n.seen.deposed = 0
+	}
+	if w.leads.node != nil && w.leads.node.byPatroni { // it takes what is free, by its lease
+		return
 	}
 	handed := v.Handover != nil && v.Handover.ModRevision == int64(leader.Term)
 	if was == nil || was == w.leads.node || handed || v.Durability.Lax() || w.now >= was.leaseEnd() {

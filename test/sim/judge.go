@@ -48,6 +48,7 @@ type judge struct {
 	fast bool
 	gateJudge
 	restoredJudge
+	patroniJudge
 }
 
 // facts are what the judge knows of a node.
@@ -93,6 +94,14 @@ type facts struct {
 	marked bool
 	// stoodStill: its clocks did, while this server ran.
 	stoodStill bool
+	// pledged is until when a Patroni member has agreed to another's going on, whatever its
+	// process remembers of that.
+	pledged   time.Duration
+	pledgedTo string
+	// heard is the newest timeline that the present worker was told of, where Patroni runs others.
+	// history is the same of the key history alone, knew what it was when the present
+	// promotion began.
+	heard, history, knew cluster.Timeline
 }
 
 // fail notes the first violation. One after a node was led astray by a store that was
@@ -123,8 +132,11 @@ func (w *World) look() {
 	w.noteTakeover()
 	w.stirred, w.seen.step, w.seen.round, w.quiet = false, w.steps, w.site.Round(), never
 	writing, excused := 0, 0
+	var rogue []*Node
 	for _, n := range w.acknowledging() {
 		switch {
+		case n.byPatroni && !n.entitled():
+			rogue = append(rogue, n)
 		case n.pg.Gated() || n.deposed(): // every one of its acknowledgements is judged
 		case n.overslept() || n.seen.stoodStill:
 			excused++
@@ -132,7 +144,9 @@ func (w *World) look() {
 			writing++
 		}
 	}
-	if writing > 1 {
+	if writing > 1 && w.patronis() == writing { // each by its own rules
+		rogue = append(rogue, w.acking...)
+	} else if writing > 1 {
 		w.fail("S1", "%d servers accept writes", writing)
 	}
 	over := writing+excused > 1
@@ -140,6 +154,7 @@ func (w *World) look() {
 		w.excused++
 	}
 	w.wasOver = over
+	w.overlaps(rogue, writing+excused)
 	if primaries := w.primaries(); primaries > 1 {
 		w.fail("S3", "%d nodes answer 200 on /primary", primaries)
 	}
@@ -260,6 +275,10 @@ func (w *World) lifted(n *Node) bool {
 func (w *World) serve() {
 	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
+		if n.byPatroni {
+			w.servePatroni(n, acked)
+			continue
+		}
 		w.serveNamed(n, acked)
 		if w.serveGated(n, acked) {
 			continue
@@ -356,12 +375,19 @@ func (w *World) strays(n *Node) bool {
 }
 
 func (w *World) twice(n *Node, user string) {
+	if w.twicePatroni(n, user) {
+		return
+	}
 	w.fail("S8", "%s writes on timeline %d, which %s has used", n.name, n.pg.Log().Timeline, user)
 }
 
 // loss judges what a promotion leaves behind.
 func (w *World) loss(n *Node) {
 	if n.pg.Keeps(w.last) {
+		return
+	}
+	if n.byPatroni {
+		w.lossPatroni(n)
 		return
 	}
 	if n.overslept() { // nobody was left to stop a promotion that outlasted its lease
@@ -382,6 +408,10 @@ func (w *World) loss(n *Node) {
 		return
 	}
 	if has := n.pg.Shares(w.published); has+limit < pub.Optime {
+		if w.untold > n.seen.history || w.untold != 0 && w.untold == w.forked {
+			w.commits(w.lastBy, foulUntold)
+			return
+		}
 		w.fail("S2", "%s lost %d bytes of what was published on timeline %d, the limit is %d", n.name, pub.Optime-has, pub.Timeline, limit)
 	}
 }

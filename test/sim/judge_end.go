@@ -15,7 +15,7 @@ func (w *World) settled() bool {
 	w.site.Advance(w.serverNow())
 	var lead *Node
 	for _, n := range w.nodes {
-		if n.pg.Acknowledges() && n.worker != nil && n.worker.state().Writable(n.instant()) {
+		if n.pg.Acknowledges() && (n.leadsSettled() || n.worker != nil && n.worker.state().Writable(n.instant())) {
 			if lead != nil {
 				return false
 			}
@@ -26,7 +26,7 @@ func (w *World) settled() bool {
 		return false
 	}
 	for _, n := range w.nodes {
-		if n != lead && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || n.reason() != election.ReasonFollowing) {
+		if n != lead && !(w.mixed && (n.stuck() || n.pg.Diverged(lead.pg) && n.beyond(lead))) && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || !n.followsSettled(n.reason() == election.ReasonFollowing)) {
 			return false
 		}
 	}
@@ -37,6 +37,10 @@ func (w *World) settled() bool {
 func (w *World) unsettled() string {
 	var all []string
 	for _, n := range w.nodes {
+		if n.byPatroni {
+			all = append(all, n.name+": "+n.patroni.situation())
+			continue
+		}
 		all = append(all, fmt.Sprintf("%s: %s", n.name, n.reason()))
 	}
 	return strings.Join(all, "; ")

@@ -30,7 +30,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 	case agent.OnFailsafe:
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
-		n.seen.begun = n.w.now
+		n.seen.begun, n.seen.knew = n.w.now, n.seen.heard
 		n.noteGate(do.Settings)
 		n.noteTold(do.Action)
 		if _, promotes := do.Action.(election.Promote); promotes && !do.Settings.CommitGate {
@@ -52,6 +52,10 @@ func (n *Node) noteWaived(e agent.ServerDone) {
 // noteEvent sees what a node's loop is told.
 func (n *Node) noteEvent(e agent.Event) {
 	switch e := e.(type) {
+	case agent.ViewSeen:
+		if n.w.mixed {
+			n.heardOf(&e.View)
+		}
 	case agent.FailsafeDone:
 		n.noteFailsafe(e)
 	case agent.ServerDone:

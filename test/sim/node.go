@@ -51,10 +51,14 @@ type Node struct {
 	lastKill time.Duration
 
 	supervisor *process
-	worker     *worker
-	guard      *guardProcess
-	gate       *gateProcess
-	dog        *watchdog // nil: no agent asks for one
+	// byPatroni: Patroni runs this node, and no agent; patroni is its daemon while there is
+	// one. The supervisor stands for the init system then.
+	byPatroni bool
+	patroni   *patroni
+	worker    *worker
+	guard     *guardProcess
+	gate      *gateProcess
+	dog       *watchdog // nil: no agent asks for one
 	// refusesGate: the server lets no gate in.
 	refusesGate bool
 	tags        cluster.Tags
@@ -83,13 +87,17 @@ func (n *Node) power() {
 	n.pg.PowerOn(n.w.serverNow())
 	n.up, n.boot = true, n.w.now-time.Second-n.w.jitter(1000*time.Second)
 	n.supervisor = &process{w: n.w}
-	n.guard, n.worker, n.gate = nil, nil, nil
+	n.guard, n.worker, n.gate, n.patroni = nil, nil, nil, nil
 	n.startAgent()
 }
 
 // startAgent is what the supervisor does.
 func (n *Node) startAgent() {
 	if n.stopped || !n.up {
+		return
+	}
+	if n.byPatroni {
+		n.keepPatroni()
 		return
 	}
 	n.keepGuard()
@@ -124,6 +132,7 @@ func (n *Node) crash() {
 	}
 	n.dog.off()
 	n.killWorker()
+	n.killPatroni()
 	if n.guard != nil {
 		n.guard.end()
 		n.guard = nil
@@ -169,7 +178,9 @@ func (w *World) named(name string) *Node {
 }
 
 // holds reports whether the node's own loop believes it holds the lease.
-func (n *Node) holds() bool { return n.worker != nil && n.worker.loop.Term() != 0 }
+func (n *Node) holds() bool {
+	return n.worker != nil && n.worker.loop.Term() != 0 || n.patroni != nil && n.patroni.leads()
+}
 
 // reason is what the node's loop decided last.
 func (n *Node) reason() cluster.Reason {

@@ -30,10 +30,14 @@ type schedule struct {
 	settings string
 	faults   []fault
 	kennels  []kennel
+	patroni  []int // the nodes that Patroni runs
 }
 
 // newSchedule draws everything of a run from its seed.
 func newSchedule(seed uint64) schedule {
+	if mixed(seed) {
+		return newMixed(seed)
+	}
 	rng := rand.New(rand.NewPCG(seed, 0xfa17))
 	// A short lease, a short loop and many nodes cost two to three times as much as
 	// others and find no more: all are there, the dear ones less often.
@@ -52,7 +56,7 @@ func newSchedule(seed uint64) schedule {
 	}
 	kennels, yet := watching(seed, nodes, len(faults)+len(more))
 	more = append(more, yet...)
-	return schedule{seed, nodes, fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), append(faults, more...), kennels}
+	return schedule{seed: seed, nodes: nodes, settings: fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), faults: append(faults, more...), kennels: kennels}
 }
 
 // durability draws the synchronous mode, apart from everything else: half of the
@@ -79,6 +83,8 @@ type result struct {
 	failsafes int           // rounds of promises that were enough
 	takeovers int           // keys taken over before their lease had ended
 	resets    int           // machines reset by their watchdogs
+	mixed     bool          // Patroni ran some of the nodes
+	fouls     map[foul]int  // what it did wrong
 }
 
 // run runs the schedule; told makes its transcript.
@@ -86,6 +92,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	w := newWorld(threads, s.seed, s.nodes, s.settings, told)
 	defer w.close()
 	w.house(s.kennels)
+	w.mix(s.patroni)
 	defer func() {
 		if e := recover(); e != nil { // the product, or the model: both must not
 			w.fail("panic", "%v\n%s", e, debug.Stack())
@@ -101,11 +108,14 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	if w.restored {
 		bound += forgetting
 	}
+	if w.mixed {
+		bound = mixedPatience
+	}
 	w.heal()
 	for end := w.now + bound; w.violation == "" && w.now < end && !w.settled(); {
 		w.runUntil(w.now + 250*time.Millisecond)
 	}
-	if w.violation == "" && !w.settled() {
+	if w.violation == "" && !w.settled() && !w.held() {
 		w.fail("L1", "%s after the faults have healed: %s", bound, w.unsettled())
 	}
 	return w.result()
@@ -118,7 +128,7 @@ func (w *World) result() result {
 			resets += n.dog.resets
 		}
 	}
-	return result{resets: resets, violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray, gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length), failsafes: w.failsafes, takeovers: w.takeovers}
+	return result{resets: resets, mixed: w.mixed, fouls: w.fouls, violation: w.violation, steps: w.steps, excused: w.excused, astray: w.astray && w.ended == "", gated: w.gatedAcks, late: w.lateAcks, text: string(w.text), took: max(0, w.now-length), failsafes: w.failsafes, takeovers: w.takeovers}
 }
 
 // minimised drops faults one by one, as long as the same invariant is violated.
@@ -155,6 +165,7 @@ func (w *World) heal() {
 		for _, p := range n.processes() {
 			p.goesOn()
 		}
+		n.patroni.healed()
 		n.startAgent()
 	}
 	w.blocked, w.outages, w.pauses = [8][8]uint8{}, 0, 0
@@ -209,6 +220,9 @@ func (n *Node) processes() []*process {
 	}
 	if n.guard != nil {
 		all = append(all, &n.guard.process)
+	}
+	if n.patroni != nil {
+		all = append(all, &n.patroni.process)
 	}
 	return all
 }

@@ -120,6 +120,15 @@ func (s server) HistoryFiles(current, wanted cluster.Timeline) (map[string]strin
 	return files, named(err)
 }
 
+// FillHistory implements agent.Server.
+func (s server) FillHistory(current, upTo cluster.Timeline) error {
+	s.n.disk()
+	if files, err := s.n.pg.HistoryFiles(current, upTo); err == nil { // it has that one otherwise, and those before
+		s.n.pg.PlaceHistory(files)
+	}
+	return nil
+}
+
 // TerminateStuckWalsenders implements agent.Server.
 func (s server) TerminateStuckWalsenders(ctx context.Context, patience func(member string) time.Duration) ([]string, error) {
 	if err := s.answer(ctx, time.Millisecond); err != nil {

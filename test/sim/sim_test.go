@@ -50,7 +50,8 @@ func TestAHealthyClusterBootsAndReplacesItsPrimary(t *testing.T) {
 // TestSeeds runs fresh schedules. SIM_SEEDS is how many (150), SIM_BASE the first
 // seed (1; "random" draws one), SIM_KEEP the faults to keep of each, by number
 // (all), SIM_SHOW=1 prints every transcript. It ends with the first violation;
-// with SIM_ALL=1 it names all of them, and fails at the end.
+// with SIM_ALL=1 it names all of them, and fails at the end. SIM_MIXED=1 has Patroni run
+// some of the members of every schedule.
 func TestSeeds(t *testing.T) {
 	h := hunt{base: firstSeed(t), seeds: number(t, "SIM_SEEDS", 150), show: os.Getenv("SIM_SHOW") != "", keep: kept(t)}
 	if testing.Short() {
@@ -58,8 +59,8 @@ func TestSeeds(t *testing.T) {
 	}
 	h.run()
 	took := time.Since(h.began)
-	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late; %d rounds of failsafe promises; %d keys taken over before their lease had ended; %d machines reset by their watchdogs\n",
-		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late, h.failsafes, h.takeovers, h.resets)
+	fmt.Printf("sim: %d schedules from seed %d, %d steps, %d faults in %s: %.0f a second; %d overlaps of frozen nodes (the named exception), %d runs led astray by a store that was set back; %d schedules in which a gate confirmed commits, %d of its confirmations delivered late; %d rounds of failsafe promises; %d keys taken over before their lease had ended; %d machines reset by their watchdogs; %d schedules with Patroni members, and what these did wrong (named exceptions): %v\n",
+		h.done, h.base, h.steps, h.faults, took.Round(time.Millisecond), float64(h.done)/took.Seconds(), h.excused, h.astray, h.gated, h.late, h.failsafes, h.takeovers, h.resets, h.mixed, h.fouls)
 	if h.violations > 0 {
 		t.Errorf("%d violations", h.violations)
 	}
@@ -72,7 +73,11 @@ func TestSeeds(t *testing.T) {
 	for _, f := range small.faults {
 		numbers = append(numbers, strconv.Itoa(f.index))
 	}
-	fmt.Printf("%s\nreplay: make sim SEED=%d KEEP=%s\n", small.run(&pool{}, true).text, small.seed, cmp.Or(strings.Join(numbers, ","), "none"))
+	again := ""
+	if os.Getenv("SIM_MIXED") != "" {
+		again = "SIM_MIXED=1 "
+	}
+	fmt.Printf("%s\nreplay: %smake sim SEED=%d KEEP=%s\n", small.run(&pool{}, true).text, again, small.seed, cmp.Or(strings.Join(numbers, ","), "none"))
 	t.Fail()
 }
 
@@ -92,6 +97,8 @@ type hunt struct {
 	failsafes int
 	takeovers int
 	resets    int
+	mixed     int
+	fouls     map[foul]int
 	astray    int
 	gated     int
 	late      int
@@ -123,7 +130,11 @@ func (h *hunt) hunter() {
 		if over {
 			return
 		}
-		s := newSchedule(h.base + i)
+		draw := newSchedule
+		if os.Getenv("SIM_MIXED") != "" {
+			draw = newMixed
+		}
+		s := draw(h.base + i)
 		if h.keep != nil {
 			s.faults = slices.DeleteFunc(s.faults, func(f fault) bool { return !slices.Contains(h.keep, f.index) })
 		}
@@ -142,6 +153,15 @@ func (h *hunt) take(s schedule, r result) {
 	h.takeovers += r.takeovers
 	h.resets += r.resets
 	h.late += r.late
+	if r.mixed {
+		h.mixed++
+	}
+	for kind, count := range r.fouls {
+		if h.fouls == nil {
+			h.fouls = map[foul]int{}
+		}
+		h.fouls[kind] += count
+	}
 	if r.gated > 0 {
 		h.gated++
 	}

@@ -129,11 +129,16 @@ func (w *World) apply(q *request) {
 	answer := w.core.Do(q.call)
 	w.changed()
 	if s := w.view().Status; s != status && s != nil {
-		w.published = q.n.pg.Place(s.Timeline)
+		w.published, w.untold = q.n.pg.Place(s.Timeline), 0
+		if q.n.byPatroni { // it does not say of which
+			w.untold = q.n.pg.Log().Timeline
+			w.published = q.n.pg.Place(w.untold)
+		}
 	}
 	if l := w.view().Leader; l != leader && l != nil && l.Name == q.n.name || w.view().Beat != beat {
 		w.kept(q.n)
 	}
+	w.noteStore(q.n, leader)
 	if w.view().Beat != beat {
 		q.n.beaten(q.lasts, q.ttl)
 	}

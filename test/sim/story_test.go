@@ -20,6 +20,8 @@ type story struct {
 	faults   []fault
 	// kennels are the watchdogs of the members; nil for none.
 	kennels []kennel
+	// patroni are the nodes, counted from 0, that Patroni runs.
+	patroni []int
 	until   time.Duration
 	// healed is when an operator ends whatever has not ended, as at the end of every
 	// schedule; 0 for never.
@@ -420,6 +422,7 @@ func (c story) whole() story {
 func (c story) world(threads *pool, told bool) *World {
 	w := newWorld(threads, max(c.seed, 1), c.nodes, c.settings, told)
 	w.house(c.kennels)
+	w.mix(c.patroni)
 	for i, n := range w.nodes {
 		start := time.Duration(i) * time.Millisecond
 		if c.seed != 0 { // as schedule.run has it
@@ -428,6 +431,9 @@ func (c story) world(threads *pool, told bool) *World {
 		w.after(start, doing(n.power))
 	}
 	w.plan(c.faults)
+	if len(c.patroni) > 0 { // its loop is slow: somebody must look at the clients before the end
+		w.at(c.until-100*time.Millisecond, doing(func() { w.site.Advance(w.serverNow()) }))
+	}
 	if c.healed != 0 {
 		w.at(c.healed, doing(w.heal))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 	"github.com/pgkeeper/pgkeeper/config"
 	"github.com/pgkeeper/pgkeeper/dcs"
+	"github.com/pgkeeper/pgkeeper/restapi"
 )
 
 // worker is one worker process.
@@ -28,6 +29,8 @@ type worker struct {
 	status *cluster.Status // of the last step, when somebody has asked for it
 	kept   cluster.Status  // what status points to
 	over   bool
+	// api is its REST API, once a Patroni member has asked it.
+	api *restapi.Server
 	// watched is its watch, readAgain that it was asked to read the store anew.
 	watched   *watcher
 	readAgain bool
@@ -47,6 +50,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // newWorker starts a worker: what RunWorker does, without REST.
 func newWorker(n *Node) *worker {
 	k := &worker{process: process{w: n.w}, n: n, ends: map[agent.Lane]*bound{}}
+	n.seen.heard, n.seen.history = 0, 0
 	n.seen.until = n.leaseEnd() // its guard tells it what the one before it did not hear of
 	log := quiet
 	if n.w.text != nil {

@@ -162,6 +162,9 @@ func (w *World) close() {
 		if n.guard != nil {
 			n.guard.kill()
 		}
+		if n.patroni != nil {
+			n.patroni.kill()
+		}
 	}
 }
 

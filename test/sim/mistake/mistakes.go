@@ -45,6 +45,31 @@ var mistakes = []mistake{
 	{"found_76319871900396_rule_given_up_that_commits_rested_on", []change{
 		{"election/synchronous.go", "\tif !next.Rules[len(next.Rules)-1].Equal(r) {\n\t\tnext.Rules = append(next.Rules, r)\n\t}",
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
+	{"found_1129_named_and_not_listed", []change{
+		{"agent/member.go", "NoCandidate: election.NoCandidate(o, l.decision.Reason),", "NoCandidate: false,"}}},
+	{"found_411419_primary_between_copies_of_patroni", []change{
+		{"election/revoke.go", "published == nil || patroniLeft(o) {", "published == nil || byPatroni(o) {"}}},
+	{"found_412820_vote_of_a_voter_that_has_yet_to_read_its_wal", []change{
+		{"restapi/status.go", "if node.EndKnown ||", "if true || node.EndKnown ||"}}},
+	{"found_300733_named_and_behind", []change{
+		{"election/patroni.go", "none = append(none, ReasonBetterCandidate)", "_ = f"}}},
+	{"found_5252_timeline_told_once", []change{
+		{"election/holder.go", "heard := timeline <= o.Heard", "heard := false"},
+		{"election/holder.go", "\t\to.Heard, // guard", "\t\t0, // guard"}}},
+	{"found_5632_published_without_a_timeline", []change{
+		{"election/patroni.go", "v.Status.Timeline == 0 && n > 0 {", "false && n > 0 {"}}},
+	{"found_21561_number_that_patroni_took_again", []change{
+		{"agent/whose.go", "\t\treturn l.stray(true)\n", "\t\treturn nil\n"}}},
+	{"found_45997_history_that_patroni_lacks", []change{
+		{"agent/node_rejoin.go", "ok && r.Patroni {", "ok && r.Patroni && false {"}}},
+	{"found_75294_record_from_before_a_patroni_leader", []change{
+		{"election/synchronous.go", "\tif patroniLeft(o) { // guard: record_after_patroni —", "\tif false { // guard: record_after_patroni —"},
+		{"election/synchronous.go", "\tif patroniLeft(o) { // guard: record_after_patroni_leads", "\tif false { // guard: record_after_patroni_leads"}}},
+	{"found_57332_limit_that_the_key_sync_lifted", []change{
+		{"election/race.go", "record.Lax() && !patroniLeft(o) {", "record.Lax() && !byPatroni(o) {"}}},
+	{"found_1541_promise_and_a_release_from_before", []change{
+		{"election/failsafe.go", "case released(v) && strings.EqualFold(v.Release.By, o.Self.PledgedTo):", "case released(v):"},
+		{"election/failsafe.go", "case v.Status != nil && v.Status.Timeline == 0:", "case false:"}}},
 	{"found_102852680006123_guard_frozen_before_the_store_has_the_pause", []change{
 		{"election/fence.go", "o.Lease.Term != 0 {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {",
 			"o.Lease.Term != 0 || o.Settings.Pause {\n\t\treturn Decision{}, false\n\t}\n\tif d, ok := overdue(o); ok {"}}},
