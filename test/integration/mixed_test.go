@@ -32,11 +32,16 @@ func leads(b *bedtest.Bed, n *testbed.Node) {
 	if primary := b.Healthy(rejoined); primary != n {
 		b.T().Fatalf("%s leads, want %s", primary.Name, n.Name)
 	}
-	for tool, text := range map[string]string{"patronictl": b.Patronictl(n.Name, "list").Out, "pgkeeper": b.Ctl("list").Out} {
-		if count(text, n.Name, "Leader") != 1 || count(text, "Leader") != 1 || count(text, "Replica")+count(text, "Sync Standby") != len(b.Nodes)-1 ||
-			count(text, "running")+count(text, "streaming") != len(b.Nodes) {
-			b.T().Errorf("%s list: want %s as the leader and everybody else as a replica that runs:\n%s", tool, n.Name, text)
-		}
+	for tool, list := range map[string]func() testbed.Result{
+		"patronictl": func() testbed.Result { return b.Patronictl(n.Name, "list") }, "pgkeeper": func() testbed.Result { return b.Ctl("list") }} {
+		b.Wait(rejoined, tool+" list with "+n.Name+" as the leader and everybody else as a replica that runs", func(ctx) string { // a server that was adopted connects anew
+			text := list().Out
+			if count(text, n.Name, "Leader") == 1 && count(text, "Leader") == 1 && count(text, "Replica")+count(text, "Sync Standby") == len(b.Nodes)-1 &&
+				count(text, "running")+count(text, "streaming") == len(b.Nodes) {
+				return ""
+			}
+			return text
+		})
 	}
 }
 
