@@ -123,4 +123,11 @@ var patroniStories = []story{
 			{at: 29807412968, lasts: 6348475224, kind: "reinitialize", node: 2, to: 0, n: 44},
 			{at: 45517729077, lasts: 18000000000, kind: "power off", node: 1, to: 0, n: 8},
 			{at: 49204077546, lasts: 15000000000, kind: "power off", node: 2, to: 0, n: 9}}},
+	{name: "found_1009018_clone_while_its_standby_would_not_do", seed: 1009018, patroni: []int{0}, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":3,"maximum_lag_on_failover":65536}`, faults: []fault{
+			{at: 30867504538, lasts: 3946206641, kind: "disk hangs", node: 2, to: 1, n: 8},
+			{at: 29492012670, lasts: 9872862514, kind: "cut from etcd", node: 1, to: 0, n: 47},
+			{at: 5128600078, lasts: 5484670935, kind: "switchover", node: 1, to: 3, n: 25},
+			{at: 19108431477, lasts: 19572724870, kind: "tags changed", node: 2, to: 4, n: 13},
+			{at: 31563213396, lasts: 0, kind: "reinitialize", node: 1, to: 1, n: 1}}},
 }

@@ -47,6 +47,8 @@ var mistakes = []mistake{
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
 	{"found_1129_named_and_not_listed", []change{
 		{"agent/member.go", "NoCandidate: election.NoCandidate(o, l.decision.Reason),", "NoCandidate: false,"}}},
+	{"found_1009018_clone_while_its_standby_would_not_do", []change{
+		{"agent/node_clone.go", "if do.CloneFrom != nil && source.Keeper == nil {", "if false {"}}},
 	{"found_411419_primary_between_copies_of_patroni", []change{
 		{"election/revoke.go", "published == nil || patroniLeft(o) {", "published == nil || byPatroni(o) {"}}},
 	{"found_412820_vote_of_a_voter_that_has_yet_to_read_its_wal", []change{
