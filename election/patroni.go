@@ -91,7 +91,7 @@ func patroniReports(o *Observation, mine report, rule cluster.Rule) []report {
 		}
 		all = append(all, r)
 	}
-	return withReleased(o, all)
+	return all // what was released may be of before a Patroni leader that nobody has heard of
 }
 
 // publishedOn is the timeline that the published position lies on. A Patroni leader does

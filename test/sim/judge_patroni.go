@@ -34,8 +34,8 @@ const (
 	// write anew.
 	foulFormer foul = "former leader by an old key sync"
 	// foulHeld: it is the only one that may lead by the key sync, and holds itself for too far
-	// behind: an operator has to name it.
-	foulHeld foul = "nobody leads for its own lag"
+	// behind, or has no data: an operator has to say who leads.
+	foulHeld foul = "nobody leads without it"
 	// foulUntold: it published a position of a timeline of which it had yet to tell, and an
 	// agent took over that had less.
 	foulUntold foul = "position of a timeline that nobody was told of"
@@ -155,9 +155,16 @@ func (n *Node) patroniLimit() int64 {
 }
 
 // held: nobody leads, since a Patroni member is the only one that may by the key sync which
-// it wrote before a promotion that came to nothing, and finds itself too far behind.
+// it wrote before a promotion that came to nothing, and finds itself too far behind; or since
+// the others of a quorum are members of Patroni's that have no data, and wait for a leader.
 func (w *World) held() bool {
 	v := w.view()
+	for _, n := range w.nodes {
+		if v.Leader == nil && n.byPatroni && n.pg.Disk().Data != cluster.DataValid && w.stored().SynchronousMode == cluster.SyncQuorum {
+			w.ends(n, foulHeld)
+			return true
+		}
+	}
 	if v.Leader != nil || v.Sync == nil || v.Status == nil || v.Sync.SyncStandby != "" {
 		return false
 	}

@@ -106,11 +106,6 @@ var patroniStories = []story{
 			{at: 11889426039, lasts: 21112467717, kind: "power off", node: 1, to: 3, n: 30},
 			{at: 9126250549, lasts: 9063753835, kind: "etcd without leader", node: 2, to: 0, n: 33},
 			{at: 38503164243, lasts: 23705271307, kind: "everybody cut from etcd", node: 2, to: 0, n: 18}}},
-	{name: "found_411419_primary_between_copies_of_patroni", seed: 411419, patroni: []int{0, 1}, until: 100 * s, healed: 60 * s,
-		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":5,"maximum_lag_on_failover":131072,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"failsafe_mode":true}`, faults: []fault{
-			{at: 11283066482, lasts: 18917706093, kind: "isolated", node: 2, to: 1, n: 40},
-			{at: 23382588371, lasts: 3878557202, kind: "reinitialize", node: 1, to: 1, n: 6},
-			{at: 25307671591, lasts: 0, kind: "reinitialize", node: 0, to: 1, n: 1}}},
 	{name: "found_412820_vote_of_a_voter_that_has_yet_to_read_its_wal", seed: 412820, patroni: []int{0}, until: 110 * s, healed: 60 * s,
 		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":131072,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"fast_failover":true}`, faults: []fault{
 			{at: 18260800731, lasts: 13085841451, kind: "refused requests", node: 2, to: 1, n: 29},
@@ -130,4 +125,11 @@ var patroniStories = []story{
 			{at: 5128600078, lasts: 5484670935, kind: "switchover", node: 1, to: 3, n: 25},
 			{at: 19108431477, lasts: 19572724870, kind: "tags changed", node: 2, to: 4, n: 13},
 			{at: 31563213396, lasts: 0, kind: "reinitialize", node: 1, to: 1, n: 1}}},
+	{name: "found_1028705_patroni_leader_that_wrote_nothing", seed: 1028705, patroni: []int{0, 2}, until: 110 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":16384,"synchronous_mode":"quorum","synchronous_mode_strict":false,"synchronous_node_count":1}`, faults: []fault{
+			{at: 23909562768, lasts: 13551010267, kind: "answers lost", node: 1, to: 1, n: 41},
+			{at: 13099119610, lasts: 20608162842, kind: "stale etcd leader", node: 0, to: 1, n: 41},
+			{at: 36068818692, lasts: 1706729647, kind: "answers lost", node: 2, to: 0, n: 37},
+			{at: 16472696916, lasts: 25000000000, kind: "promotion dies", node: 0, to: 1, n: 50},
+			{at: 17472696916, lasts: 19000000000, kind: "power off", node: 0, to: 0, n: 26}}},
 }
