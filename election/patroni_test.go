@@ -148,8 +148,9 @@ func TestNoCandidate(t *testing.T) {
 		want  bool
 	}{
 		"one that an operator has named, and that is behind another": {vacant(lsn, wish("", "a")), true},
+		"one beside which another is named":                          {vacant(lsn, wish("b", "c")), true},
 		"in a quorum that would cost the other a vote":               {vacant(lsn, wish("", "a"), quorum), false},
-		"one beside which another is named":                          {vacant(lsn, wish("", "c")), false},
+		"where nobody is named":                                      {vacant(lsn), false},
 	} {
 		if NoCandidate(&c.given, ReasonBetterCandidate) != c.want {
 			t.Errorf("%s is told as no candidate: %t, want %t", name, !c.want, c.want)

@@ -190,6 +190,10 @@ func primaryReports(o *Observation, rule cluster.Rule, all []report) bool {
 	if at < 0 || published == nil || byPatroni(o) {
 		return false
 	}
+	newest := max(published.Timeline, o.View.Value.Timelines.Highest())
+	if o.Self.PatroniLed || slices.ContainsFunc(all, func(r report) bool { return r.position.Timeline > newest }) { // guard: nobody_led_since — S2: a Patroni leader, which had yet to write what its commits rest on
+		return false
+	}
 	last := cluster.Position{Timeline: published.Timeline, LSN: published.Optime}
 	return all[at].position.Compare(last) >= 0 // guard: primary_has_what_it_published — S2: a copy put in its place need not have it
 }
