@@ -148,6 +148,8 @@ type (
 		Strayed bool
 		// Whose is whose timeline this data is on.
 		Whose Whose
+		// PatroniLed: the newest leader known was a Patroni member.
+		PatroniLed bool
 		// ReplayRate is what a recovery here replays in a second.
 		ReplayRate int64
 		Pledge     cluster.Pledge

@@ -39,6 +39,12 @@ func (l *Loop) foldView(e *ViewSeen) []Effect {
 		o.Phase = election.PhaseSeen{ID: sw.ID, Phase: sw.Phase, Since: o.Now}
 	}
 	l.foldMembers(v)
+	if lead := v.Leader; lead != nil {
+		if m, known := v.Members[lead.Name]; known {
+			o.Self.PatroniLed = !m.IsKeeper()
+			l.seen.PatroniLed = o.Self.PatroniLed // kept with its term
+		}
+	}
 	o.View = cluster.Seen(*v, o.Now)
 	l.foldConfig(v.Config)
 	l.foldRequests(v)

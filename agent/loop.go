@@ -87,7 +87,7 @@ func NewLoop(id Identity, tags cluster.Tags, memory Memory, bootstrap json.RawMe
 	l.config.settings, _ = parse(bootstrap)
 	l.obs.Settings = l.config.settings
 	l.obs.Self = election.Self{Name: id.Name, Node: id.Node, BootID: id.BootID, Tags: tags, Started: now, Checkpointed: true, Promised: memory.Promised, Paused: memory.Paused, Strayed: memory.Strayed,
-		Pledged: memory.Pledge.UntilAfter(id.BootID, now), PledgedTo: memory.Pledge.To, PledgedTerm: memory.Pledge.Term, MarksFrom: math.MaxInt64}
+		Pledged: memory.Pledge.UntilAfter(id.BootID, now), PatroniLed: memory.PatroniLed, PledgedTo: memory.Pledge.To, PledgedTerm: memory.Pledge.Term, MarksFrom: math.MaxInt64}
 	l.obs.Recovery.Rate = memory.ReplayRate
 	l.server.unconfirmed = memory.Unconfirmed
 	l.obs.Self.Tenure, l.tenure = tenureOf(&memory), memory.Tenure

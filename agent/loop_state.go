@@ -145,6 +145,8 @@ type Memory struct {
 	Strayed bool `json:"strayed,omitempty"`
 	// Whose is whose timeline this data is on, where Patroni runs others.
 	Whose Whose `json:"whose,omitzero"`
+	// PatroniLed: the newest leader that this member knows of was a Patroni member.
+	PatroniLed bool `json:"patroni_led,omitempty"`
 	// ReplayRate is how many bytes of WAL the last long recovery replayed in a second.
 	ReplayRate int64 `json:"replay_rate,omitempty"`
 	// Pledge is the last promise to a holder without store.

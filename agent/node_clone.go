@@ -69,6 +69,11 @@ func (n *Node) makeRoom(ctx context.Context, do OnJob, up election.Upstream, inf
 // also what remains when the standby fails. removed is told beside its progress.
 func (n *Node) copyFrom(ctx context.Context, do OnJob, up election.Upstream, primary postgres.Source, removed string) error {
 	source, member := n.copySource(ctx, do, up, primary)
+	if do.CloneFrom != nil && source.Keeper == nil { // to find that it will not do took its time
+		if err := n.stillPrimary(ctx, up, primary); err != nil {
+			return err
+		}
+	}
 	err := n.copyOne(ctx, source, member, removed)
 	if err == nil || ctx.Err() != nil || source.Keeper == nil {
 		return err

@@ -168,3 +168,18 @@ func TestAStandbyAsksAPatroniPrimaryForNoHistoryThatItMayLack(t *testing.T) {
 		}
 	}
 }
+
+// TestACloneAsksItsSourceOnceMoreWhenAStandbyWillNotDo: to find that takes as long as its
+// primary and the standby take to answer.
+func TestACloneAsksItsSourceOnceMoreWhenAStandbyWillNotDo(t *testing.T) {
+	primary := postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 900}
+	deposed := primary
+	deposed.InRecovery = true
+	pg := &changingSource{answers: []postgres.SourceInfo{primary, primary, primary, primary, primary, deposed}} // the member that is lent for it is no standby
+	n := NewNode(Parts{Server: pg, Link: guardAlone{}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+	do := OnJob{Node: cluster.NodeState{Mode: cluster.ModeStopped, Data: cluster.DataEmpty}, CloneFrom: &election.Upstream{Member: "pg3", Host: "pg3", Port: "5432"}}
+	err := n.clone(t.Context(), do, election.Upstream{Member: "pg2", Host: "pg2", Port: "5432"}) // a copy would panic
+	if err == nil || !strings.Contains(err.Error(), "it is a standby now") {
+		t.Errorf("cloned from what is no primary any more: %v", err)
+	}
+}

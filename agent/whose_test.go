@@ -68,3 +68,24 @@ func TestWhoseATimelineIsMattersToPatroniOnly(t *testing.T) {
 		t.Errorf("%+v is kept where no member runs Patroni", r.loop.seen.Whose)
 	}
 }
+
+// TestThatAPatroniMemberHasLedIsRemembered: it may have left nothing in the store.
+func TestThatAPatroniMemberHasLedIsRemembered(t *testing.T) {
+	r := newRig(t)
+	r.view.Members = map[string]cluster.Member{"pg2": {Name: "pg2"}, "pg3": {Name: "pg3", Keeper: &cluster.MemberKeeper{}}}
+	for _, c := range []struct {
+		leader string
+		want   bool
+	}{{"pg3", false}, {"pg2", true}, {"", true}, {"pg9", true}, {"pg3", false}} {
+		r.view.Leader = nil
+		if c.leader != "" {
+			r.view.Leader = &cluster.Leader{Name: c.leader, LeaseID: 21, Term: cluster.Term(60 + r.view.Revision)}
+		}
+		r.see()
+		next := NewLoop(r.loop.id, nil, r.loop.seen, nil, r.loop.parse, r.loop.log, r.now)
+		if r.loop.obs.Self.PatroniLed != c.want || next.obs.Self.PatroniLed != c.want {
+			t.Errorf("after %q led: %t, and for the next worker %t; want %t", c.leader, r.loop.obs.Self.PatroniLed, next.obs.Self.PatroniLed, c.want)
+		}
+		r.settle()
+	}
+}

@@ -90,6 +90,8 @@ type Self struct {
 	HandedOver int64
 	// Strayed: this member's data came out of recovery on a timeline that is another's.
 	Strayed bool
+	// PatroniLed: the newest leader that this member knows of was a Patroni member.
+	PatroniLed bool
 	// Paused: a worker before this one, or this one, has told the guard of a pause and
 	// not of its end.
 	Paused bool

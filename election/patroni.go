@@ -54,11 +54,12 @@ func Counts(v *cluster.View, member string) bool {
 // NoCandidate reports whether a member that waits for this reason takes no lease, however far
 // it is and whoever is left. Agents know that from its reports. A Patroni member steps back
 // for whoever answers and has more, or was named by an operator, for ever, unless it is told.
-// In a quorum it takes such a word for a missing vote as well, so that one which is merely
-// behind another, and named, says nothing there.
+// While a wish stands it does so for one that is merely behind, too, and its former leader for
+// any that could take over. In a quorum it takes such a word for a missing vote as well, so
+// that whoever is merely behind says nothing there.
 func NoCandidate(o *Observation, r cluster.Reason) bool {
 	none := []cluster.Reason{ReasonNotListedSync, ReasonNotListed, ReasonTooFarBehind, ReasonOldTimeline, ReasonNoWatchdog, ReasonSickCandidate}
-	if f := o.View.Value.Failover; !f.Empty() && strings.EqualFold(f.Member, o.Self.Name) && o.Settings.SynchronousMode != cluster.SyncQuorum {
+	if f := o.View.Value.Failover; !f.Empty() && o.Settings.SynchronousMode != cluster.SyncQuorum {
 		none = append(none, ReasonBetterCandidate)
 	}
 	return slices.Contains(none, r) // guard: no_candidate_is_told — L1
@@ -91,7 +92,7 @@ func patroniReports(o *Observation, mine report, rule cluster.Rule) []report {
 		}
 		all = append(all, r)
 	}
-	return withReleased(o, all)
+	return all // what was released may be of before a Patroni leader that nobody has heard of
 }
 
 // publishedOn is the timeline that the published position lies on. A Patroni leader does

@@ -75,9 +75,9 @@ func patroniRules() []rule {
 			given: vacant(lsn, patroniLed, sync("b", "a,c", 1), byPatroniMember("c", lsn+8), settled), reason: ReasonBetterCandidate},
 		{name: "where commits of an agent may have waited for nobody too, a member that lacks too much of what was published takes nothing, although the key sync names it",
 			given: vacant(lsn-2<<20, alone, sync("b", "a,c", 0), byPatroniMember("c", lsn-2<<20), ruled("on", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 2}, cluster.Rule{Primary: "b"})), reason: ReasonTooFarBehind},
-		{name: "an agent that led has every commit of its own, and needs nobody beside it where its standbys were Patroni's",
+		{name: "an agent that led is no proof that nobody has led since: a Patroni leader of a quorum writes the key after its promotion",
 			given:  vacant(lsn, sync("a", "b,c", 1), byPatroniMember("c", lsn), ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1})),
-			reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, SyncRevision: 460, DurabilityRevision: 450})},
+			reason: ReasonTooFewReports},
 		{name: "a failover to a named member keeps to it too",
 			given: vacant(lsn, patroniLed, alone, sync("b", "c", 0), failover(cluster.Failover{Member: "a"})), reason: ReasonNotListedSync},
 		{name: "unless the operator says that what is lost is lost",
@@ -148,8 +148,9 @@ func TestNoCandidate(t *testing.T) {
 		want  bool
 	}{
 		"one that an operator has named, and that is behind another": {vacant(lsn, wish("", "a")), true},
+		"one beside which another is named":                          {vacant(lsn, wish("b", "c")), true},
 		"in a quorum that would cost the other a vote":               {vacant(lsn, wish("", "a"), quorum), false},
-		"one beside which another is named":                          {vacant(lsn, wish("", "c")), false},
+		"where nobody is named":                                      {vacant(lsn), false},
 	} {
 		if NoCandidate(&c.given, ReasonBetterCandidate) != c.want {
 			t.Errorf("%s is told as no candidate: %t, want %t", name, !c.want, c.want)

@@ -181,12 +181,17 @@ func counted(rule cluster.Rule, all []report) (have int, absent []string) {
 // primaryReports: the primary of a rule is among the reports. It had flushed each commit
 // before anybody could confirm it, so its copy alone has all that was acknowledged under
 // the rule, and it can acknowledge no more. One that lacks what it had published itself is
-// not that copy any more, but one that somebody has put in its place. Not by a key `sync`
-// whose primary is of another manager (docs/decisions/0018).
+// not that copy any more, but one that somebody has put in its place. Not by the key
+// `sync`: a Patroni leader of a quorum writes it only after its promotion, and what that one
+// has acknowledged meanwhile need not be here (docs/decisions/0018).
 func primaryReports(o *Observation, rule cluster.Rule, all []report) bool {
 	at := slices.IndexFunc(all, func(r report) bool { return strings.EqualFold(r.name, rule.Primary) })
 	published := o.View.Value.Status
-	if at < 0 || published == nil || patroniLeft(o) {
+	if at < 0 || published == nil || byPatroni(o) {
+		return false
+	}
+	newest := max(published.Timeline, o.View.Value.Timelines.Highest())
+	if o.Self.PatroniLed || slices.ContainsFunc(all, func(r report) bool { return r.position.Timeline > newest }) { // guard: nobody_led_since — S2: a Patroni leader, which had yet to write what its commits rest on
 		return false
 	}
 	last := cluster.Position{Timeline: published.Timeline, LSN: published.Optime}

@@ -210,6 +210,14 @@ func synchronousRules() []rule {
 		{name: "but not one that lacks what it had published itself: that is another copy",
 			given: vacant(lsn, quiet, ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}),
 				view(func(v *cluster.View) { v.Status = &cluster.Positions{Optime: lsn + 8, Timeline: 3} })), reason: ReasonTooFewReports},
+		{name: "nor once somebody has led on a timeline that nobody had reserved: a Patroni member, of whose commits nothing is known",
+			given: vacant(lsn, quiet, ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}), node(func(n *cluster.NodeState) { n.Timeline = 4 }),
+				view(func(v *cluster.View) {
+					v.Timelines = &cluster.Timelines{Reserved: []cluster.Reservation{{Timeline: 3, Term: term}}}
+				})), reason: ReasonTooFewReports},
+		{name: "or this member has seen one lead since",
+			given:  vacant(lsn, quiet, ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}), func(o *Observation) { o.Self.PatroniLed = true }),
+			reason: ReasonTooFewReports},
 		{name: "nor of a rule that is another primary's",
 			given:  vacant(lsn, quiet, ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}, cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})),
 			reason: ReasonTooFewReports},

@@ -34,8 +34,11 @@ const (
 	// write anew.
 	foulFormer foul = "former leader by an old key sync"
 	// foulHeld: it is the only one that may lead by the key sync, and holds itself for too far
-	// behind: an operator has to name it.
-	foulHeld foul = "nobody leads for its own lag"
+	// behind, or has no data: an operator has to say who leads.
+	foulHeld foul = "nobody leads without it"
+	// foulReceivers: it compared positions while the receivers of the others ran, and a frozen
+	// primary had commits confirmed in that moment.
+	foulReceivers foul = "confirmed to a frozen primary meanwhile"
 	// foulUntold: it published a position of a timeline of which it had yet to tell, and an
 	// agent took over that had less.
 	foulUntold foul = "position of a timeline that nobody was told of"
@@ -138,6 +141,8 @@ func (w *World) lossPatroni(n *Node) {
 		w.ends(n, foulNamed)
 	case w.last.Synchronous && n.pg.Log().Forked >= w.last.LSN:
 		w.ends(n, foulBytes)
+	case w.last.Synchronous && (w.lastBy.blind() || w.lastBy.byPatroni && !w.lastBy.entitled()):
+		w.ends(n, foulReceivers)
 	case w.last.Synchronous && w.stored().SynchronousMode == cluster.SyncQuorum && w.view().Sync != nil && w.view().Sync.Leader == n.name && w.lastBy != n:
 		w.ends(n, foulFormer)
 	case w.last.Synchronous:
@@ -154,10 +159,28 @@ func (n *Node) patroniLimit() int64 {
 	return n.patroni.settings.MaximumLagOnFailover
 }
 
+// tooFar: everybody is further behind a position than may be lost.
+func (w *World) tooFar(optime cluster.LSN) bool {
+	limit := cluster.LSN(max(w.stored().MaximumLagOnFailover, 0))
+	return !slices.ContainsFunc(w.nodes, func(n *Node) bool { return n.pg.Log().End+limit >= optime })
+}
+
 // held: nobody leads, since a Patroni member is the only one that may by the key sync which
-// it wrote before a promotion that came to nothing, and finds itself too far behind.
+// it wrote before a promotion that came to nothing, and finds itself too far behind; or since
+// the others of a quorum are members of Patroni's that have no data, and wait for a leader;
+// or since a Patroni primary that was none any more has published a position that nobody has.
 func (w *World) held() bool {
 	v := w.view()
+	if v.Leader == nil && v.Status != nil && w.untold != 0 && w.tooFar(v.Status.Optime) {
+		w.ends(w.lastBy, foulHeld)
+		return true
+	}
+	for _, n := range w.nodes {
+		if v.Leader == nil && n.byPatroni && n.pg.Disk().Data != cluster.DataValid && w.stored().SynchronousMode == cluster.SyncQuorum {
+			w.ends(n, foulHeld)
+			return true
+		}
+	}
 	if v.Leader != nil || v.Sync == nil || v.Status == nil || v.Sync.SyncStandby != "" {
 		return false
 	}

@@ -40,7 +40,8 @@ func (p *patroni) race(state cluster.NodeState, ok bool) error {
 // judged has the judge know how this member came to lead.
 func (p *patroni) judged() {
 	f := p.view.Failover
-	p.n.seen.named = !f.Empty() && f.Member == p.n.name
+	again := p.n.seen.named && p.view.Sync != nil && p.view.Sync.Leader == p.n.name // what it took as named, and did not come to lead
+	p.n.seen.named = !f.Empty() && f.Member == p.n.name || again
 	p.n.seen.forced = false
 	p.n.seen.how = nil
 }

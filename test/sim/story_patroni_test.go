@@ -106,11 +106,6 @@ var patroniStories = []story{
 			{at: 11889426039, lasts: 21112467717, kind: "power off", node: 1, to: 3, n: 30},
 			{at: 9126250549, lasts: 9063753835, kind: "etcd without leader", node: 2, to: 0, n: 33},
 			{at: 38503164243, lasts: 23705271307, kind: "everybody cut from etcd", node: 2, to: 0, n: 18}}},
-	{name: "found_411419_primary_between_copies_of_patroni", seed: 411419, patroni: []int{0, 1}, until: 100 * s, healed: 60 * s,
-		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":5,"maximum_lag_on_failover":131072,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"failsafe_mode":true}`, faults: []fault{
-			{at: 11283066482, lasts: 18917706093, kind: "isolated", node: 2, to: 1, n: 40},
-			{at: 23382588371, lasts: 3878557202, kind: "reinitialize", node: 1, to: 1, n: 6},
-			{at: 25307671591, lasts: 0, kind: "reinitialize", node: 0, to: 1, n: 1}}},
 	{name: "found_412820_vote_of_a_voter_that_has_yet_to_read_its_wal", seed: 412820, patroni: []int{0}, until: 110 * s, healed: 60 * s,
 		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":131072,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"fast_failover":true}`, faults: []fault{
 			{at: 18260800731, lasts: 13085841451, kind: "refused requests", node: 2, to: 1, n: 29},
@@ -123,4 +118,36 @@ var patroniStories = []story{
 			{at: 29807412968, lasts: 6348475224, kind: "reinitialize", node: 2, to: 0, n: 44},
 			{at: 45517729077, lasts: 18000000000, kind: "power off", node: 1, to: 0, n: 8},
 			{at: 49204077546, lasts: 15000000000, kind: "power off", node: 2, to: 0, n: 9}}},
+	{name: "found_1009018_clone_while_its_standby_would_not_do", seed: 1009018, patroni: []int{0}, until: 90 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":3,"maximum_lag_on_failover":65536}`, faults: []fault{
+			{at: 30867504538, lasts: 3946206641, kind: "disk hangs", node: 2, to: 1, n: 8},
+			{at: 29492012670, lasts: 9872862514, kind: "cut from etcd", node: 1, to: 0, n: 47},
+			{at: 5128600078, lasts: 5484670935, kind: "switchover", node: 1, to: 3, n: 25},
+			{at: 19108431477, lasts: 19572724870, kind: "tags changed", node: 2, to: 4, n: 13},
+			{at: 31563213396, lasts: 0, kind: "reinitialize", node: 1, to: 1, n: 1}}},
+	{name: "found_1028705_patroni_leader_that_wrote_nothing", seed: 1028705, patroni: []int{0, 2}, until: 110 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":16384,"synchronous_mode":"quorum","synchronous_mode_strict":false,"synchronous_node_count":1}`, faults: []fault{
+			{at: 23909562768, lasts: 13551010267, kind: "answers lost", node: 1, to: 1, n: 41},
+			{at: 13099119610, lasts: 20608162842, kind: "stale etcd leader", node: 0, to: 1, n: 41},
+			{at: 36068818692, lasts: 1706729647, kind: "answers lost", node: 2, to: 0, n: 37},
+			{at: 16472696916, lasts: 25000000000, kind: "promotion dies", node: 0, to: 1, n: 50},
+			{at: 17472696916, lasts: 19000000000, kind: "power off", node: 0, to: 0, n: 26}}},
+	{name: "found_2000855_patroni_leader_that_nothing_shows", seed: 2000855, patroni: []int{0}, until: 110 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":2048,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"fast_failover":true}`, faults: []fault{
+			{at: 5775549018, lasts: 5767782373, kind: "one-way cut", node: 2, to: 3, n: 12},
+			{at: 15547355510, lasts: 6867416612, kind: "isolated", node: 1, to: 3, n: 46},
+			{at: 16695055987, lasts: 25000000000, kind: "promotion dies", node: 2, to: 1, n: 50},
+			{at: 17695055987, lasts: 7000000000, kind: "power off", node: 0, to: 0, n: 11}}},
+	{name: "found_2016152_former_leader_that_steps_back", seed: 2016152, patroni: []int{1}, until: 130 * s, healed: 60 * s,
+		settings: `{"ttl":20,"loop_wait":1,"retry_timeout":9,"maximum_lag_on_failover":1024,"synchronous_mode":"on","synchronous_mode_strict":true,"synchronous_node_count":2,"failsafe_mode":true,"fast_failover":true}`, faults: []fault{
+			{at: 7229944436, lasts: 8623756027, kind: "agent stopped", node: 0, to: 1, n: 30},
+			{at: 50489915449, lasts: 6280666668, kind: "switchover", node: 2, to: 0, n: 24},
+			{at: 31712831135, lasts: 2934840427, kind: "switchover", node: 0, to: 1, n: 3},
+			{at: 47360087192, lasts: 14327050049, kind: "kill server", node: 1, to: 3, n: 2},
+			{at: 7473398736, lasts: 9378052430, kind: "etcd without leader", node: 0, to: 0, n: 33},
+			{at: 29028361752, lasts: 27878083053, kind: "power off", node: 2, to: 1, n: 31},
+			{at: 36657740303, lasts: 3338874258, kind: "everybody cut from etcd", node: 1, to: 0, n: 39},
+			{at: 49036634581, lasts: 23449557193, kind: "isolated", node: 1, to: 3, n: 33},
+			{at: 20325450760, lasts: 10000000000, kind: "power off", node: 1, to: 0, n: 6},
+			{at: 33194023048, lasts: 25000000000, kind: "promotion dies", node: 2, to: 1, n: 18}}},
 }

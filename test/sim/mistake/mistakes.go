@@ -47,8 +47,14 @@ var mistakes = []mistake{
 			"\tnext.Rules = append(slices.DeleteFunc(next.Rules, r.Equal), r)"}}},
 	{"found_1129_named_and_not_listed", []change{
 		{"agent/member.go", "NoCandidate: election.NoCandidate(o, l.decision.Reason),", "NoCandidate: false,"}}},
-	{"found_411419_primary_between_copies_of_patroni", []change{
-		{"election/revoke.go", "published == nil || patroniLeft(o) {", "published == nil || byPatroni(o) {"}}},
+	{"found_1009018_clone_while_its_standby_would_not_do", []change{
+		{"agent/node_clone.go", "if do.CloneFrom != nil && source.Keeper == nil {", "if false {"}}},
+	{"found_1028705_patroni_leader_that_wrote_nothing", []change{
+		{"election/revoke.go", "published == nil || byPatroni(o) {", "published == nil || patroniLeft(o) {"}}},
+	{"found_2000855_patroni_leader_that_nothing_shows", []change{
+		{"election/revoke.go", "if o.Self.PatroniLed || slices", "if slices"}}},
+	{"found_2016152_former_leader_that_steps_back", []change{
+		{"election/patroni.go", "!f.Empty() && o.Settings.SynchronousMode", "!f.Empty() && strings.EqualFold(f.Member, o.Self.Name) && o.Settings.SynchronousMode"}}},
 	{"found_412820_vote_of_a_voter_that_has_yet_to_read_its_wal", []change{
 		{"restapi/status.go", "if node.EndKnown ||", "if true || node.EndKnown ||"}}},
 	{"found_300733_named_and_behind", []change{
