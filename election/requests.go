@@ -13,6 +13,8 @@ func requests(o *Observation) (Decision, bool) {
 	switch {
 	case o.Job.Kind != JobNone:
 		return Decision{}, false
+	case r != nil && r.Kind == cluster.RequestRestart && leaseless(o) && o.View.Value.HolderIs(o.Self.Name): // it goes on with its key first
+		return Decision{}, false
 	case r != nil:
 		return request(o, *r), true
 	case o.Wish.RestartDue && o.Node.Value.Mode.Running() && !o.Settings.Pause:
@@ -48,7 +50,15 @@ func requestRestart(o *Observation, r cluster.Request) Decision {
 	if switchoverWith(&o.View.Value, o.Self.Name) {
 		return refuseRequest(o, r, "a switchover is in progress")
 	}
+	if leaseless(o) { // guard: restart_starts_again — L1: its guard would not start it, and in a pause nobody else does
+		return refuseRequest(o, r, "this primary has no lease, without which it could not be started again: ask again when it has, or resume the cluster")
+	}
 	return do(ReasonRestarting, restart(o, &r))
+}
+
+// leaseless: a primary that only a pause lets write.
+func leaseless(o *Observation) bool {
+	return o.Node.Value.Mode == cluster.ModePrimary && (o.Lease.Term == 0 || o.Now >= leaseDeadline(o))
 }
 
 // switchoverWith reports whether member takes part in a running switchover.

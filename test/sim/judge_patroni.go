@@ -159,10 +159,13 @@ func (n *Node) patroniLimit() int64 {
 	return n.patroni.settings.MaximumLagOnFailover
 }
 
-// tooFar: everybody is further behind a position than may be lost.
+// tooFar: everybody who may lead is further behind a position than may be lost. Whom the
+// last leader's list of members for failsafe does not have may not.
 func (w *World) tooFar(optime cluster.LSN) bool {
-	limit := cluster.LSN(max(w.stored().MaximumLagOnFailover, 0))
-	return !slices.ContainsFunc(w.nodes, func(n *Node) bool { return n.pg.Log().End+limit >= optime })
+	limit, list := cluster.LSN(max(w.stored().MaximumLagOnFailover, 0)), w.view().Failsafe
+	return !slices.ContainsFunc(w.nodes, func(n *Node) bool {
+		return n.pg.Log().End+limit >= optime && (len(list) == 0 || list[n.name] != "")
+	})
 }
 
 // held: nobody leads, since a Patroni member is the only one that may by the key sync which

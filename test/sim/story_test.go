@@ -341,6 +341,8 @@ var stories = []story{
 			{at: 21048668446, lasts: 15271560134, kind: "kill worker", node: 2, to: 4, n: 14},
 			{at: 29699633551, lasts: 14542218210, kind: "power off", node: 2, to: 2, n: 50},
 			{at: 27220460491, lasts: 16856127356, kind: "long checkpoint", node: 0, to: 3}}},
+	{name: "found_3108663_restarted_in_a_pause_without_a_lease", until: 21 * s,
+		faults: []fault{lead(10*s, "pause", 10*s, 0), on(1, 12*s, "agent stopped", 3*s, 0), on(1, 13*s, "restart", 0, 0)}},
 	{name: "found_229719467643444_promise_overwritten", seed: 229719467643444062, until: 90 * s, healed: 60 * s,
 		settings: `{"ttl":30,"loop_wait":2,"retry_timeout":3,"maximum_lag_on_failover":8192,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":1,"fast_failover":true}`, faults: []fault{
 			{at: 30129218120, lasts: 8239347085, kind: "failover", node: 0, to: 1, n: 24},

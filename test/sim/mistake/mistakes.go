@@ -163,6 +163,8 @@ var mistakes = []mistake{
 		{"election/synchronous.go", "confirming(o, last, 0) >= last.Need {", "true {"},
 		{"election/synchronous.go", "next.Rules = distinct(next.Rules)\n", "\n"},
 		{"election/synchronous.go", "func distinct(", "var _ = distinct\n\nfunc distinct("}}},
+	{"found_3108663_restarted_in_a_pause_without_a_lease", []change{
+		{"election/requests.go", "return o.Node.Value.Mode == cluster.ModePrimary && (", "return false && ("}}},
 	{"found_229719467643444_promise_overwritten", []change{
 		{"agent/member.go", " || promisedIn(&m) != promisedIn(l.member.wrote)", " || promisedIn(&m) < 0"}}},
 	{"found_127928610334676_promotion_that_came_late", []change{
