@@ -78,6 +78,14 @@ func patroniRules() []rule {
 		{name: "an agent that led is no proof that nobody has led since: a Patroni leader of a quorum writes the key after its promotion",
 			given:  vacant(lsn, sync("a", "b,c", 1), byPatroniMember("c", lsn), ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1})),
 			reason: ReasonTooFewReports},
+		{name: "unless its key is there yet, which no Patroni member takes over",
+			given: vacant(lsn, sync("a", "b,c", 1), byPatroniMember("c", lsn), ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}), view(func(v *cluster.View) {
+				v.Leader = &cluster.Leader{Name: "a", LeaseID: 1000 + 'a', Term: term}
+			}), func(o *Observation) { o.Self.Ended = term }), reason: ReasonAcquiring, do: acts(Acquire{LeaderTerm: term, BeatRevision: beat, DurabilityRevision: 450, SyncRevision: 460})},
+		{name: "but not a key of that name that it has not led by",
+			given: vacant(lsn, sync("a", "b,c", 1), byPatroniMember("c", lsn), ruled("quorum", cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}), view(func(v *cluster.View) {
+				v.Leader = &cluster.Leader{Name: "a", LeaseID: 1000 + 'a', Term: term}
+			}), func(o *Observation) { o.Self.Ended = term - 1 }), reason: ReasonTooFewReports},
 		{name: "a failover to a named member keeps to it too",
 			given: vacant(lsn, patroniLed, alone, sync("b", "c", 0), failover(cluster.Failover{Member: "a"})), reason: ReasonNotListedSync},
 		{name: "unless the operator says that what is lost is lost",

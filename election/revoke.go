@@ -183,11 +183,14 @@ func counted(rule cluster.Rule, all []report) (have int, absent []string) {
 // the rule, and it can acknowledge no more. One that lacks what it had published itself is
 // not that copy any more, but one that somebody has put in its place. Not by the key
 // `sync`: a Patroni leader of a quorum writes it only after its promotion, and what that one
-// has acknowledged meanwhile need not be here (docs/decisions/0018).
+// has acknowledged meanwhile need not be here (docs/decisions/0018); unless the key is there
+// yet by which this member led, which no Patroni member takes over.
 func primaryReports(o *Observation, rule cluster.Rule, all []report) bool {
 	at := slices.IndexFunc(all, func(r report) bool { return strings.EqualFold(r.name, rule.Primary) })
 	published := o.View.Value.Status
-	if at < 0 || published == nil || byPatroni(o) {
+	leader := o.View.Value.Leader
+	kept := leader != nil && leader.Term == o.Self.Ended && strings.EqualFold(rule.Primary, o.Self.Name)
+	if at < 0 || published == nil || byPatroni(o) && !kept { // guard: own_key_is_there_yet — S2: else a Patroni leader may have come and gone
 		return false
 	}
 	newest := max(published.Timeline, o.View.Value.Timelines.Highest())
