@@ -50,7 +50,8 @@ var mistakes = []mistake{
 	{"found_1009018_clone_while_its_standby_would_not_do", []change{
 		{"agent/node_clone.go", "if do.CloneFrom != nil && source.Keeper == nil {", "if false {"}}},
 	{"found_1028705_patroni_leader_that_wrote_nothing", []change{
-		{"election/revoke.go", "published == nil || byPatroni(o) {", "published == nil || patroniLeft(o) {"}}},
+		{"election/revoke.go", "published == nil || byPatroni(o) && !kept {", "published == nil || patroniLeft(o) || kept && false {"},
+		{"election/revoke.go", "if o.Self.PatroniLed || slices", "if false && slices"}}},
 	{"found_2000855_patroni_leader_that_nothing_shows", []change{
 		{"election/revoke.go", "if o.Self.PatroniLed || slices", "if slices"}}},
 	{"found_2016152_former_leader_that_steps_back", []change{
