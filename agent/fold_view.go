@@ -29,9 +29,6 @@ func (l *Loop) foldView(e *ViewSeen) []Effect {
 	} else if v.Beat.ModRevision != o.Beat.Revision {
 		o.Beat = election.Sighting{Revision: v.Beat.ModRevision, At: o.Now}
 	}
-	for _, m := range v.Members {
-		o.Heard = max(o.Heard, m.Timeline)
-	}
 	switch sw := v.Switchover; {
 	case sw == nil:
 		o.Phase = election.PhaseSeen{}
@@ -39,12 +36,6 @@ func (l *Loop) foldView(e *ViewSeen) []Effect {
 		o.Phase = election.PhaseSeen{ID: sw.ID, Phase: sw.Phase, Since: o.Now}
 	}
 	l.foldMembers(v)
-	if lead := v.Leader; lead != nil {
-		if m, known := v.Members[lead.Name]; known {
-			o.Self.PatroniLed = !m.IsKeeper()
-			l.seen.PatroniLed = o.Self.PatroniLed // kept with its term
-		}
-	}
 	o.View = cluster.Seen(*v, o.Now)
 	l.foldConfig(v.Config)
 	l.foldRequests(v)

@@ -8,12 +8,20 @@ import (
 	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
-// foldMembers notes whose slots became nobody's: of members that were there a
-// moment ago, and of those the last primary said it retains. Slots of any other
-// origin are never noted, and so never dropped.
+// foldMembers notes what timelines members tell of, whether Patroni runs the leader, and
+// whose slots became nobody's: of members that were there a moment ago, and of those the
+// last primary said it retains. Slots of any other origin are never noted, and so never
+// dropped.
 func (l *Loop) foldMembers(v *cluster.View) {
 	if last := &l.obs.View.Value; v.News != 0 && v.News == last.News && v.ClusterID == last.ClusterID {
 		return // the same members, and the same that are retained
+	}
+	for _, m := range v.Members {
+		l.obs.Heard = max(l.obs.Heard, m.Timeline)
+	}
+	if m, known := v.LeaderMember(); known {
+		l.obs.Self.PatroniLed = !m.IsKeeper()
+		l.seen.PatroniLed = l.obs.Self.PatroniLed // kept with its term
 	}
 	if len(l.left) > 0 {
 		for name := range v.Members {
