@@ -81,12 +81,7 @@ func TestAKilledStandbyServerComesBackByItself(t *testing.T) {
 
 	o.Fault()
 	b.Must(standby.Kill(testbed.Postmaster))
-	b.Wait(10*time.Second, "another postmaster", func(ctx ctx) string {
-		if now, err := standby.PID(testbed.Postmaster); err != nil || now == old {
-			return "none"
-		}
-		return ""
-	})
+	waitReplaced(b, standby, old)
 	b.Healthy(15 * time.Second)
 	o.NothingFailed()
 	o.End(primary, 0)
@@ -107,12 +102,7 @@ func TestABackendKilledOnAStandbyEndsItsServer(t *testing.T) {
 
 	o.Fault()
 	b.Must(standby.SignalPID(int(connect(b, standby).PgConn().PID()), unix.SIGKILL))
-	b.Wait(10*time.Second, "another postmaster", func(ctx) string {
-		if now, err := standby.PID(testbed.Postmaster); err != nil || now == old {
-			return "none"
-		}
-		return ""
-	})
+	waitReplaced(b, standby, old)
 	b.Healthy(15 * time.Second)
 	o.NothingFailed()
 
@@ -125,4 +115,15 @@ func TestABackendKilledOnAStandbyEndsItsServer(t *testing.T) {
 	b.WaitText(primary, show, "off")
 	b.Healthy(15 * time.Second)
 	o.End(standby, 0)
+}
+
+// waitReplaced waits until a node has another postmaster than the old one.
+func waitReplaced(b *bedtest.Bed, n *testbed.Node, old int) {
+	b.T().Helper()
+	b.Wait(10*time.Second, "another postmaster", func(ctx) string {
+		if now, err := n.PID(testbed.Postmaster); err != nil || now == old {
+			return "none"
+		}
+		return ""
+	})
 }

@@ -187,24 +187,11 @@ func (p *patroni) watch() {
 
 // follow takes in what changes until the watch breaks.
 func (p *patroni) follow(from int64) {
-	w, r := p.w, p.w.current
-	x := &watcher{n: p.n, p: &p.process, from: from, end: r.poke}
-	x.see = func(e agent.Event) {
+	p.w.follow(&watcher{n: p.n, p: &p.process, from: from, see: func(e agent.Event) {
 		if seen, ok := e.(agent.ViewSeen); ok {
 			p.see(seen.View)
 		}
-	}
-	if w.view().Revision > from {
-		w.deliver(x, true)
-	}
-	w.watchers = append(w.watchers, x)
-	p.watched = x
-	if p.n.wire.dead() || w.etcdDown {
-		w.rewire(p.n)
-	}
-	r.waitUntil(context.Background(), func() bool { return x.broken }, 0)
-	p.watched = nil
-	w.unwatch(nil)
+	}}, &p.watched)
 }
 
 // see puts a view into the cache. The loop is woken when another leads, when the

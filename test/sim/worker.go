@@ -266,21 +266,23 @@ const (
 
 // follow delivers changes until the watch breaks.
 func (k *worker) follow(from int64) {
-	w := k.n.w
+	k.n.w.follow(&watcher{n: k.n, p: &k.process, from: from, see: k.step}, &k.watched)
+}
+
+// follow delivers changes to a watcher until its watch breaks; at is where its process has it.
+func (w *World) follow(x *watcher, at **watcher) {
 	r := w.current
-	x := &watcher{n: k.n, p: &k.process, from: from}
-	x.see = k.step
 	x.end = r.poke
-	if w.view().Revision > from {
+	if w.view().Revision > x.from {
 		w.deliver(x, true)
 	}
 	w.watchers = append(w.watchers, x)
-	k.watched = x
-	if k.n.wire.dead() || w.etcdDown {
-		w.rewire(k.n)
+	*at = x
+	if x.n.wire.dead() || w.etcdDown {
+		w.rewire(x.n)
 	}
 	r.waitUntil(context.Background(), func() bool { return x.broken }, 0)
-	k.watched = nil
+	*at = nil
 	w.unwatch(nil)
 }
 
