@@ -134,11 +134,12 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 			return err
 		})
 	case election.Acquire:
-		err = n.withSession(func(s *dcs.Session) (err error) {
-			taken, err = s.Acquire(ctx, dcs.Candidacy{LeaderTerm: a.LeaderTerm, BeatRevision: a.BeatRevision,
-				PausedRevision: a.PausedRevision, FailsafeRevision: a.FailsafeRevision, DurabilityRevision: a.DurabilityRevision, SyncRevision: a.SyncRevision, Holder: do.Holder, TTL: ttl})
-			return err
-		})
+		c := dcs.Candidacy{LeaderTerm: a.LeaderTerm, BeatRevision: a.BeatRevision, PausedRevision: a.PausedRevision, FailsafeRevision: a.FailsafeRevision,
+			DurabilityRevision: a.DurabilityRevision, SyncRevision: a.SyncRevision, Holder: do.Holder, TTL: ttl}
+		if a.Failsafe != nil {
+			c.Failsafe = a.Failsafe.Members
+		}
+		err = n.withSession(func(s *dcs.Session) (err error) { taken, err = s.Acquire(ctx, c); return err })
 	case election.Inherit:
 		taken, err = n.inherit(ctx, a, do)
 	case election.Accept:

@@ -23,6 +23,8 @@ type Candidacy struct {
 	// FailsafeRevision is the mod_revision of the list of members whose promises a
 	// holder may go on by, 0 when there was none.
 	FailsafeRevision int64
+	// Failsafe takes the place of that list in the same transaction; nil leaves it.
+	Failsafe map[string]string
 	// DurabilityRevision is the mod_revision of the record of rules that the candidate
 	// satisfies, 0 when there was none.
 	DurabilityRevision int64
@@ -57,7 +59,15 @@ func (s *Session) Acquire(ctx context.Context, c Candidacy) (*Lease, error) {
 		// rules; it writes that without comparing its term.
 		modIs(store.key(keySync), c.SyncRevision),
 	}
-	return s.take(ctx, "acquire", compares, nil, c.Holder, c.TTL)
+	var ops []Op
+	if c.Failsafe != nil {
+		list, err := compact(c.Failsafe)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, Put(store.key(keyFailsafe), list, 0))
+	}
+	return s.take(ctx, "acquire", compares, ops, c.Holder, c.TTL)
 }
 
 // Inherit takes the key this member already has, from a predecessor process that

@@ -81,8 +81,10 @@ type (
 		// PausedRevision is the paused_primary mark that may be passed by: our
 		// own, or one the operator forced.
 		PausedRevision int64
-		// FailsafeRevision is the list of failsafe members that this one is in.
+		// FailsafeRevision is the list of failsafe members that this one is in, or may pass by.
 		FailsafeRevision int64
+		// Failsafe takes the place of a list that this member is not in; nil leaves the list.
+		Failsafe *PutFailsafe
 		// DurabilityRevision is the record of rules that the race was decided by.
 		DurabilityRevision int64
 		// SyncRevision is the key `sync` likewise.

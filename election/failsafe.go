@@ -261,6 +261,21 @@ func unlisted(o *Observation, name string) bool {
 	return len(v.Failsafe) > 0 && v.Failsafe[name] == "" && !released(v) && !forced(o)
 }
 
+// listedAnew is the list that goes with the key when this member takes it past a list that
+// it is not in: whoever gave the lease up, or is vouched dead, goes on by none any more,
+// and of those that the old list keeps from the lease one must take over when this member
+// dies before it has led.
+func listedAnew(o *Observation) *PutFailsafe {
+	v := &o.View.Value
+	if len(v.Failsafe) == 0 || v.Failsafe[o.Self.Name] != "" {
+		return nil
+	}
+	if list, lacks := failsafeList(o); lacks { // guard: passed_list_goes — L1
+		return &list
+	}
+	return nil
+}
+
 // failsafeList is what the store must say of the members, when it does not.
 func failsafeList(o *Observation) (PutFailsafe, bool) {
 	v := &o.View.Value

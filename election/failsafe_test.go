@@ -90,6 +90,7 @@ func withRules(rules ...cluster.Rule) change {
 func failsafeRules() []rule {
 	listed := PutFailsafe{Members: map[string]string{"a": urlOf("a"), "b": urlOf("b"), "c": urlOf("c")}}
 	askAll := AskFailsafe{Self: "a", Peers: peers("b", "c")}
+	anew := Acquire{BeatRevision: beat, FailsafeRevision: 77, Failsafe: &PutFailsafe{Members: map[string]string{"a": urlOf("a"), "c": urlOf("c")}}}
 	quorum := cluster.Rule{Primary: "a", Voters: []string{"b", "c"}, Need: 1}
 	gone := view(func(v *cluster.View) { v.Leader = nil })
 	back := func(o *Observation) { o.View = cluster.Seen(o.View.Value, ago(10*time.Millisecond)); o.Lease.Busy = "" }
@@ -236,10 +237,20 @@ func failsafeRules() []rule {
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) { v.Failsafe = map[string]string{"b": urlOf("b")} })), reason: ReasonNotListed},
 		{name: "nobody is asked by lists that are older than the term: the worker before this one may have written another",
 			given: primary(failsafe, storeless(5*time.Second), view(func(v *cluster.View) { v.Revision = int64(term) - 1 })), reason: ReasonLeading},
-		{name: "unless the holder has given it up",
+		{name: "unless the holder has given it up; and lists itself with it, lest its heirs be kept away by a list of before",
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
 				v.Failsafe = map[string]string{"b": urlOf("b")}
 				v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat}
+			})), reason: ReasonAcquiring, do: acts(anew)},
+		{name: "not before it has told its own address",
+			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
+				v.Failsafe = map[string]string{"b": urlOf("b")}
+				v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat}
+				v.Members["a"] = cluster.Member{Name: "a", State: v.Members["a"].State, Keeper: v.Members["a"].Keeper}
+			})), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, FailsafeRevision: 77})},
+		{name: "one that is in the list leaves it as it is",
+			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
+				v.Failsafe = map[string]string{"a": urlOf("a")}
 			})), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, FailsafeRevision: 77})},
 		{name: "and no Patroni leader came after that, which beats not, and publishes without a timeline",
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
@@ -251,7 +262,7 @@ func failsafeRules() []rule {
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
 				v.Failsafe = map[string]string{"b": urlOf("b")}
 				v.Failover = &cluster.Failover{Member: "a", Force: true}
-			}), func(o *Observation) { o.Wish.FailoverDue = true }), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, FailsafeRevision: 77})},
+			}), func(o *Observation) { o.Wish.FailoverDue = true }), reason: ReasonAcquiring, do: acts(anew)},
 	}
 }
 

@@ -2,6 +2,7 @@ package dcstest
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -100,6 +101,20 @@ var leaseCases = []testCase{
 		seen.FailsafeRevision = w.view().FailsafeRev
 		_, err = b.Acquire(w.ctx, seen)
 		w.must(err)
+	}},
+	{"who takes the key past a list that it is not in puts its own in the same transaction", func(w *world) {
+		a := w.acquire(w.session("a"))
+		_, err := a.PutFailsafe(w.ctx, map[string]string{"a": "u"}, 0)
+		w.must(err)
+		seen := w.candidacy("b")
+		seen.FailsafeRevision, seen.Failsafe = w.view().FailsafeRev, map[string]string{"b": "v", "c": "w"}
+		w.must(a.Session().Close(w.ctx))
+		seen.LeaderTerm = 0
+		b, err := w.session("b").Acquire(w.ctx, seen)
+		w.must(err)
+		if v := w.view(); v.FailsafeRev != int64(b.Term()) || !maps.Equal(v.Failsafe, seen.Failsafe) {
+			w.Errorf("the list is %v of revision %d, want %v of the term's, %d", v.Failsafe, v.FailsafeRev, seen.Failsafe, b.Term())
+		}
 	}},
 	{"acquire_durability: the rules that a candidate has promises for still stand", func(w *world) {
 		a := w.acquire(w.session("a"))

@@ -270,8 +270,9 @@ func (w *World) lifted(n *Node) bool {
 }
 
 // serve judges what clients were told since the last step, in which nothing but
-// time has passed. What standbys confirm is excused with nobody awake only after an operator
-// has forced a failover past them: those that do not know yet go on confirming.
+// time has passed. What standbys confirm is excused with nobody awake only after a failover
+// past them, which an operator has forced, or asked of a Patroni member: those that do not
+// know yet go on confirming.
 func (w *World) serve() {
 	for _, n := range w.acknowledging() {
 		acked := n.pg.Acked(w.serverNow())
@@ -283,7 +284,7 @@ func (w *World) serve() {
 		if w.serveGated(n, acked) {
 			continue
 		}
-		if (n.overslept() || n.seen.stoodStill) && (!acked.Synchronous || w.lastBy != nil && w.lastBy != n && w.lastBy.seen.forced) {
+		if (n.overslept() || n.seen.stoodStill) && (!acked.Synchronous || w.passedBy(n)) {
 			n.seen.acked = acked
 			continue
 		}
@@ -305,6 +306,12 @@ func (w *World) serve() {
 		}
 		w.acknowledged(n, acked)
 	}
+}
+
+// passedBy: another was made the primary by an operator, whatever it lacked.
+func (w *World) passedBy(n *Node) bool {
+	by := w.lastBy
+	return by != nil && by != n && (by.seen.forced || by.byPatroni && by.seen.named)
 }
 
 // happened is told what servers do by themselves.

@@ -172,8 +172,14 @@ func (w *World) tooFar(optime cluster.LSN) bool {
 // it wrote before a promotion that came to nothing, and finds itself too far behind; or since
 // the others of a quorum are members of Patroni's that have no data, and wait for a leader;
 // or since a Patroni primary that was none any more has published a position that nobody has.
+// Or an old primary of Patroni's leads, past a newer timeline that all others are on, so that
+// nobody confirms what it writes.
 func (w *World) held() bool {
 	v := w.view()
+	if lead := w.named(leaderName(v)); lead != nil && lead.byPatroni && !w.flows(lead) && slices.ContainsFunc(w.nodes, lead.passedOver) {
+		w.ends(lead, foulReclaim)
+		return true
+	}
 	if v.Leader == nil && v.Status != nil && w.untold != 0 && w.tooFar(v.Status.Optime) {
 		w.ends(w.lastBy, foulHeld)
 		return true
@@ -193,6 +199,11 @@ func (w *World) held() bool {
 	}
 	w.ends(n, foulHeld)
 	return true
+}
+
+// passedOver: n leads on an older timeline than another's, of which it knows nothing.
+func (n *Node) passedOver(other *Node) bool {
+	return other != n && other.pg.Diverged(n.pg) && other.beyond(n)
 }
 
 // twicePatroni judges a timeline number that was used twice, by Patroni or after it: agents

@@ -32,7 +32,10 @@ func (w *World) setBack(paused *Node) {
 	if paused != nil {
 		paused.seen.marked = true
 	}
-	w.restored, w.heir, w.backup, w.paused = true, w.leads.node, w.view().Revision, paused
+	if !w.restored { // set back once more it is still who led before: whom the backup names may have done nothing yet
+		w.heir = w.leads.node
+	}
+	w.restored, w.backup, w.paused = true, w.view().Revision, paused
 	w.highest = 0 // S4 is from now on what each node must refuse, and the order of what comes
 	w.leads.term, w.leads.node = 0, nil
 	if l := w.view().Leader; l != nil { // nobody has taken it over

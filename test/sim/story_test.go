@@ -381,6 +381,9 @@ var handStories = []story{
 		faults: []fault{lead(10*s, "cut from servers", 10*s, 0), lead(14*s, "power off", 40*s, 0), lead(16*s, "durability changed", 0, 2),
 			on(2, 19050*time.Millisecond, "cut from etcd", 2*s, 0), on(2, 19500*time.Millisecond, "power off", 3*s, 0)}},
 	{name: "found_191195116773045_forced_to_the_old_primary", faults: []fault{lead(10*s, "pause", s, 0), lead(10300*time.Millisecond, "agent stopped", 15*s, 0), {at: 17 * s, lasts: 5 * s, kind: "failover forced", exact: true, n: 1}}},
+	{name: "found_115059874810091_list_of_the_primary_before", settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"failsafe_mode":true}`, until: 60 * s,
+		faults: []fault{{at: 10 * s, lasts: 90 * s, kind: tagsChanged, to: 1, n: 1}, on(2, 10100*time.Millisecond, "power off", 15*s, 0), on(3, 10200*time.Millisecond, "cut from etcd", 12*s, 0),
+			lead(19*s, "power off", 26*s, 0), {at: 30 * s, lasts: 20 * s, kind: "failover forced", to: 2, exact: true, n: 1}, on(3, 30100*time.Millisecond, "power off", 18*s, 0)}},
 	{name: "found_140272159913898_forced_to_nobody", faults: []fault{lead(10*s, "pause", 4*s, 0), lead(12*s, "cut from etcd", 20*s, 0), on(2, 17*s, "failover without sense", 0, 15)}},
 }
 
