@@ -135,7 +135,7 @@ func (n *Node) callLease(ctx context.Context, do OnLease, e *LeaseDone) (taken *
 		})
 	case election.Acquire:
 		c := dcs.Candidacy{LeaderTerm: a.LeaderTerm, BeatRevision: a.BeatRevision, PausedRevision: a.PausedRevision, FailsafeRevision: a.FailsafeRevision,
-			DurabilityRevision: a.DurabilityRevision, SyncRevision: a.SyncRevision, Holder: do.Holder, TTL: ttl}
+			DurabilityRevision: a.DurabilityRevision, SyncRevision: a.SyncRevision, FailoverRevision: a.FailoverRevision, Holder: do.Holder, TTL: ttl}
 		if a.Failsafe != nil {
 			c.Failsafe = a.Failsafe.Members
 		}

@@ -31,6 +31,9 @@ type Candidacy struct {
 	// SyncRevision is the mod_revision of the key `sync`, which says who may lead where
 	// Patroni has a say, 0 when there was none.
 	SyncRevision int64
+	// FailoverRevision is the mod_revision of the key `failover`, by which an operator
+	// names or forces who is to lead, 0 when there was none.
+	FailoverRevision int64
 	Holder       cluster.Holder
 	TTL          time.Duration
 }
@@ -58,6 +61,9 @@ func (s *Session) Acquire(ctx context.Context, c Candidacy) (*Lease, error) {
 		// guard: acquire_sync — SAFETY 3: likewise what a Patroni leader shows instead of
 		// rules; it writes that without comparing its term.
 		modIs(store.key(keySync), c.SyncRevision),
+		// guard: acquire_failover — SAFETY 3: the operator's word that this member may lead
+		// with less still stands; a request that arrives late finds it withdrawn.
+		modIs(store.key(keyFailover), c.FailoverRevision),
 	}
 	var ops []Op
 	if c.Failsafe != nil {

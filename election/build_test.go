@@ -231,7 +231,7 @@ func ended(kind JobKind, since time.Duration) change {
 func wish(from, to string) change {
 	return func(o *Observation) {
 		edit(o, func(v *cluster.View) {
-			v.Failover = &cluster.Failover{Leader: from, Member: to, ID: "op", ModRevision: 400}
+			v.Failover, v.FailoverRev = &cluster.Failover{Leader: from, Member: to, ID: "op", ModRevision: 400}, 400
 		})
 		o.Wish.FailoverDue = true
 	}

@@ -87,8 +87,8 @@ type (
 		Failsafe *PutFailsafe
 		// DurabilityRevision is the record of rules that the race was decided by.
 		DurabilityRevision int64
-		// SyncRevision is the key `sync` likewise.
-		SyncRevision int64
+		// SyncRevision is the key `sync` likewise, FailoverRevision the key `failover`.
+		SyncRevision, FailoverRevision int64
 	}
 	// Inherit continues on the leader key a dead worker of this node held.
 	Inherit struct {

@@ -105,7 +105,7 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonReclaiming: {"The lease ran out while the primary went on by its members' promises, and it takes the key anew without being stopped.", nothing},
 	ReasonPledged:    {"This member has promised a primary that cannot reach etcd not to replace it, so it takes no part in a race until the promise ends.", "Nothing to do: it ends one ttl after that primary asked last."},
 	ReasonResuming:   {"This member's worker was replaced while etcd cannot be read; the one before it led, and it goes on under that term by asking the members.", "Restore etcd: the key is put again as soon as it can be written."},
-	ReasonNotListed:  {"This member is not in the list of failsafe members, so the last primary may go on without its promise.", "Bring a member that is listed in the key failsafe back; if the old primary is dead for certain, fail over with --force."},
+	ReasonNotListed:  {"This member is not in the list of failsafe members, so the last primary may go on without its promise.", "Bring the members that are listed in the key failsafe back: one of them takes the lease, or, when all are there and none can, any other does. If the old primary is dead for certain, fail over with --force."},
 
 	// follow.go
 	ReasonFollowing:       {"This member is a standby and streams.", nothing},

@@ -258,7 +258,21 @@ func takes(a Action) bool {
 // its promise. An operator who forces a failover vouches that there is no such holder.
 func unlisted(o *Observation, name string) bool {
 	v := &o.View.Value
-	return len(v.Failsafe) > 0 && v.Failsafe[name] == "" && !released(v) && !forced(o)
+	return len(v.Failsafe) > 0 && v.Failsafe[name] == "" && !released(v) && !forced(o) && !listedReport(o)
+}
+
+// listedReport: everybody whom the list names has reported in this vacancy, and so leads
+// nobody. A holder goes on by a list that it is in, and by no other; whoever has taken the
+// lease since has beaten, and that is another vacancy. A Patroni member, which beats not,
+// never reports.
+func listedReport(o *Observation) bool {
+	v := &o.View.Value
+	for name := range v.Failsafe {
+		if m, known := v.Members[name]; !known || !reported(o, &m) { // guard: listed_report — S1: who has not said that it is no primary may be one
+			return false
+		}
+	}
+	return v.Beat != nil
 }
 
 // listedAnew is the list that goes with the key when this member takes it past a list that

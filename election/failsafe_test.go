@@ -235,6 +235,19 @@ func failsafeRules() []rule {
 			})), reason: ReasonInheriting},
 		{name: "a member that is not listed takes no lease",
 			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) { v.Failsafe = map[string]string{"b": urlOf("b")} })), reason: ReasonNotListed},
+		{name: "unless everybody who is in the list has said how far it is: none of them leads, and nobody else goes on by it",
+			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) { v.Failsafe = map[string]string{"c": urlOf("c")} }), reports("c", lsn)), reason: ReasonAcquiring,
+			do: acts(anew)},
+		{name: "not one of them alone",
+			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
+				v.Failsafe = map[string]string{"b": urlOf("b"), "c": urlOf("c")}
+			}), reports("c", lsn)), reason: ReasonNotListed},
+		{name: "nor in another vacancy",
+			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) { v.Failsafe = map[string]string{"c": urlOf("c")} }), reports("c", lsn), who("c", func(m *cluster.Member) { m.Keeper.Vacancy-- })), reason: ReasonNotListed},
+		{name: "nor where nothing tells one vacancy from another",
+			given: vacant(lsn, failsafe, longVacant, view(func(v *cluster.View) {
+				v.Failsafe, v.Beat = map[string]string{"c": urlOf("c")}, nil
+			}), reports("c", lsn), who("c", func(m *cluster.Member) { m.Keeper.Vacancy = noBeat })), reason: ReasonNotListed},
 		{name: "nobody is asked by lists that are older than the term: the worker before this one may have written another",
 			given: primary(failsafe, storeless(5*time.Second), view(func(v *cluster.View) { v.Revision = int64(term) - 1 })), reason: ReasonLeading},
 		{name: "unless the holder has given it up; and lists itself with it, lest its heirs be kept away by a list of before",

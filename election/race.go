@@ -217,7 +217,7 @@ func acquire(o *Observation, reason cluster.Reason) Decision {
 	if unlisted(o, o.Self.Name) { // guard: unlisted_takes_nothing — SAFETY 3, Failsafe
 		return wait(ReasonNotListed, "the last holder does not know this member, and may go on without its promise")
 	}
-	a := Acquire{FailsafeRevision: v.FailsafeRev, Failsafe: listedAnew(o)}
+	a := Acquire{FailsafeRevision: v.FailsafeRev, Failsafe: listedAnew(o), FailoverRevision: v.FailoverRev}
 	if v.Leader != nil {
 		a.LeaderTerm = v.Leader.Term
 	}

@@ -24,6 +24,7 @@ func raceRules() []rule {
 		edit(o, func(v *cluster.View) { v.Leader = &cluster.Leader{Name: "b", LeaseID: 1098, Term: term} })
 	}
 	take := acts(Acquire{BeatRevision: beat})
+	byWish := acts(Acquire{BeatRevision: beat, FailoverRevision: 400}) // which must still stand
 	saysPosition := func(at cluster.LSN) func(*testing.T, Decision) {
 		return func(t *testing.T, d Decision) {
 			want := Say{Vacancy: beat, Position: &cluster.Position{Timeline: 3, LSN: at}}
@@ -240,7 +241,7 @@ func raceRules() []rule {
 				f := *v.Failover
 				f.Force = true
 				v.Failover = &f
-			})), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, PausedRevision: 300})},
+			})), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, PausedRevision: 300, FailoverRevision: 400})},
 		{name: "a wish that names nobody who is there does not",
 			given: vacant(lsn, reports("c", lsn), mark("b"), wish("", "pg9"), view(func(v *cluster.View) {
 				f := *v.Failover
@@ -250,24 +251,24 @@ func raceRules() []rule {
 
 		// named candidates
 		{name: "a named candidate goes although another has more",
-			given: vacant(lsn, reports("c", lsn+8), wish("", "a")), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn, reports("c", lsn+8), wish("", "a")), reason: ReasonAcquiring, do: byWish},
 		{name: "a named candidate waits for T like anybody",
 			given: vacant(lsn, justBeat, wish("", "a")), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
 		{name: "a failover to a member that lost WAL is the operator's choice",
-			given: vacant(lsn-2<<20, wish("", "a")), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn-2<<20, wish("", "a")), reason: ReasonAcquiring, do: byWish},
 		{name: "a switchover whose primary died is no licence to lose data",
 			given: vacant(lsn-2<<20, wish("b", "a")), reason: ReasonTooFarBehind},
 		{name: "its candidate goes when it has everything",
-			given: vacant(lsn, wish("b", "a")), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn, wish("b", "a")), reason: ReasonAcquiring, do: byWish},
 		{name: "others give the named candidate the first try",
 			given: vacant(lsn, reports("c", lsn), wish("", "c")), reason: ReasonNamedCandidate, also: wakes(now.Add(4900 * time.Millisecond))},
 		{name: "a named candidate that sleeps is not waited for for ever",
-			given: vacant(lsn, reports("c", lsn), wish("", "c"), later(6*time.Second)), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn, reports("c", lsn), wish("", "c"), later(6*time.Second)), reason: ReasonAcquiring, do: byWish},
 		{name: "a named candidate that is not there is not waited for",
-			given: vacant(lsn, reports("c", lsn), wish("", "z")), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn, reports("c", lsn), wish("", "z")), reason: ReasonAcquiring, do: byWish},
 		{name: "a wish that is not due names nobody",
 			given:  vacant(lsn, reports("c", lsn), wish("", "c"), func(o *Observation) { o.Wish.FailoverDue = false }),
-			reason: ReasonAcquiring, do: take},
+			reason: ReasonAcquiring, do: byWish},
 	}
 }
 

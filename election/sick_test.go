@@ -140,7 +140,7 @@ func sickRules() []rule {
 			reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
 		{name: "and not at all when nobody else is there", given: vacant(lsn, full, alone), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
 		{name: "nor to the sick", given: vacant(lsn, full, reports("c", lsn), sickMember("c", cluster.AilmentFull)), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
-		{name: "an operator may name it", given: vacant(lsn, stalled, reports("c", lsn), wish("", "a")), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
+		{name: "an operator may name it", given: vacant(lsn, stalled, reports("c", lsn), wish("", "a")), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat, FailoverRevision: 400})},
 		{name: "a member that gave its lease up is no candidate for a minute", given: vacant(lsn, gaveUp(cluster.AilmentHung, 59*time.Second), reports("c", lsn)), reason: ReasonSickCandidate},
 		{name: "and then is one again", given: vacant(lsn, gaveUp(cluster.AilmentHung, 60*time.Second), reports("c", lsn)), reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
 		{name: "the healthy do not wait for a sick member that has more", given: vacant(lsn, reports("c", lsn+0x1000), sickMember("c", cluster.AilmentFull)),

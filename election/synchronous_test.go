@@ -165,6 +165,7 @@ func TestKeepRule(t *testing.T) {
 
 func synchronousRules() []rule {
 	take := acts(Acquire{BeatRevision: beat, DurabilityRevision: 450})
+	byWish := acts(Acquire{BeatRevision: beat, DurabilityRevision: 450, FailoverRevision: 400})
 	two := ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})
 	forced := func(o *Observation) {
 		wish("", "a")(o)
@@ -238,13 +239,13 @@ func synchronousRules() []rule {
 		{name: "a member named by an operator keeps the commits as well",
 			given: vacant(lsn, two, quiet, wish("", "a")), reason: ReasonTooFewReports},
 		{name: "unless the operator forces it",
-			given: vacant(lsn, two, quiet, forced), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn, two, quiet, forced), reason: ReasonAcquiring, do: byWish},
 		{name: "nobody acts before the last holder has been silent for T, promised or not",
 			given: vacant(lsn, two, quiet, promisedBy("c", lsn), func(o *Observation) { o.Beat.At = ago(time.Second) }), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
 		{name: "what a standby has replayed says nothing of what it has, as long as it reads its own WAL",
 			given: vacant(lsn, two, quiet, promisedBy("c", lsn), readsOwn), reason: ReasonReadingOwnWAL, also: says(Say{})},
 		{name: "unless the operator vouches for it",
-			given: vacant(lsn, two, quiet, forced, readsOwn), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn, two, quiet, forced, readsOwn), reason: ReasonAcquiring, do: byWish},
 		{name: "a leader under a revoked term is not followed",
 			given: standby(lsn, func(o *Observation) { o.Self.Promised = term }), reason: ReasonPromisedAway},
 		{name: "nor while the promise is being written: what begins now ends after it was told",

@@ -138,8 +138,8 @@ func (k *keeper) pause(on bool) error {
 	k.publish()
 	if on { // guard: pause-disarms-watchdog — S6: a reset of the machine touches PostgreSQL like nothing else
 		k.disarmWatchdog()
-		if k.watch.want.on() && k.inst != nil {
-			k.tryWatchdog(k.inst.dir.path) // one that a killed guard has left running stops too
+		if k.watch.want.on() {
+			k.tryWatchdog("") // one that a killed guard has left running stops too, whatever that guard's server has left
 		}
 	} else {
 		k.watchdogFollows()

@@ -146,7 +146,7 @@ func (k *keeper) setWatchdog(r request) error {
 // election whether it has one; a watchdog that a guard has left running which was
 // killed stops with it. Only while nothing runs that it should reset, or in a pause.
 func (k *keeper) tryWatchdog(dataDir string) {
-	if k.inst == nil && !k.nothingIn(dataDir) {
+	if k.inst == nil && !k.paused && !k.nothingIn(dataDir) {
 		return
 	}
 	d, err := k.openDevice()

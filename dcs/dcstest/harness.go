@@ -128,6 +128,7 @@ func (w *world) candidacy(name string) dcs.Candidacy {
 	w.Helper()
 	c := dcs.Candidacy{Holder: cluster.Holder{Name: name, Node: "node-" + name}, TTL: 10 * time.Second}
 	v := w.view()
+	c.FailoverRevision = v.FailoverRev
 	if v.Leader != nil {
 		c.LeaderTerm = v.Leader.Term
 	}

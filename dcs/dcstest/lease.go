@@ -102,6 +102,20 @@ var leaseCases = []testCase{
 		_, err = b.Acquire(w.ctx, seen)
 		w.must(err)
 	}},
+	{"acquire_failover: an operator's word that was withdrawn brings nobody to the lead", func(w *world) {
+		a := w.acquire(w.session("a"))
+		w.must(a.Session().Close(w.ctx))
+		w.must(w.store.PutFailover(w.ctx, cluster.Failover{Member: "b", Force: true}, -1))
+		seen := w.candidacy("b")
+		seen.LeaderTerm, seen.FailoverRevision = 0, w.view().FailoverRev
+		w.must(w.store.PutFailover(w.ctx, cluster.Failover{}, -1))
+		b := w.session("b")
+		_, err := b.Acquire(w.ctx, seen)
+		w.want(dcs.ErrCompared, err)
+		seen.FailoverRevision = w.view().FailoverRev
+		_, err = b.Acquire(w.ctx, seen)
+		w.must(err)
+	}},
 	{"who takes the key past a list that it is not in puts its own in the same transaction", func(w *world) {
 		a := w.acquire(w.session("a"))
 		_, err := a.PutFailsafe(w.ctx, map[string]string{"a": "u"}, 0)

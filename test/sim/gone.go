@@ -110,7 +110,11 @@ func (w *World) noteTakeover() {
 // confirmed before they promised, late, because its disk or its processes stood still
 // meanwhile. Whoever leads now has that.
 func (w *World) serveDeposed(n *Node, acked pgfake.Ack) {
-	if by := w.leads.node; by != nil && !by.pg.Keeps(acked) {
+	by := w.leads.node
+	if w.restored && !w.led && w.heir != nil { // whom the backup names has done nothing
+		by = w.heir
+	}
+	if by != nil && !by.pg.Keeps(acked) {
 		w.fail("S1", "%s acknowledges a commit that %s does not have, %s after its term was taken over", n.name, by.name, w.now-n.seen.deposed)
 	}
 }

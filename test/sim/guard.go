@@ -19,6 +19,7 @@ type guardProcess struct {
 	page    page
 	gone    []int // gates that have ended
 	waiting []*routine
+	quits   int // the postmaster that it has sent SIGQUIT, outside a pause
 }
 
 func newGuardProcess(n *Node) *guardProcess {

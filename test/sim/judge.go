@@ -79,9 +79,12 @@ type facts struct {
 	// deposed is when its key was taken over by promises, while its lease ran.
 	deposed time.Duration
 	how     election.Action // the action that took the lease
-	named   bool            // an operator named this node
-	forced  bool            // and said that what is lost thereby is lost
-	lag     int64           // maximum_lag_on_failover when it took the lease
+	// acquires: it has asked the store for the key, as wish stood then, and no answer has said no.
+	acquires bool
+	wish     cluster.Failover
+	named    bool  // an operator named this node
+	forced   bool  // and said that what is lost thereby is lost
+	lag      int64 // maximum_lag_on_failover when it took the lease
 	// frozen: every process of its agent was frozen while this server ran, asleep when it
 	// was seen so last. It ends with a renewal that it began afterwards.
 	frozen bool
@@ -363,13 +366,14 @@ func (w *World) opened(n *Node, promoted bool) {
 		}
 		return
 	}
-	if user := w.numbers[log.Timeline]; user != "" {
-		w.twice(n, user)
-	}
 	if w.numbers == nil {
 		w.numbers = map[cluster.Timeline]string{}
 	}
-	w.numbers[log.Timeline] = n.name
+	if user := w.numbers[log.Timeline]; user != "" {
+		w.twice(n, user)
+	} else {
+		w.numbers[log.Timeline] = n.name
+	}
 	w.loss(n)
 }
 

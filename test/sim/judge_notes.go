@@ -20,7 +20,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 	case agent.OnLease:
 		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
 		if _, races := do.Action.(election.Acquire); races {
-			n.seen.lag = do.Settings.MaximumLagOnFailover
+			n.seen.lag, n.seen.wish, n.seen.acquires = do.Settings.MaximumLagOnFailover, n.w.wished(), true
 		}
 	case agent.OnServer:
 		if _, reloads := do.Action.(election.Reload); reloads { // nothing else brings a gate, and one under way may yet take it off
@@ -62,10 +62,39 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.noteWaived(e)
 		n.noteNamed(e)
 	case agent.LeaseDone:
-		if e.Outcome == agent.Succeeded {
+		switch _, races := e.Action.(election.Acquire); {
+		case e.Outcome == agent.Succeeded:
 			n.noteLease(e)
+		case races && e.Outcome == agent.Refused:
+			n.seen.acquires = false
 		}
 	}
+}
+
+// noteWish sees whether an operator had named this node, or forced it to the lead, when it
+// asked for the key: the wish may be withdrawn before the answer has come.
+func (n *Node) noteWish(by election.Action) {
+	f := n.seen.wish
+	switch by.(type) {
+	case election.Acquire:
+	case election.Inherit:
+		if !n.seen.acquires { // what gave it the lease gives it to its next worker
+			return
+		}
+	default:
+		f = n.w.wished()
+	}
+	n.seen.acquires = false
+	n.seen.named = f.Member == n.name
+	n.seen.forced = n.seen.named && f.Force
+}
+
+// wished is the key failover, empty when there is none.
+func (w *World) wished() cluster.Failover {
+	if f := w.view().Failover; f != nil {
+		return *f
+	}
+	return cluster.Failover{}
 }
 
 // noteLease sees a call on the leader key that has succeeded.
@@ -83,10 +112,7 @@ func (n *Node) noteLease(done agent.LeaseDone) {
 		n.seen.held, n.seen.until, n.seen.agreed = n.seen.called, n.seen.called+n.seen.ttl, 0
 		n.seen.how = done.Action
 		w.taken()
-		if _, goesOn := done.Action.(election.Inherit); !goesOn { // what gave it the lease gives it to its next worker
-			n.seen.named = w.view().Failover != nil && w.view().Failover.Member == n.name
-			n.seen.forced = n.seen.named && w.view().Failover.Force
-		}
+		n.noteWish(done.Action)
 		// A process that slept hears late of a term that came and went meanwhile: its lease
 		// has ended, or promises took the key over after this call had begun.
 		if done.Term <= w.highest && w.now <= n.seen.until && n.seen.called >= n.seen.deposed {

@@ -89,7 +89,8 @@ func (n *Node) repoints(to *election.Upstream) bool {
 }
 
 // stops: the guard is about to signal its server. One that was told of a pause does so
-// only for a worker's job, which is judged, to end a stop that was begun, or to end what a
+// only for a worker's job, which is judged, to end a stop that was begun (of a server that is
+// frozen it sees nothing until it kills it), or to end what a
 // postmaster has left. The signal to promote is part of a job that was judged too, however
 // long a frozen guard has kept it.
 func (g *guardProcess) stops(sig syscall.Signal) {
@@ -97,7 +98,11 @@ func (g *guardProcess) stops(sig syscall.Signal) {
 		return
 	}
 	n := g.n
-	if !g.model.Status().Paused || n.pg.Postmaster() == 0 || n.pg.Mode() == cluster.ModeStopping || n.worker != nil && n.worker.ends[agent.LaneJob] != nil {
+	paused, pid := g.model.Status().Paused, n.pg.Postmaster()
+	if !paused && sig == syscall.SIGQUIT {
+		g.quits = pid
+	}
+	if !paused || pid == 0 || sig == syscall.SIGKILL && pid == g.quits || n.pg.Mode() == cluster.ModeStopping || n.worker != nil && n.worker.ends[agent.LaneJob] != nil {
 		return
 	}
 	g.w.fail("S6", "the guard of %s stops its server in a pause", n.name)
