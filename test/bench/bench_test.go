@@ -123,6 +123,7 @@ func groups() []group {
 		{name: "routing", setup: empty, rows: []string{"route_flip", "route_gap"}, alone: true},
 		{name: "start", setup: empty, rows: []string{"start"}, fresh: true},
 		{name: "idle", setup: quick, rows: []string{"get_closed", "get_offered", "idle_memory", "idle_cpu"}},
+		{name: "containers", setup: empty, rows: []string{"replica_scaled"}, alone: true},
 		{name: "1 GB", setup: quick, rows: []string{"replica_1gb"}},
 		{name: "synchronous", setup: durable("on"), rows: []string{"sync_standby_killed"}, lossless: true},
 		{name: "quorum", setup: durable("quorum"), rows: []string{"node_killed_fast", "agent_frozen_quorum", "switchovers_quorum"}, lossless: true},
@@ -258,6 +259,9 @@ func (s *session) end() error {
 	if s.split != nil {
 		all = errors.Join(all, s.split.stop())
 	}
+	if s.boxes != nil {
+		all = errors.Join(all, s.boxes.stop())
+	}
 	if s.system != nil {
 		all = errors.Join(all, s.system.close())
 	}
@@ -330,6 +334,8 @@ func (s *session) measure(ctx context.Context, w todo) (report.Trial, error) {
 		return s.startTrial(ctx)
 	case "replica_1gb":
 		return s.replicaTrial(ctx)
+	case "replica_scaled":
+		return s.scaleTrial(ctx)
 	case "get_closed", "get_offered":
 		return s.getTrial(ctx, w.row)
 	case "idle_memory", "idle_cpu":

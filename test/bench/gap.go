@@ -101,6 +101,8 @@ type session struct {
 	// split is Pgpool-II in front.
 	split  *split
 	fourth member
+	// boxes is deploy/compose on a container engine.
+	boxes *containers
 	// filled: pgbench's tables are there.
 	filled bool
 	// pace is what the rows of the gate load the server with, transactions a second.

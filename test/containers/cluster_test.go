@@ -4,7 +4,6 @@ package containers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pgkeeper/pgkeeper/routing/render"
 	"github.com/pgkeeper/pgkeeper/test/testbed"
+	"github.com/pgkeeper/pgkeeper/test/testbed/compose"
 )
 
 // image is not the one that a user's own containers have.
@@ -65,13 +65,14 @@ const (
 	patience = 3 * time.Minute
 )
 
-type member struct{ Member, Role, State string }
-
 // members asks one node for the list.
-func (d *deployed) members() []member {
+func (d *deployed) members() []compose.Member {
 	out, err := d.inNode("pgkeeper", "list", "-o", "json")
-	var list []member
-	if err != nil || json.Unmarshal(out, &list) != nil {
+	if err != nil {
+		return nil
+	}
+	list, err := compose.ParseMembers(out)
+	if err != nil {
 		return nil
 	}
 	return list

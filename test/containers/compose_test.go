@@ -5,149 +5,52 @@ package containers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgkeeper/pgkeeper/routing/render"
-	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
+	"github.com/pgkeeper/pgkeeper/test/testbed/compose"
 )
 
-// stack is one project of docker-compose with ports of its own.
+// stack is deploy/compose, as its clients and its operator see it.
 type stack struct {
 	deployed
-	dir, name string
-	compose   []string
-	stats     int
-	// volumes are those without a name, which docker-compose leaves behind for containers that were scaled away.
-	volumes map[string]bool
+	*compose.Stack
 }
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{
-		deployed: deployed{t: t, rw: freeport.Of(t), ro: freeport.Of(t), pool: freeport.Of(t),
-			password: map[string]string{"app": "changed-app", "postgres": "changed-superuser"}},
-		dir: t.TempDir(), name: "pgkeeper-test-" + strconv.Itoa(os.Getpid()), stats: freeport.Of(t), volumes: map[string]bool{}}
-	s.compose = composeProgram(t)
+	needImage(t)
+	c, err := compose.New(t.Context(), t.TempDir(), "pgkeeper-test-"+strconv.Itoa(os.Getpid()), params())
+	if errors.Is(err, compose.ErrNoProgram) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stack{deployed{t: t, rw: c.RW, ro: c.RO, pool: c.Pool, password: c.Passwords}, c}
 	s.inNode = func(args ...string) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), answers)
 		defer cancel()
-		return s.command(ctx, append([]string{"exec", "-T", "node"}, args...)...).Output()
+		return c.InNode(ctx, args...)
 	}
-	needImage(t)
-	writeFiles(t, "compose", params(), s.dir)
-	s.changeSecrets()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(s.run("logs", "--tail=40"))
+			t.Log(c.Run("logs", "--tail=40"))
 		}
-		t.Log(s.run("down", "-v", "--timeout", "20"))
-		for volume := range s.volumes {
-			_ = exec.Command("docker", "volume", "rm", volume).Run() // most are gone
-		}
+		t.Log(c.Down())
 	})
 	return s
 }
 
-// changeSecrets puts other passwords into secrets/, as a user is told to.
-func (s *stack) changeSecrets() {
-	s.t.Helper()
-	for name, password := range map[string]string{
-		"app": s.password["app"], "pooler": `changed "pooler"`, "replication": "changed-replication", "rewind": "changed-rewind", "superuser": s.password["postgres"],
-	} {
-		if err := os.WriteFile(filepath.Join(s.dir, "secrets", name), []byte(password+"\n"), 0o644); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	files, err := os.ReadDir(filepath.Join(s.dir, "secrets"))
-	if err != nil || len(files) != 5 {
-		s.t.Fatalf("secrets/ has %d files, want the five that were changed: %v", len(files), err)
-	}
-}
-
-// writeFiles renders what belongs to one kind into a folder.
-func writeFiles(t *testing.T, kind string, p render.Params, dir string) {
-	t.Helper()
-	files, err := render.Render(kind, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		name := filepath.Join(dir, f.Name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, f.Text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// composeProgram is $COMPOSE, or docker-compose, or the plugin of docker.
-func composeProgram(t *testing.T) []string {
-	t.Helper()
-	if words := strings.Fields(os.Getenv("COMPOSE")); len(words) > 0 {
-		return words
-	}
-	if path, err := exec.LookPath("docker-compose"); err == nil {
-		return []string{path}
-	}
-	if exec.CommandContext(t.Context(), "docker", "compose", "version").Run() == nil {
-		return []string{"docker", "compose"}
-	}
-	t.Skip("there is neither docker-compose nor docker compose")
-	return nil
-}
-
-func (s *stack) command(ctx context.Context, args ...string) *exec.Cmd {
-	words := append(slices.Clone(s.compose), append([]string{"-p", s.name}, args...)...)
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), fmt.Sprintf("PGKEEPER_PORT_RW=127.0.0.1:%d", s.rw), fmt.Sprintf("PGKEEPER_PORT_RO=127.0.0.1:%d", s.ro),
-		"PGKEEPER_PORT_STATS="+strconv.Itoa(s.stats), fmt.Sprintf("PGKEEPER_PORT_POOL=127.0.0.1:%d", s.pool))
-	return cmd
-}
-
-// composeLimit bounds every other call of the program.
-const composeLimit = 3 * time.Minute
-
-// run calls the program, in a cleanup too.
-func (s *stack) run(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), composeLimit)
-	defer cancel()
-	out, err := s.command(ctx, args...).CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out), err
-}
-
 func (s *stack) up(nodes int, more ...string) {
 	s.t.Helper()
-	args := append(append([]string{"up", "-d", "--scale", "node=" + strconv.Itoa(nodes)}, more...), "node", "haproxy", "pgbouncer")
-	if _, err := s.run(args...); err != nil {
+	if err := s.Up(nodes, more...); err != nil {
 		s.t.Fatal(err)
-	}
-	s.noteVolumes()
-}
-
-func (s *stack) noteVolumes() {
-	s.t.Helper()
-	ids := docker(s.t, "ps", "-aq", "--filter", "label=com.docker.compose.project="+s.name)
-	const names = `{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}`
-	for name := range strings.FieldsSeq(docker(s.t, append([]string{"inspect", "-f", names}, strings.Fields(ids)...)...)) {
-		if !strings.HasPrefix(name, s.name) {
-			s.volumes[name] = true
-		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgkeeper/pgkeeper/test/testbed/compose"
 	"github.com/pgkeeper/pgkeeper/test/testbed/freeport"
 )
 
@@ -68,7 +69,9 @@ func (s *swarm) deploy() {
 	dir := t.TempDir()
 	p := params()
 	p.Scope, p.Etcd = s.name, []string{"etcd:2379"}
-	writeFiles(t, "swarm", p, dir)
+	if err := compose.WriteFiles("swarm", p, dir); err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(dir, "stack.yml")
 	text, err := os.ReadFile(file)
 	if err != nil {
