@@ -375,6 +375,9 @@ func (w *World) opened(n *Node, promoted bool) {
 		w.numbers[log.Timeline] = n.name
 	}
 	w.loss(n)
+	if s := n.settings(); len(n.pg.Names().Standbys) == 0 && !s.Synchronous() && n.pg.Keeps(w.last) { // as in noteWaived: the mode was turned off while nobody led
+		w.last.Synchronous = false
+	}
 }
 
 // strays: a backend that crashed in the middle of a promotion has had the server recover by
