@@ -34,8 +34,8 @@ type Candidacy struct {
 	// FailoverRevision is the mod_revision of the key `failover`, by which an operator
 	// names or forces who is to lead, 0 when there was none.
 	FailoverRevision int64
-	Holder       cluster.Holder
-	TTL          time.Duration
+	Holder           cluster.Holder
+	TTL              time.Duration
 }
 
 // Acquire takes the free or stale leader key. ErrCompared: somebody was faster,

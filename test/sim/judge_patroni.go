@@ -39,6 +39,9 @@ const (
 	// foulReceivers: it compared positions while the receivers of the others ran, and a frozen
 	// primary had commits confirmed in that moment.
 	foulReceivers foul = "confirmed to a frozen primary meanwhile"
+	// foulVote: it was elected in a quorum by the vote of one that runs Patroni too, and whose
+	// server had just been started: it had yet to read its own WAL, and said that it had less.
+	foulVote foul = "voter that had yet to read its WAL"
 	// foulUntold: it published a position of a timeline of which it had yet to tell, and an
 	// agent took over that had less.
 	foulUntold foul = "position of a timeline that nobody was told of"
@@ -145,11 +148,18 @@ func (w *World) lossPatroni(n *Node) {
 		w.ends(n, foulReceivers)
 	case w.last.Synchronous && w.stored().SynchronousMode == cluster.SyncQuorum && w.view().Sync != nil && w.view().Sync.Leader == n.name && w.lastBy != n:
 		w.ends(n, foulFormer)
+	case w.last.Synchronous && w.stored().SynchronousMode == cluster.SyncQuorum && slices.ContainsFunc(w.nodes, n.outvoted):
+		w.ends(n, foulVote)
 	case w.last.Synchronous:
 		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
 	case pub != nil && !n.seen.named && n.pg.Shares(w.published)+limit < pub.Optime:
 		w.commits(n, foulLag)
 	}
+}
+
+// outvoted: another that Patroni runs has what n lacks, and voted for it all the same.
+func (n *Node) outvoted(by *Node) bool {
+	return by != n && by != n.w.lastBy && by.byPatroni && by.pg.Keeps(n.w.last)
 }
 
 func (n *Node) patroniLimit() int64 {
