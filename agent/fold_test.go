@@ -492,4 +492,11 @@ func TestATimelineThatWasToldOnceIsRemembered(t *testing.T) {
 	if got := r.loop.obs.Heard; got != 5 {
 		t.Errorf("the greatest timeline that was told of is %d, want 5", got)
 	}
+	for _, h := range []cluster.History{{{Timeline: 6}}, {{Timeline: 1}}} { // a Patroni leader that goes on from an older one writes its own over it
+		r.view.History = h
+		r.see()
+	}
+	if got := r.loop.obs.Heard; got != 7 {
+		t.Errorf("the greatest timeline that was told of is %d, want 7, as the key history had it once", got)
+	}
 }

@@ -19,6 +19,9 @@ func (l *Loop) foldMembers(v *cluster.View) {
 	for _, m := range v.Members {
 		l.obs.Heard = max(l.obs.Heard, m.Timeline)
 	}
+	for _, line := range v.History { // a Patroni leader that goes on from an older timeline writes its own over it
+		l.obs.Heard = max(l.obs.Heard, line.Timeline+1)
+	}
 	if m, known := v.LeaderMember(); known {
 		l.obs.Self.PatroniLed = !m.IsKeeper()
 		l.seen.PatroniLed = l.obs.Self.PatroniLed // kept with its term

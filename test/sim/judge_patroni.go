@@ -179,7 +179,8 @@ func (w *World) tooFar(optime cluster.LSN) bool {
 }
 
 // held: nobody leads, since a Patroni member is the only one that may by the key sync which
-// it wrote before a promotion that came to nothing, and finds itself too far behind; or since
+// it wrote before a promotion that came to nothing, and finds itself too far behind, or is not
+// in the list for failsafe of one that an operator had named since; or since
 // the others of a quorum are members of Patroni's that have no data, and wait for a leader;
 // or since a Patroni primary that was none any more has published a position that nobody has.
 // Or an old primary of Patroni's leads, past a newer timeline that all others are on, so that
@@ -204,7 +205,8 @@ func (w *World) held() bool {
 		return false
 	}
 	n := w.named(v.Sync.Leader)
-	if n == nil || !n.byPatroni || v.Status.Optime <= n.pg.Log().End+cluster.LSN(max(n.patroniLimit(), 0)) {
+	barred := n != nil && len(v.Failsafe) > 0 && v.Failsafe[n.name] == ""
+	if n == nil || !n.byPatroni || !barred && v.Status.Optime <= n.pg.Log().End+cluster.LSN(max(n.patroniLimit(), 0)) {
 		return false
 	}
 	w.ends(n, foulHeld)
