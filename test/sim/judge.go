@@ -361,6 +361,7 @@ func (w *World) opened(n *Node, promoted bool) {
 		w.fail("S1", "%s begins to write without the watchdog that it requires", n.name)
 	}
 	if !promoted {
+		w.straysPatroni(n)
 		if user := w.numbers[log.Timeline]; user != "" && user != n.name && !w.strays(n) {
 			w.twice(n, user)
 		}

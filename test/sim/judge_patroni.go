@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
+	"github.com/pgkeeper/pgkeeper/election"
 	"github.com/pgkeeper/pgkeeper/postgres/pgfake"
 )
 
@@ -42,6 +43,9 @@ const (
 	// foulVote: it was elected in a quorum by the vote of one that runs Patroni too, and whose
 	// server had just been started: it had yet to read its own WAL, and said that it had less.
 	foulVote foul = "voter that had yet to read its WAL"
+	// foulNarrowed: its key sync went on to name voters of whom enough to elect one of them had
+	// yet to get what another, which it names no more, had confirmed.
+	foulNarrowed foul = "votes that ask nobody who has it"
 	// foulUntold: it published a position of a timeline of which it had yet to tell, and an
 	// agent took over that had less.
 	foulUntold foul = "position of a timeline that nobody was told of"
@@ -157,6 +161,24 @@ func (w *World) lossPatroni(n *Node) {
 	}
 }
 
+// narrows is told of each key sync that a Patroni leader writes in a quorum: it looks at
+// nobody's position when a standby that has confirmed is taken out.
+func (w *World) narrows(n *Node, voters []string, quorum int) {
+	if w.lastBy != n || !w.last.Synchronous || w.stored().SynchronousMode != cluster.SyncQuorum {
+		return
+	}
+	lacking := 0
+	for _, name := range voters {
+		if v := w.named(name); v != nil && !v.pg.Keeps(w.last) {
+			lacking++
+		}
+	}
+	if lacking > quorum {
+		w.commits(n, foulNarrowed)
+		w.last.Synchronous = false
+	}
+}
+
 // outvoted: another that Patroni runs has what n lacks, and voted for it all the same.
 func (n *Node) outvoted(by *Node) bool {
 	return by != n && by != n.w.lastBy && by.byPatroni && by.pg.Keeps(n.w.last)
@@ -183,10 +205,18 @@ func (w *World) tooFar(optime cluster.LSN) bool {
 // in the list for failsafe of one that an operator had named since; or since
 // the others of a quorum are members of Patroni's that have no data, and wait for a leader;
 // or since a Patroni primary that was none any more has published a position that nobody has.
+// Or an operator has named an agent that waits in a quorum for one that has more, and
+// which, run by Patroni, steps back for the named one until the wish is taken back.
 // Or an old primary of Patroni's leads, past a newer timeline that all others are on, so that
 // nobody confirms what it writes.
 func (w *World) held() bool {
 	v := w.view()
+	if v.Leader == nil && w.stored().SynchronousMode == cluster.SyncQuorum && !v.Failover.Empty() {
+		if n := w.named(v.Failover.Member); n != nil && !n.byPatroni && n.reason() == election.ReasonBetterCandidate { // Patroni members step back for it for ever
+			w.ends(n, foulHeld)
+			return true
+		}
+	}
 	if lead := w.named(leaderName(v)); lead != nil && lead.byPatroni && !w.flows(lead) && slices.ContainsFunc(w.nodes, lead.passedOver) {
 		w.ends(lead, foulReclaim)
 		return true
@@ -232,6 +262,16 @@ func (w *World) twicePatroni(n *Node, user string) bool {
 	w.commits(n, foulNumber)
 	w.forked = n.pg.Log().Timeline
 	return true
+}
+
+// straysPatroni: the server of a Patroni member recovers by itself from a crash in the middle
+// of its promotion, as a primary of the timeline that it was to leave, which another is on.
+func (w *World) straysPatroni(n *Node) {
+	own := n.pg.Log().Timeline
+	if n.byPatroni && n.pg.Crashes() > 0 && slices.ContainsFunc(w.nodes, func(o *Node) bool { return o.pg.Log().Timeline == own && o.pg.Diverged(n.pg) }) {
+		w.commits(n, foulNumber)
+		w.forked = own
+	}
 }
 
 // heardOf sees what timelines a worker was told of.

@@ -58,7 +58,9 @@ func (p *patroni) agreed() bool {
 	}
 	began := p.w.now
 	left, refused, r := len(names), false, p.w.current
+	lasts := p.settings.TTL
 	for _, name := range names {
+		lasts = min(lasts, p.askedTTL(name)) // it asks for no time, and may have another ttl than they
 		p.w.call(p.n, name, cluster.FailsafeAsk{Name: p.n.name, TTL: p.askedTTL(name)}, func(a cluster.FailsafeAnswer) {
 			left--
 			refused = refused || a.Verdict != cluster.FailsafeAccepted
@@ -68,7 +70,7 @@ func (p *patroni) agreed() bool {
 	r.waitUntil(p.within(2*restPatience), func() bool { return left == 0 || refused }, 0)
 	if left == 0 && !refused {
 		p.w.failsafes++
-		p.n.seen.agreed = began + p.settings.TTL
+		p.n.seen.agreed = began + lasts
 		return true
 	}
 	return false

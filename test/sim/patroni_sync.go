@@ -204,6 +204,7 @@ func (p *patroni) writeSync(voters []string, quorum int) *cluster.Sync {
 	}
 	s.ModRevision = rev
 	p.fold(func(v *cluster.View) { v.Sync = s })
+	p.w.narrows(p.n, voters, quorum)
 	p.tell("writes into the key sync: %v, quorum %d", voters, quorum)
 	return s
 }
