@@ -67,7 +67,7 @@ func (b *containers) stop() error {
 	return errors.Join(err, os.RemoveAll(b.stack.Dir))
 }
 
-// settled waits until so many nodes are there and all but one stream, and returns their names.
+// settled waits until so many nodes are there, one leads and the others stream, and returns their names.
 func (b *containers) settled(ctx context.Context, nodes int) (names []string, err error) {
 	err = testbed.Wait(ctx, 3*time.Minute, fmt.Sprintf("%d nodes that stream", nodes), func(ctx context.Context) string {
 		out, err := b.stack.InNode(ctx, "pgkeeper", "list", "-o", "json")
@@ -105,7 +105,7 @@ func (b *containers) reader(ctx context.Context) (string, error) {
 
 // readBy waits until reads have been served by so many nodes that did not before, and returns them.
 func (b *containers) readBy(ctx context.Context, more int) (found []string, err error) {
-	return found, testbed.Wait(ctx, time.Minute, fmt.Sprintf("reads from %d more nodes", more), func(ctx context.Context) string {
+	err = testbed.Wait(ctx, time.Minute, fmt.Sprintf("reads from %d more nodes", more), func(ctx context.Context) string {
 		address, err := b.reader(ctx)
 		switch {
 		case err != nil:
@@ -118,6 +118,7 @@ func (b *containers) readBy(ctx context.Context, more int) (found []string, err 
 		}
 		return ""
 	})
+	return found, err
 }
 
 // scaleTrial adds a node to the stack by its one number. The clock starts with docker-compose, and stops when a client of
