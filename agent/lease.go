@@ -124,7 +124,8 @@ func (l *Loop) foldTaken(e LeaseDone) {
 	}
 	o.Lease.Term, o.Lease.Acquired, o.Lease.Unsettled, o.Lease.Resumed = e.Term, o.Now, false, false
 	if _, goesOn := e.Action.(election.Inherit); !goesOn {
-		o.Lease.Condemned = ""
+		acquired, _ := e.Action.(election.Acquire)
+		o.Lease.Condemned, o.Lease.Passed = "", acquired.Passed
 	}
 	o.Lease.Agreed, o.Lease.AgreedUntil = 0, 0
 	o.Failsafe.Lists, o.Failsafe.RecordUnclear, l.failsafe = nil, false, failsafeState{} // what was sent under another term fails

@@ -107,6 +107,28 @@ func TestASuccessorThatTakesItsTermUpAgainRemembersTheHandOver(t *testing.T) {
 	}
 }
 
+// TestATermKnowsWhetherAnOperatorForcedItPastRules: for as long as the tenure lasts, under
+// whatever term.
+func TestATermKnowsWhetherAnOperatorForcedItPastRules(t *testing.T) {
+	r := newRig(t)
+	r.primary()
+	for i, c := range []struct {
+		by   election.Action
+		want bool
+	}{
+		{election.Acquire{Passed: true}, true},
+		{election.Inherit{Term: 61}, true},
+		{election.Acquire{}, false},
+		{election.Acquire{Passed: true}, true},
+		{election.Accept{Term: 63}, false},
+	} {
+		r.step(LeaseDone{Action: c.by, At: r.now, Term: cluster.Term(61 + i), Outcome: Succeeded})
+		if got := r.loop.obs.Lease.Passed; got != c.want {
+			t.Errorf("after %+v: %t, want %t", c.by, got, c.want)
+		}
+	}
+}
+
 func TestAReloadAskedForReadsTheFileAndWritesNoConfigurationWithoutItsUpstream(t *testing.T) {
 	r := newRig(t)
 	r.primary()

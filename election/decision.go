@@ -89,6 +89,8 @@ type (
 		DurabilityRevision int64
 		// SyncRevision is the key `sync` likewise, FailoverRevision the key `failover`.
 		SyncRevision, FailoverRevision int64
+		// Passed: an operator forces it past rules of the record that it does not satisfy.
+		Passed bool
 	}
 	// Inherit continues on the leader key a dead worker of this node held.
 	Inherit struct {

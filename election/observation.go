@@ -196,6 +196,8 @@ type Lease struct {
 	// Resumed: a worker before this one took the term, and its key could not be put again
 	// yet. Nothing is written under it.
 	Resumed bool
+	// Passed: it was taken by an operator's word past rules that were not satisfied.
+	Passed bool
 	// Condemned: the server under it is sick and another member shall lead. It is
 	// renewed no more, and released once the server is proved stopped.
 	Condemned cluster.Ailment

@@ -89,7 +89,7 @@ func patroniRules() []rule {
 		{name: "a failover to a named member keeps to it too",
 			given: vacant(lsn, patroniLed, alone, sync("b", "c", 0), failover(cluster.Failover{Member: "a"})), reason: ReasonNotListedSync},
 		{name: "unless the operator says that what is lost is lost",
-			given: vacant(lsn, patroniLed, alone, sync("b", "c", 0), failover(cluster.Failover{Member: "a", Force: true})), reason: ReasonAcquiring, do: take},
+			given: vacant(lsn, patroniLed, alone, sync("b", "c", 0), failover(cluster.Failover{Member: "a", Force: true})), reason: ReasonAcquiring, do: acts(Acquire{SyncRevision: 460, Passed: true})},
 		{name: "a member that may not be promoted says how far it is",
 			given: vacant(lsn, patroniLed, alone, sync("b", "a,c", 1), func(o *Observation) { o.Self.Tags = cluster.Tags{"nofailover": true} }), reason: ReasonNoFailover,
 			also: func(t *testing.T, d Decision) {

@@ -2,6 +2,7 @@ package election
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -264,7 +265,7 @@ func named(o *Observation, mine report) (Decision, bool) {
 		if votes(o) && !f.Force { // guard: named_keeps_commits — SAFETY 3
 			return elect(o, mine), true
 		}
-		return acquire(o, ReasonAcquiring), true
+		return passing(o, mine, acquire(o, ReasonAcquiring)), true
 	}
 	patience := max(until, o.Vacancy).Add(namedPatience)
 	if m, ok := o.View.Value.Members[f.Member]; ok && m.State == cluster.StateRunning && o.Now < patience {
@@ -273,6 +274,18 @@ func named(o *Observation, mine report) (Decision, bool) {
 		return d, true
 	}
 	return Decision{}, false
+}
+
+// passing has the term that d takes know whether the rules of the record are satisfied, or
+// passed over by an operator's word.
+func passing(o *Observation, mine report, d Decision) Decision {
+	for i, a := range d.Actions {
+		if a, takes := a.(Acquire); takes && forced(o) && votes(o) {
+			a.Passed = !slices.ContainsFunc(elect(o, mine).Actions, func(a Action) bool { _, takes := a.(Acquire); return takes })
+			d.Actions[i] = a
+		}
+	}
+	return d
 }
 
 // Vacant reports whether the lease is to be raced for: nobody provably holds it, since

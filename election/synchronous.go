@@ -40,6 +40,9 @@ func keepRule(o *Observation) (Action, bool) {
 	if patroniLeft(o) { // guard: record_after_patroni — SAFETY 3: it is of before that leader, and nobody goes by it
 		return PutDurability{withRule(o, want)}, true
 	}
+	if kept := withoutPassed(o, record); kept != nil {
+		return PutDurability{*kept}, true
+	}
 	if differs && record != nil && len(record.Rules) >= mostRules && begun(o, last) &&
 		confirming(o, last, 0) >= last.Need { // guard: unfinished_gives_way — L1: who would have to confirm it is gone
 		want, differs = last, false // one change after the other: this one is finished first
@@ -55,6 +58,22 @@ func keepRule(o *Observation) (Action, bool) {
 		return PutDurability{}, true
 	}
 	return nil, false
+}
+
+// withoutPassed is the record without the rules that an operator has forced this primary
+// past; nil when it has none of them. What was acknowledged under them and is not here is
+// given up, and who held it throws it away to follow: to ask these for it in the next
+// election, when this primary dies before they have followed, would have everybody wait for
+// what is gone. Its own rules stay until they are proved.
+func withoutPassed(o *Observation, record *cluster.Durability) *cluster.Durability {
+	if !o.Lease.Passed || record == nil || !strings.EqualFold(record.Last().Primary, o.Self.Name) { // guard: passed_rules_go — L1, S2
+		return nil
+	}
+	own := slices.DeleteFunc(slices.Clone(record.Rules), func(r cluster.Rule) bool { return !strings.EqualFold(r.Primary, o.Self.Name) })
+	if len(own) == len(record.Rules) {
+		return nil
+	}
+	return &cluster.Durability{Mode: record.Mode, Rules: own}
 }
 
 // tellServer gives the server the newest rule of the record, once it is certain that the

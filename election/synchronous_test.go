@@ -37,6 +37,8 @@ func inForceSince(r cluster.Rule, any bool, from cluster.LSN) change {
 // told: the server was told of the rule, and nothing is proved of it.
 func told(r cluster.Rule) change { return func(o *Observation) { o.Sync.Begun = r.Names(true) } }
 
+func passedOver(o *Observation) { o.Lease.Passed = true }
+
 func senders(w ...cluster.Walsender) change {
 	return node(func(n *cluster.NodeState) { n.Walsenders = w })
 }
@@ -121,6 +123,14 @@ func TestKeepRule(t *testing.T) {
 			primary(quorum, ruled("quorum", old, anyOfTwo, onlyC, none, theirs, onlyB), inForceSince(onlyB, true, at), senders(sender("c", at))), put("quorum", old, anyOfTwo, onlyC, none, theirs, onlyB, onlyC)},
 		{"as when there was nobody at all",
 			primary(quorum, ruled("quorum", old, anyOfTwo, onlyC, none, theirs, nobody), inForceSince(nobody, true, at), senders(sender("c", at))), put("quorum", old, anyOfTwo, onlyC, none, theirs, nobody, onlyC)},
+		{"the rules that an operator has forced it past are given up as soon as it leads: who could satisfy them throws away what it has to follow",
+			primary(quorum, passedOver, ruled("quorum", theirs, old, anyOfTwo), inForceSince(anyOfTwo, true, at+8)), put("quorum", anyOfTwo)},
+		{"not its own, which are proved as ever",
+			primary(quorum, passedOver, ruled("quorum", theirs, onlyC, anyOfTwo), inForceSince(anyOfTwo, true, at+8)), put("quorum", onlyC, anyOfTwo)},
+		{"nor before its own is recorded",
+			primary(quorum, passedOver, ruled("quorum", theirs)), put("quorum", theirs, anyOfTwo)},
+		{"nor those that it satisfied, forced or not",
+			primary(quorum, ruled("quorum", theirs, anyOfTwo), inForceSince(anyOfTwo, true, at+8)), nil},
 		{"what is in the record twice is satisfied once",
 			primary(quorum, ruled("quorum", old, anyOfTwo, old, anyOfTwo, old, onlyB), inForceSince(onlyB, true, at), senders(sender("c", at))), put("quorum", old, anyOfTwo, onlyB, onlyC)},
 		{"the old rule, wanted again while the server is being told of the next, is no longer proved, and the server is told of it anew",
@@ -166,6 +176,7 @@ func TestKeepRule(t *testing.T) {
 func synchronousRules() []rule {
 	take := acts(Acquire{BeatRevision: beat, DurabilityRevision: 450})
 	byWish := acts(Acquire{BeatRevision: beat, DurabilityRevision: 450, FailoverRevision: 400})
+	passing := acts(Acquire{BeatRevision: beat, DurabilityRevision: 450, FailoverRevision: 400, Passed: true})
 	two := ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1})
 	forced := func(o *Observation) {
 		wish("", "a")(o)
@@ -239,13 +250,17 @@ func synchronousRules() []rule {
 		{name: "a member named by an operator keeps the commits as well",
 			given: vacant(lsn, two, quiet, wish("", "a")), reason: ReasonTooFewReports},
 		{name: "unless the operator forces it",
-			given: vacant(lsn, two, quiet, forced), reason: ReasonAcquiring, do: byWish},
+			given: vacant(lsn, two, quiet, forced), reason: ReasonAcquiring, do: passing},
+		{name: "who satisfies the rules is forced past none",
+			given: vacant(lsn, two, quiet, forced, promisedBy("c", lsn)), reason: ReasonAcquiring, do: byWish},
+		{name: "who has less than another has reported is",
+			given: vacant(lsn, two, quiet, forced, promisedBy("c", lsn+8)), reason: ReasonAcquiring, do: passing},
 		{name: "nobody acts before the last holder has been silent for T, promised or not",
 			given: vacant(lsn, two, quiet, promisedBy("c", lsn), func(o *Observation) { o.Beat.At = ago(time.Second) }), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
 		{name: "what a standby has replayed says nothing of what it has, as long as it reads its own WAL",
 			given: vacant(lsn, two, quiet, promisedBy("c", lsn), readsOwn), reason: ReasonReadingOwnWAL, also: says(Say{})},
 		{name: "unless the operator vouches for it",
-			given: vacant(lsn, two, quiet, forced, readsOwn), reason: ReasonAcquiring, do: byWish},
+			given: vacant(lsn, two, quiet, forced, readsOwn), reason: ReasonAcquiring, do: passing},
 		{name: "a leader under a revoked term is not followed",
 			given: standby(lsn, func(o *Observation) { o.Self.Promised = term }), reason: ReasonPromisedAway},
 		{name: "nor while the promise is being written: what begins now ends after it was told",

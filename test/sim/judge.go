@@ -79,7 +79,7 @@ type facts struct {
 	// deposed is when its key was taken over by promises, while its lease ran.
 	deposed time.Duration
 	how     election.Action // the action that took the lease
-	// acquires: it has asked the store for the key, as wish stood then, and no answer has said no.
+	// acquires: the store has given it the key, as wish stood then, and it has yet to know.
 	acquires bool
 	wish     cluster.Failover
 	named    bool  // an operator named this node

@@ -20,7 +20,7 @@ func (n *Node) noteEffect(e agent.Effect) {
 	case agent.OnLease:
 		n.seen.ttl, n.seen.called = do.Settings.TTL, n.w.now
 		if _, races := do.Action.(election.Acquire); races {
-			n.seen.lag, n.seen.wish, n.seen.acquires = do.Settings.MaximumLagOnFailover, n.w.wished(), true
+			n.seen.lag = do.Settings.MaximumLagOnFailover
 		}
 	case agent.OnServer:
 		if _, reloads := do.Action.(election.Reload); reloads { // nothing else brings a gate, and one under way may yet take it off
@@ -62,17 +62,14 @@ func (n *Node) noteEvent(e agent.Event) {
 		n.noteWaived(e)
 		n.noteNamed(e)
 	case agent.LeaseDone:
-		switch _, races := e.Action.(election.Acquire); {
-		case e.Outcome == agent.Succeeded:
+		if e.Outcome == agent.Succeeded {
 			n.noteLease(e)
-		case races && e.Outcome == agent.Refused:
-			n.seen.acquires = false
 		}
 	}
 }
 
-// noteWish sees whether an operator had named this node, or forced it to the lead, when it
-// asked for the key: the wish may be withdrawn before the answer has come.
+// noteWish sees whether an operator had named this node, or forced it to the lead, when the
+// store gave it the key: the wish may be withdrawn before the answer has come, if one does.
 func (n *Node) noteWish(by election.Action) {
 	f := n.seen.wish
 	switch by.(type) {

@@ -138,6 +138,9 @@ func (w *World) apply(q *request) {
 	if l := w.view().Leader; l != leader && l != nil && l.Name == q.n.name || w.view().Beat != beat {
 		w.kept(q.n)
 	}
+	if l := w.view().Leader; l != leader && l != nil && l.Name == q.n.name && (leader == nil || leader.Name != l.Name) {
+		q.n.seen.acquires, q.n.seen.wish = true, w.wished()
+	}
 	w.noteStore(q.n, leader)
 	if w.view().Beat != beat {
 		q.n.beaten(q.lasts, q.ttl)

@@ -80,6 +80,16 @@ var patroniStories = []story{
 			{at: 16779924775, lasts: 701660245, kind: "switchover", node: 1, to: 2, n: 4},
 			{at: 23567094636, lasts: 227772611, kind: "request without sense", node: 1, to: 2, n: 33},
 			{at: 30167236268, lasts: 2563973818, kind: "tags changed", node: 2, to: 9, n: 219}}},
+	{name: "found_244992189121743_history_written_over", seed: 244992189121743, nodes: 3, healed: 60 * s, until: 90 * s,
+		settings: `{"ttl":20,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":524288}`, patroni: []int{0, 2}, faults: []fault{
+			{at: 14083741482, lasts: 14975503331, kind: "agent stopped", node: 0, to: 2, n: 35},
+			{at: 16163626262, lasts: 457842413, kind: "requests lost", node: 2, to: 1, n: 36},
+			{at: 17013921135, lasts: 21896401113, kind: "switchover", node: 0, to: 2, n: 3},
+			{at: 18297443755, lasts: 11441100069, kind: "kill agent", node: 1, to: 1, n: 45},
+			{at: 31456411424, lasts: 3474494023, kind: "failover", node: 2, to: 1, n: 20},
+			{at: 27043076823, lasts: 6063071649, kind: "agent stopped", node: 0, to: 3, n: 16},
+			{at: 16979283537, lasts: 4450569243, kind: "kill server", node: 2, to: 3, n: 21},
+			{at: 16011008593, lasts: 489996342, kind: "kill agent", node: 0, to: 3, n: 9}}},
 	{name: "found_57332_limit_that_the_key_sync_lifted", seed: 57332, nodes: 4, patroni: []int{1}, until: 130 * s, healed: 60 * s,
 		settings: `{"ttl":20,"loop_wait":2,"retry_timeout":9,"maximum_lag_on_failover":8192,"synchronous_mode":"on","synchronous_mode_strict":false,"synchronous_node_count":2,"failsafe_mode":true}`, faults: []fault{
 			{at: 33083624360, lasts: 974546705, kind: "failover", node: 0, to: 0, n: 7},

@@ -30,6 +30,12 @@ var watchdogStories = []story{
 	{name: "watchdog_and_backend_stuck_in_the_kernel", kennels: everyone(guard.WatchdogAutomatic), until: 80 * s, faults: []fault{
 		lead(10*s, "stuck backend", 60*s, 0), lead(10*s, "isolated", 60*s, 0)}},
 	{name: "watchdog_and_guard_killed", kennels: everyone(guard.WatchdogAutomatic), until: 60 * s, faults: []fault{lead(10*s, "kill guard", 0, 0)}},
+	{name: "found_272204941681319_watchdog_left_running_in_a_pause", seed: 272204941681319, nodes: 3, healed: 60 * s, until: 90 * s,
+		settings: `{"ttl":30,"loop_wait":10,"retry_timeout":3,"maximum_lag_on_failover":16384,"synchronous_mode":"quorum","synchronous_mode_strict":false,"synchronous_node_count":2,"failsafe_mode":true}`, kennels: []kennel{{mode: guard.WatchdogRequired, margin: 5 * s, unit: 1}, {mode: guard.WatchdogAutomatic, unit: 2}, {mode: guard.WatchdogRequired, unit: 60}}, faults: []fault{
+			{at: 17664068412, lasts: 11228454756, kind: "pause", node: 1, to: 2, n: 27},
+			{at: 26053723926, lasts: 27341466669, kind: "etcd without leader", node: 2, to: 2, n: 7},
+			{at: 9203119719, lasts: 28543116834, kind: "stuck backend", node: 0, to: 0, n: 16},
+			{at: 13450604248, lasts: 11693409779, kind: "kill agent", node: 2, to: 0, n: 44}}},
 	{name: "found_4879343392423_watchdog_that_rounds_its_timeout_up", until: 60 * s, settings: `{"ttl":21,"loop_wait":2,"retry_timeout":3}`,
 		kennels: []kennel{{mode: guard.WatchdogAutomatic, unit: 2}, {mode: guard.WatchdogAutomatic, unit: 60}, {mode: guard.WatchdogOff}},
 		faults:  []fault{lead(10*s, "slow wire", 25*s, 15), lead(16*s, "freeze agent", 30*s, 0)}},

@@ -154,6 +154,17 @@ var mistakes = []mistake{
 	{"found_115059874810091_list_of_the_primary_before", []change{
 		{"election/failsafe.go", "if list, lacks := failsafeList(o); lacks {", "if list, lacks := failsafeList(o); lacks && false {"},
 		{"election/failsafe.go", " && !listedReport(o)\n", "\n"}}}, // which would do once the old primary is back
+	{"found_275121549189268_list_of_one_that_does_not_lead", []change{
+		{"election/failsafe.go", " && !listedReport(o)\n", "\n"}}},
+	{"found_272204941691557_forced_and_taken_back", []change{
+		{"dcs/acquire.go", "		modIs(store.key(keyFailover), c.FailoverRevision),\n", ""}}},
+	{"found_242466615675312_rules_that_were_passed_over", []change{
+		{"election/synchronous.go", "if !o.Lease.Passed || record == nil", "if true || record == nil"}}},
+	{"found_272204941681319_watchdog_left_running_in_a_pause", []change{
+		{"guard/watchdog.go", "if k.inst == nil && !k.paused && !k.nothingIn(dataDir) {", "if k.inst == nil && !k.nothingIn(dataDir) {"},
+		{"guard/handle.go", "\t\tif k.watch.want.on() {", "\t\tif k.watch.want.on() && k.inst != nil {"}}},
+	{"found_244992189121743_history_written_over", []change{
+		{"agent/slots.go", "l.obs.Heard = max(l.obs.Heard, line.Timeline+1)", "_ = line"}}},
 	{"found_273912765417866_start_that_nobody_asked_after", []change{
 		{"agent/node_job.go", " || errors.Is(err, guard.ErrServerRunning) { // it may", " { // it may"}}},
 	{"found_90876766579353_asked_without_end", []change{
