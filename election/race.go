@@ -280,12 +280,18 @@ func named(o *Observation, mine report) (Decision, bool) {
 // passed over by an operator's word.
 func passing(o *Observation, mine report, d Decision) Decision {
 	for i, a := range d.Actions {
-		if a, takes := a.(Acquire); takes && forced(o) && votes(o) {
-			a.Passed = !slices.ContainsFunc(elect(o, mine).Actions, func(a Action) bool { _, takes := a.(Acquire); return takes })
+		if a, ok := a.(Acquire); ok && forced(o) && votes(o) {
+			a.Passed = !slices.ContainsFunc(elect(o, mine).Actions, acquires)
 			d.Actions[i] = a
 		}
 	}
 	return d
+}
+
+// acquires reports whether a takes the leader key that nobody holds.
+func acquires(a Action) bool {
+	_, ok := a.(Acquire)
+	return ok
 }
 
 // Vacant reports whether the lease is to be raced for: nobody provably holds it, since

@@ -75,12 +75,7 @@ func (b *containers) settled(ctx context.Context, nodes int) (names []string, er
 			return err.Error()
 		}
 		list, err := compose.ParseMembers(out)
-		names = names[:0]
-		for _, m := range list {
-			if m.State == "streaming" || m.Role == "Leader" && m.State == "running" {
-				names = append(names, m.Member)
-			}
-		}
+		names = compose.Serving(list)
 		if err != nil || len(list) != nodes || len(names) != nodes {
 			return fmt.Sprintf("there is %v (%v)", list, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,22 +82,14 @@ func (d *deployed) healthy(nodes int, limit time.Duration) []string {
 	d.t.Helper()
 	var names []string
 	d.until(limit, fmt.Sprintf("%d healthy nodes", nodes), func(context.Context) error {
-		names = names[:0]
 		list := d.members()
-		for _, m := range list {
-			switch {
-			case m.Role == "Leader" && m.State == "running":
-				names = append([]string{m.Member}, names...)
-			case m.State == "streaming":
-				names = append(names, m.Member)
-			}
-		}
+		names = compose.Serving(list)
 		if len(names) != nodes || len(list) != nodes {
 			return fmt.Errorf("there is %v", list)
 		}
 		return nil
 	})
-	return slices.Clone(names)
+	return names
 }
 
 // until waits until try succeeds, and returns how long that took.

@@ -162,6 +162,19 @@ func ParseMembers(text []byte) (list []Member, err error) {
 	return list, json.Unmarshal(text, &list)
 }
 
+// Serving are the names of those that serve, the leader's first: the leader whose server runs, and standbys that stream.
+func Serving(list []Member) (names []string) {
+	for _, m := range list {
+		switch {
+		case m.Role == "Leader" && m.State == "running":
+			names = append([]string{m.Member}, names...)
+		case m.State == "streaming":
+			names = append(names, m.Member)
+		}
+	}
+	return names
+}
+
 // Down removes the stack and all that it left.
 func (s *Stack) Down() (string, error) {
 	said, err := s.Run("down", "-v", "--timeout", "20")
