@@ -110,6 +110,7 @@ func (n *Node) noteFailsafe(e agent.FailsafeDone) {
 	n.awake(n.seen.asked)
 	n.seen.agreed = n.seen.asked + n.seen.askedTTL
 	n.seen.until = max(n.seen.until, n.seen.agreed)
+	n.w.listed(n)
 }
 
 // failsafeDeeds are the faults that schedules with failsafe mode have beside the others.

@@ -19,16 +19,10 @@ var keyKinds = []string{"leader key deleted", "leader key deleted", "member key 
 	"etcd compacted", "kill worker", "cut from etcd", "everybody cut from etcd", "power off", "isolated"}
 
 func init() {
-	for kind, key := range map[string]string{"leader key deleted": "leader", "initialize deleted": "initialize", "sync deleted": "sync", "failsafe deleted": "failsafe"} {
-		deeds[kind] = func(w *World, _ *Node, _ fault) func() {
-			// Who deletes the list by which a primary leads without etcd has another elected
-			// beside it: docs/safety.md, known gaps.
-			if key != "failsafe" || !slices.ContainsFunc(w.nodes, func(n *Node) bool { return n.seen.agreed > w.now }) {
-				w.byHand(dcs.Delete(base + key))
-			}
-			return nil
-		}
+	for kind, key := range map[string]string{"leader key deleted": "leader", "initialize deleted": "initialize", "sync deleted": "sync"} {
+		deeds[kind] = func(w *World, _ *Node, _ fault) func() { w.byHand(dcs.Delete(base + key)); return nil }
 	}
+	deeds["failsafe deleted"] = deleteList
 	deeds["member key deleted"] = func(w *World, n *Node, _ fault) func() { w.byHand(dcs.Delete(base + "members/" + n.name)); return nil }
 	deeds["member lease revoked"] = revokeLease
 	deeds["configuration deleted"] = func(w *World, _ *Node, _ fault) func() { return w.spoil(dcs.Delete(base + "config")) }
@@ -44,6 +38,28 @@ func tampering(seed uint64, nodes, index int) []fault {
 		return nil
 	}
 	return crowdOf(rng, keyKinds, nodes, index, 1+rng.IntN(4))
+}
+
+// deleteList deletes the list of failsafe members, unless a primary leads by it without the
+// store: whoever does that has another elected beside it (docs/safety.md, known gaps).
+func deleteList(w *World, _ *Node, _ fault) func() {
+	if list := w.view().Failsafe; !w.etcdDown && len(list) > 0 && !slices.ContainsFunc(w.nodes, func(n *Node) bool { return n.seen.agreed > w.now }) {
+		w.unlisted = list
+		w.byHand(dcs.Delete(base + "failsafe"))
+	}
+	return nil
+}
+
+// listed: n goes on without the store. A list that was deleted after it had lost the store
+// is put back, for the same reason.
+func (w *World) listed(n *Node) {
+	v := w.view()
+	if w.unlisted == nil || len(v.Failsafe) > 0 || w.leads.node != n {
+		return
+	}
+	list, _ := json.Marshal(w.unlisted)                                                          // a map of strings
+	_, _ = direct{w}.Txn(context.Background(), nil, []dcs.Op{dcs.Put(base+"failsafe", list, 0)}) // there is no condition that it could fail for
+	w.unlisted = nil
 }
 
 // byHand is what etcdctl does.

@@ -44,6 +44,8 @@ type World struct {
 	etcdLost time.Duration // how long the store had no leader, in all
 	etcdFrom time.Duration
 	healed   bool // all faults were
+	// unlisted is the list of failsafe members that somebody has deleted.
+	unlisted map[string]string
 	// spoilt is the configuration while somebody has spoilt it, good the last that was.
 	spoilt, good json.RawMessage
 	tagged       bool // some member's tags were changed
