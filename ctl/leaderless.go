@@ -20,13 +20,26 @@ func noLeader(v cluster.View, settings cluster.Settings) string {
 	case v.Initialize.SystemID == "":
 		return fmt.Sprintf("%s is initialising the cluster", initialiser(v))
 	case v.PausedAt != nil:
-		return fmt.Sprintf("%s was primary when the cluster was paused and nobody may take its place: start its agent, or, when it is certainly dead, pgkeeper failover --candidate NAME --force", v.PausedAt.Name)
+		return markedPrimary(v, settings.Pause)
 	case settings.Pause:
 		return "the cluster is paused, so nobody elects: pgkeeper resume, or pgkeeper failover --candidate NAME"
 	case len(v.Members) == 0:
 		return "no agent is running: start one" + lastHolder(v)
 	}
 	return noWinner(v) + saidBy(v)
+}
+
+// markedPrimary is about the primary of a pause, whom the others wait for.
+func markedPrimary(v cluster.View, paused bool) string {
+	m, runs := v.Members[v.PausedAt.Name]
+	what := v.PausedAt.Name + " was primary when the cluster was paused and nobody may take its place: "
+	switch {
+	case !runs:
+		return what + "start its agent, or, when it is certainly dead, pgkeeper failover --candidate NAME --force"
+	case paused:
+		return fmt.Sprintf("%sits agent runs, its server is %s; pgkeeper resume has it lead again or give way", what, m.State)
+	}
+	return what + "its agent runs, and has yet to lead again or to give way"
 }
 
 // noWinner is about a vacancy that members should fill by themselves.

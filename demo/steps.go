@@ -106,7 +106,7 @@ func (s *stage) invite() {
 		s.say("  (HAProxy is not installed: with it there would be a port for writes and one for reads)")
 	}
 	s.say("  curl %s/cluster      also /primary /replica /patroni /metrics", s.nodes[0].api())
-	s.say("  %s -d etcd3://%s list", shortest(s.Program), s.etcdAddress())
+	s.say("  %s -c %s list      also explain --cluster, doctor, pause, switchover", shortest(s.Program), s.nodes[0].configPath())
 }
 
 // shortest is how a person in this folder would call the program.

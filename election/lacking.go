@@ -62,6 +62,14 @@ func lacksForAll(o *Observation) (lacks []string) {
 	return lacks
 }
 
+// startIt tells to start the agent of a member that is not there.
+func startIt(o *Observation, name string) string {
+	if _, runs := o.View.Value.Members[name]; runs {
+		return "its agent runs, and does after the pause; "
+	}
+	return "start its agent; "
+}
+
 // lacksForTheLease is what holds a standby back from taking the leader key.
 func lacksForTheLease(o *Observation) (lacks []string) {
 	v := &o.View.Value
@@ -69,8 +77,8 @@ func lacksForTheLease(o *Observation) (lacks []string) {
 		return nil
 	}
 	if v.PausedAt != nil && v.PausedAt.Name != o.Self.Name && !forced(o) {
-		lacks = append(lacks, fmt.Sprintf("%s was primary during the pause and must say that it is not any more: start its agent; only if it is dead for certain, pgkeeper failover --candidate %s --force",
-			v.PausedAt.Name, o.Self.Name))
+		lacks = append(lacks, fmt.Sprintf("%s was primary during the pause and must say that it is not any more: %sonly if it is dead for certain, pgkeeper failover --candidate %s --force",
+			v.PausedAt.Name, startIt(o, v.PausedAt.Name), o.Self.Name))
 	}
 	if pledged(o) {
 		lacks = append(lacks, fmt.Sprintf("it has promised the primary, which cannot reach etcd, not to replace it, for %s more", lasting(o.Self.Pledged.Sub(o.Now))))
