@@ -34,10 +34,11 @@ func (s *Server) Told() Upstream { return s.proc.up }
 func (s *Server) SystemID() string { return s.dir.systemID }
 
 // Log is where a server's durable log ends, and where its newest timeline left
-// the one before.
+// the one before. Claimed is 0, or the one that it left by its history file, when it never
+// was on that: it had gone past its beginning when it took it for its goal.
 type Log struct {
-	Timeline, Parent cluster.Timeline
-	Forked, End      cluster.LSN
+	Timeline, Parent, Claimed cluster.Timeline
+	Forked, End               cluster.LSN
 }
 
 // Log tells how far the durable log goes.
@@ -49,6 +50,9 @@ func (s *Server) Log() Log {
 	l := Log{Timeline: b.timeline, Forked: b.from, End: s.dir.end}
 	if b.parent != nil {
 		l.Parent = b.parent.timeline
+	}
+	if at, left := b.history.SwitchOf(l.Parent); left && at < b.from {
+		l.Claimed = b.history[len(b.history)-1].Timeline
 	}
 	return l
 }

@@ -375,6 +375,7 @@ func (w *World) opened(n *Node, promoted bool) {
 	} else {
 		w.numbers[log.Timeline] = n.name
 	}
+	w.claimsPatroni(n)
 	w.loss(n)
 	if s := n.settings(); len(n.pg.Names().Standbys) == 0 && !s.Synchronous() && n.pg.Keeps(w.last) { // as in noteWaived: the mode was turned off while nobody led
 		w.last.Synchronous = false

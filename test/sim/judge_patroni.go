@@ -205,14 +205,17 @@ func (w *World) tooFar(optime cluster.LSN) bool {
 // in the list for failsafe of one that an operator had named since; or since
 // the others of a quorum are members of Patroni's that have no data, and wait for a leader;
 // or since a Patroni primary that was none any more has published a position that nobody has.
-// Or an operator has named an agent that waits in a quorum for one that has more, and
-// which, run by Patroni, steps back for the named one until the wish is taken back.
+// Or an operator has named an agent that waits in a quorum for one that has more, or that the
+// list for failsafe of the last leader keeps from the lease, and the others, run by Patroni,
+// step back for the named one until the wish is taken back.
 // Or an old primary of Patroni's leads, past a newer timeline that all others are on, so that
 // nobody confirms what it writes.
 func (w *World) held() bool {
 	v := w.view()
-	if v.Leader == nil && w.stored().SynchronousMode == cluster.SyncQuorum && !v.Failover.Empty() {
-		if n := w.named(v.Failover.Member); n != nil && !n.byPatroni && n.reason() == election.ReasonBetterCandidate { // Patroni members step back for it for ever
+	if v.Leader == nil && !v.Failover.Empty() { // Patroni members step back for whom it names for ever
+		n := w.named(v.Failover.Member)
+		waits := n != nil && !n.byPatroni && (n.reason() == election.ReasonNotListed || n.reason() == election.ReasonBetterCandidate && w.stored().SynchronousMode == cluster.SyncQuorum)
+		if waits {
 			w.ends(n, foulHeld)
 			return true
 		}
@@ -271,6 +274,17 @@ func (w *World) straysPatroni(n *Node) {
 	if n.byPatroni && n.pg.Crashes() > 0 && slices.ContainsFunc(w.nodes, func(o *Node) bool { return o.pg.Log().Timeline == own && o.pg.Diverged(n.pg) }) {
 		w.commits(n, foulNumber)
 		w.forked = own
+	}
+}
+
+// claimsPatroni: a Patroni member has promoted a server that had gone past the beginning of a
+// timeline which it took for its goal when it was started, since a history file of it was
+// there: what the new one's history says of that timeline is what another wrote on it.
+func (w *World) claimsPatroni(n *Node) {
+	log := n.pg.Log()
+	if n.byPatroni && log.Claimed != 0 {
+		w.commits(n, foulNumber)
+		w.forked = log.Claimed
 	}
 }
 
