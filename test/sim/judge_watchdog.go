@@ -34,7 +34,7 @@ func (d *watchdog) judge() {
 	}
 	st := g.model.Status()
 	switch now := time.Duration(n.instant()); {
-	case st.Paused && !d.failed && !d.broken && (g == d.by || n.worker != nil && !n.worker.frozen && !g.frozen && st.Watchdog != nil):
+	case st.Paused && !d.failed && !d.broken && !d.again() && (g == d.by || n.worker != nil && !n.worker.frozen && !g.frozen && st.Watchdog != nil):
 		n.w.fail("S6", "the machine of %s is reset in a pause", n.name)
 	case g != d.by: // left running by a guard that was killed: nobody has yet seen that nothing is left
 	case g.frozen || d.failed:
@@ -43,6 +43,11 @@ func (d *watchdog) judge() {
 	case st.Margin >= worthIt && now < st.Deadline && d.unit <= 1:
 		n.w.fail("L1", "the machine of %s is reset %s before its guard would stop the server", n.name, st.Deadline-now)
 	}
+}
+
+// again: it could not be opened a moment ago, and its guard has yet to try again.
+func (d *watchdog) again() bool {
+	return d.refused != 0 && d.n.w.now-d.refused < 1100*time.Millisecond
 }
 
 // worthIt is the least margin with which a watchdog bites after the deadline, whatever its

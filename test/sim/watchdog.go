@@ -45,8 +45,10 @@ type watchdog struct {
 	stood          bool
 	// failed: since it was fed last it could not be.
 	failed bool
-	said   bool // that it is armed, as the transcript has it
-	resets int
+	// refused is when it could not be opened last; agents try once a second.
+	refused time.Duration
+	said    bool // that it is armed, as the transcript has it
+	resets  int
 	// tame: it never bites; deaf: it is not fed by who feeds it. Both are mistakes that
 	// tests make, to see that they are found.
 	tame, deaf bool
@@ -81,6 +83,7 @@ func (d *watchdog) openBy(g *guardProcess) func(guard.Watchdog) (guard.WatchdogD
 	return func(guard.Watchdog) (guard.WatchdogDevice, error) {
 		switch {
 		case d.broken:
+			d.refused = d.n.w.now
 			return nil, errBroken
 		case d.by != nil:
 			return nil, &os.PathError{Op: "open", Path: watchdogDevice, Err: syscall.EBUSY}
