@@ -206,15 +206,16 @@ func (w *World) tooFar(optime cluster.LSN) bool {
 // the others of a quorum are members of Patroni's that have no data, and wait for a leader;
 // or since a Patroni primary that was none any more has published a position that nobody has.
 // Or an operator has named an agent that waits in a quorum for one that has more, or that the
-// list for failsafe of the last leader keeps from the lease, and the others, run by Patroni,
-// step back for the named one until the wish is taken back.
+// list for failsafe of the last leader or the key sync keeps from the lease, and the others,
+// run by Patroni, step back for the named one until the wish is taken back.
 // Or an old primary of Patroni's leads, past a newer timeline that all others are on, so that
 // nobody confirms what it writes.
 func (w *World) held() bool {
 	v := w.view()
 	if v.Leader == nil && !v.Failover.Empty() { // Patroni members step back for whom it names for ever
 		n := w.named(v.Failover.Member)
-		waits := n != nil && !n.byPatroni && (n.reason() == election.ReasonNotListed || n.reason() == election.ReasonBetterCandidate && w.stored().SynchronousMode == cluster.SyncQuorum)
+		waits := n != nil && !n.byPatroni && (slices.Contains([]cluster.Reason{election.ReasonNotListed, election.ReasonNotListedSync}, n.reason()) ||
+			n.reason() == election.ReasonBetterCandidate && w.stored().SynchronousMode == cluster.SyncQuorum)
 		if waits {
 			w.ends(n, foulHeld)
 			return true
