@@ -130,10 +130,9 @@ func (p *patroni) waitsForNobody() bool {
 
 // pick is whom commits are to wait for, and who of them counts.
 func (p *patroni) pick(state cluster.NodeState) (picked, ready []string) {
-	for _, s := range p.standbys(state) {
-		if len(picked) < max(p.settings.SynchronousNodes, 1) {
-			picked = append(picked, s.name)
-		}
+	all := p.standbys(state)
+	for _, s := range all[:min(len(all), max(p.settings.SynchronousNodes, 1))] {
+		picked = append(picked, s.name)
 		if s.sync {
 			ready = append(ready, s.name)
 		}

@@ -70,9 +70,6 @@ var mistakes = []mistake{
 		{"agent/whose.go", "\t\treturn l.stray(true)\n", "\t\treturn nil\n"}}},
 	{"found_45997_history_that_patroni_lacks", []change{
 		{"agent/node_rejoin.go", "ok && r.Patroni {", "ok && r.Patroni && false {"}}},
-	{"found_75294_record_from_before_a_patroni_leader", []change{
-		{"election/synchronous.go", "\tif patroniLeft(o) { // guard: record_after_patroni —", "\tif false { // guard: record_after_patroni —"},
-		{"election/synchronous.go", "\tif patroniLeft(o) { // guard: record_after_patroni_leads", "\tif false { // guard: record_after_patroni_leads"}}},
 	{"found_57332_limit_that_the_key_sync_lifted", []change{
 		{"election/race.go", "record.Lax() && !patroniLeft(o) {", "record.Lax() && !byPatroni(o) {"}}},
 	{"found_1541_promise_and_a_release_from_before", []change{
