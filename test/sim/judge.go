@@ -19,6 +19,8 @@ type judge struct {
 	epochs    int
 	lastAcked int // epoch of the newest acknowledged commit
 	last      pgfake.Ack
+	// lost: a promotion has left it behind, as it might: given up, for whoever comes later too.
+	lost      bool
 	lastBy    *Node
 	published pgfake.Place // what the store's position is of
 	highest   cluster.Term // ever held by anybody
@@ -399,7 +401,7 @@ func (w *World) twice(n *Node, user string) {
 
 // loss judges what a promotion leaves behind.
 func (w *World) loss(n *Node) {
-	if n.pg.Keeps(w.last) {
+	if n.pg.Keeps(w.last) || w.lost {
 		return
 	}
 	if n.byPatroni {
@@ -413,12 +415,13 @@ func (w *World) loss(n *Node) {
 	if w.last.Synchronous && !n.seen.forced {
 		w.fail("S2", "commits up to %s, which standbys of %s had confirmed, are not on %s", w.last.LSN, w.lastBy.name, n.name)
 	}
-	if n.seen.forced { // they are given up, for whoever comes after this one too
-		w.last = pgfake.Ack{}
-	}
 	if _, handed := n.seen.how.(election.Accept); handed {
 		w.fail("S2", "a switchover to %s lost acknowledged commits", n.name)
 	}
+	if n.seen.forced {
+		w.last = pgfake.Ack{}
+	}
+	w.lost = true
 	pub, limit := w.view().Status, cluster.LSN(max(n.settings().MaximumLagOnFailover, n.seen.lag, 0))
 	if pub == nil || n.seen.named {
 		return

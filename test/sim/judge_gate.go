@@ -115,7 +115,7 @@ func (w *World) acknowledged(n *Node, acked pgfake.Ack) {
 		w.tell(n, "acknowledges commits, which waited for %s", silent.Round(time.Millisecond))
 	}
 	n.seen.acked = acked
-	w.lastAcked, w.last, w.lastBy = n.seen.epoch, acked, n
+	w.lastAcked, w.last, w.lastBy, w.lost = n.seen.epoch, acked, n, false
 }
 
 // freshEnough is how old the newest acknowledgement is at most where commits flow.

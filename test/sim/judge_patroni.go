@@ -89,8 +89,10 @@ func (w *World) ends(n *Node, kind foul) {
 // operator had named it while another leads without the store: it asks nobody then.
 func (n *Node) entitled() bool {
 	w := n.w
-	v := w.view()
+	v, to := w.view(), w.named(n.seen.pledgedTo)
 	switch {
+	case to != nil && w.now <= n.seen.pledged && w.now <= to.leaseEnd():
+		return false
 	case w.now <= n.seen.agreed:
 		return true
 	case !v.HolderIs(n.name), v.PausedAt != nil && v.PausedAt.Name != n.name:
@@ -98,8 +100,7 @@ func (n *Node) entitled() bool {
 	case n.seen.named && slices.ContainsFunc(w.nodes, func(o *Node) bool { return o != n && w.now <= o.seen.agreed }):
 		return false
 	}
-	to := w.named(n.seen.pledgedTo)
-	return to == nil || w.now > n.seen.pledged || w.now > to.leaseEnd()
+	return true
 }
 
 // patronis are the Patroni members that acknowledge and are entitled to.
