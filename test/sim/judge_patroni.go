@@ -206,21 +206,30 @@ func (w *World) tooFar(optime cluster.LSN) bool {
 // in the list for failsafe of one that an operator had named since; or since
 // the others of a quorum are members of Patroni's that have no data, and wait for a leader;
 // or since a Patroni primary that was none any more has published a position that nobody has.
-// Or an operator has named an agent that waits in a quorum for one that has more, or that the
-// list for failsafe of the last leader or the key sync keeps from the lease, and the others,
-// run by Patroni, step back for the named one until the wish is taken back.
+// Or an operator has named an agent that waits in a quorum for one that has more, that has no
+// data, or that the list for failsafe of the last leader or the key sync keeps from the lease,
+// and the others, run by Patroni, step back for the named one until the wish is taken back.
+// Or that list has but members that step back for one which is further by bytes, and which it
+// has not.
 // Or an old primary of Patroni's leads, past a newer timeline that all others are on, so that
 // nobody confirms what it writes.
 func (w *World) held() bool {
+	if !w.mixed { // agents step back for nobody for ever
+		return false
+	}
 	v := w.view()
 	if v.Leader == nil && !v.Failover.Empty() { // Patroni members step back for whom it names for ever
 		n := w.named(v.Failover.Member)
-		waits := n != nil && !n.byPatroni && (slices.Contains([]cluster.Reason{election.ReasonNotListed, election.ReasonNotListedSync}, n.reason()) ||
+		waits := n != nil && !n.byPatroni && (slices.Contains([]cluster.Reason{election.ReasonNotListed, election.ReasonNotListedSync, election.ReasonWaitingForData}, n.reason()) ||
 			n.reason() == election.ReasonBetterCandidate && w.stored().SynchronousMode == cluster.SyncQuorum)
 		if waits {
 			w.ends(n, foulHeld)
 			return true
 		}
+	}
+	if n := w.outrun(v.Failsafe); n != nil && v.Leader == nil {
+		w.ends(n, foulHeld)
+		return true
 	}
 	if lead := w.named(leaderName(v)); lead != nil && lead.byPatroni && !w.flows(lead) && slices.ContainsFunc(w.nodes, lead.passedOver) {
 		w.ends(lead, foulReclaim)
@@ -246,6 +255,22 @@ func (w *World) held() bool {
 	}
 	w.ends(n, foulHeld)
 	return true
+}
+
+// outrun is one of a list for failsafe of which Patroni runs all, when each has somebody
+// before it, by bytes, whom the list has not.
+func (w *World) outrun(list map[string]string) (one *Node) {
+	for _, n := range w.nodes {
+		if list[n.name] == "" {
+			continue
+		}
+		ahead := func(o *Node) bool { return list[o.name] == "" && o.pg.Log().End > n.pg.Log().End }
+		if !n.byPatroni || !slices.ContainsFunc(w.nodes, ahead) {
+			return nil
+		}
+		one = n
+	}
+	return one
 }
 
 // passedOver: n leads on an older timeline than another's, of which it knows nothing.
