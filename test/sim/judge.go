@@ -19,7 +19,7 @@ type judge struct {
 	epochs    int
 	lastAcked int // epoch of the newest acknowledged commit
 	last      pgfake.Ack
-	// lost: a promotion has left it behind, as it might: given up, for whoever comes later too.
+	// lost: a promotion has left last behind, as it might: that is given up, for whoever comes later too.
 	lost      bool
 	lastBy    *Node
 	published pgfake.Place // what the store's position is of
