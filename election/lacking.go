@@ -62,8 +62,9 @@ func lacksForAll(o *Observation) (lacks []string) {
 	return lacks
 }
 
-// startIt tells to start the agent of a member that is not there.
-func startIt(o *Observation, name string) string {
+// itsAgent is what the agent of a pause's primary has to do, or what is to be done with it
+// when it is not there.
+func itsAgent(o *Observation, name string) string {
 	if _, runs := o.View.Value.Members[name]; runs {
 		return "its agent runs, and does after the pause; "
 	}
@@ -78,7 +79,7 @@ func lacksForTheLease(o *Observation) (lacks []string) {
 	}
 	if v.PausedAt != nil && v.PausedAt.Name != o.Self.Name && !forced(o) {
 		lacks = append(lacks, fmt.Sprintf("%s was primary during the pause and must say that it is not any more: %sonly if it is dead for certain, pgkeeper failover --candidate %s --force",
-			v.PausedAt.Name, startIt(o, v.PausedAt.Name), o.Self.Name))
+			v.PausedAt.Name, itsAgent(o, v.PausedAt.Name), o.Self.Name))
 	}
 	if pledged(o) {
 		lacks = append(lacks, fmt.Sprintf("it has promised the primary, which cannot reach etcd, not to replace it, for %s more", lasting(o.Self.Pledged.Sub(o.Now))))

@@ -57,16 +57,21 @@ func (w *World) listed(n *Node) {
 	if w.unlisted == nil || len(v.Failsafe) > 0 || w.leads.node != n {
 		return
 	}
-	list, _ := json.Marshal(w.unlisted)                                                          // a map of strings
-	_, _ = direct{w}.Txn(context.Background(), nil, []dcs.Op{dcs.Put(base+"failsafe", list, 0)}) // there is no condition that it could fail for
+	list, _ := json.Marshal(w.unlisted) // a map of strings
+	w.written(dcs.Put(base+"failsafe", list, 0))
 	w.unlisted = nil
 }
 
 // byHand is what etcdctl does.
 func (w *World) byHand(ops ...dcs.Op) {
 	if !w.etcdDown {
-		_, _ = direct{w}.Txn(context.Background(), nil, ops) // there is no condition that it could fail for
+		w.written(ops...)
 	}
+}
+
+// written has it in the store, whatever becomes of requests.
+func (w *World) written(ops ...dcs.Op) {
+	_, _ = direct{w}.Txn(context.Background(), nil, ops) // there is no condition that it could fail for
 }
 
 func revokeLease(w *World, n *Node, _ fault) func() {
