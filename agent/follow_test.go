@@ -22,7 +22,7 @@ func TestAStandbyIsToldOnceWhomToFollow(t *testing.T) {
 		r.pass(10 * time.Millisecond)
 		r.loop.busy[LaneLook] = true
 		return r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1,
-			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: "host=" + host + " port=5432"}})
+			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: "host=" + host + " port=5432", PrimarySlotName: "pg1"}})
 	}
 	follows := func(effects []Effect) (told []election.Follow) {
 		for _, d := range find[OnServer](effects) {

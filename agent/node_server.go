@@ -27,7 +27,11 @@ func fastState(f postgres.Fast) cluster.NodeState {
 func (n *Node) onServer(ctx context.Context, do OnServer) (from cluster.LSN, err error) {
 	switch a := do.Action.(type) {
 	case election.Follow:
-		err = n.pg.Follow(ctx, n.upstream(a.Upstream, do.Settings))
+		to := n.upstream(a.Upstream, do.Settings)
+		if a.NoSlot {
+			to.SlotName = ""
+		}
+		err = n.pg.Follow(ctx, to)
 	case election.Promise: // the receiver first; that it stays away is kept by the loop
 		err = n.pg.Follow(ctx, postgres.Upstream{})
 	case election.EnsureSlots:

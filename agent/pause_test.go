@@ -60,7 +60,7 @@ func TestAConfigurationRepointsNobodyInAPause(t *testing.T) {
 		r.step(SessionOpened{LeaseID: 11, TTL: 5 * time.Second})
 		r.loop.busy[LaneLook] = true
 		effects := r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1,
-			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: "host=" + host + " port=5432"}})
+			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: "host=" + host + " port=5432", PrimarySlotName: "pg1"}})
 		if got := len(find[OnServer](effects)) == 1; got != reloads {
 			t.Errorf("a standby of %s: the configuration is brought to it: %t, want %t", host, got, reloads)
 		}
@@ -85,7 +85,7 @@ func TestAPauseUndoesNoPromise(t *testing.T) {
 	look := func(conninfo string) []Effect {
 		r.loop.busy[LaneLook] = true
 		return r.step(Looked{At: r.now, Instance: "i1", Node: cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 1,
-			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: conninfo}})
+			ReceiveLSN: 1000, ReplayLSN: 1000, ServerVersion: 150018, PrimaryConninfo: conninfo, PrimarySlotName: "pg1"}})
 	}
 	look("host=h2 port=5432")
 	r.step(ServerDone{Action: election.Reload{}, Instance: "i1"})

@@ -43,7 +43,7 @@ func (r *rig) receives(at cluster.LSN) []Effect {
 
 func (r *rig) looked(node cluster.NodeState) []Effect {
 	node.Mode, node.Data, node.SystemID, node.Timeline, node.ServerVersion = cluster.ModeStandby, cluster.DataValid, "sys", 1, 150018
-	node.PrimaryConninfo = "host=h2 port=5432"
+	node.PrimaryConninfo, node.PrimarySlotName = "host=h2 port=5432", "pg1"
 	r.loop.busy[LaneLook] = true
 	return r.step(Looked{At: r.now, Node: node, Instance: r.loop.instance()})
 }

@@ -262,7 +262,7 @@ func (v View) HolderIs(name string) bool { return v.Leader != nil && v.Leader.Na
 
 // HasPatroni reports whether a member runs Patroni.
 func (v View) HasPatroni() bool {
-	for _, m := range v.Members {
+	for _, m := range v.Members { // in any order
 		if !m.IsKeeper() {
 			return true
 		}

@@ -112,7 +112,7 @@ func standbyNode(at cluster.LSN) cluster.NodeState {
 		Mode: cluster.ModeStandby, EndKnown: true, Data: cluster.DataValid, SystemID: sys, Timeline: 3, ReceiveLSN: at, ReplayLSN: at,
 		Control:         cluster.ControlData{State: cluster.ControlInArchiveRecovery, SystemID: sys, Timeline: 3, StandbySignal: true},
 		Receiver:        &cluster.Receiver{Status: "streaming", Host: "10.0.0.2", Port: "5432"},
-		PrimaryConninfo: "user=replicator host=10.0.0.2 port=5432 application_name=a",
+		PrimaryConninfo: "user=replicator host=10.0.0.2 port=5432 application_name=a", PrimarySlotName: "a",
 	}
 }
 

@@ -212,8 +212,12 @@ type (
 		Upstream *Upstream
 	}
 
-	// Follow points the standby at another upstream.
-	Follow struct{ Upstream Upstream }
+	// Follow points the standby at another upstream. NoSlot: through no slot, since that
+	// one is a standby that keeps none for this member.
+	Follow struct {
+		Upstream Upstream
+		NoSlot   bool
+	}
 	// EnsureSlots makes the physical slots wanted, and drops those of members that
 	// left long ago or stream from elsewhere, which would keep WAL for ever.
 	EnsureSlots struct{ Want, Drop []string }

@@ -106,7 +106,7 @@ func failsafeRound(o *Observation) AskFailsafe {
 	v, self := &o.View.Value, o.Self.Name
 	peers := map[string]FailsafePeer{}
 	for _, list := range failsafeLists(o) {
-		for name, url := range list {
+		for name, url := range list { // in any order
 			m, known := v.Members[name]
 			if known && m.APIURL != "" {
 				url = m.APIURL
@@ -267,7 +267,7 @@ func unlisted(o *Observation, name string) bool {
 // never reports.
 func listedReport(o *Observation) bool {
 	v := &o.View.Value
-	for name := range v.Failsafe {
+	for name := range v.Failsafe { // in any order
 		if m, known := v.Members[name]; !known || !reported(o, &m) { // guard: listed_report — S1: who has not said that it is no primary may be one
 			return false
 		}
@@ -298,7 +298,7 @@ func failsafeList(o *Observation) (PutFailsafe, bool) {
 	}
 	want := map[string]string{}
 	if o.Settings.FailsafeMode {
-		for name, m := range v.Members {
+		for name, m := range v.Members { // in any order
 			if m.APIURL != "" {
 				want[name] = m.APIURL
 			}
@@ -313,7 +313,7 @@ func failsafeListed(o *Observation) bool {
 	if !o.Settings.FailsafeMode {
 		return len(v.Failsafe) == 0
 	}
-	for name, m := range v.Members {
+	for name, m := range v.Members { // in any order
 		if m.APIURL != "" {
 			listed++
 			if v.Failsafe[name] != m.APIURL {

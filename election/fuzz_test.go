@@ -137,7 +137,7 @@ func (c *choices) node() cluster.NodeState {
 		SystemID: pick(c, sys, "", "1"), Timeline: pick[cluster.Timeline](c, 3, 2, 4, 0), WriteLSN: c.lsn(), ReceiveLSN: c.lsn(), ReplayLSN: c.lsn(),
 		Control:         cluster.ControlData{State: cluster.ControlState(c.n(7)), Checkpoint: c.lsn(), CheckpointEnd: c.lsn(), MinRecovery: c.lsn(), StandbySignal: c.yes()},
 		Receiver:        maybe(c, func() cluster.Receiver { return cluster.Receiver{Status: pick(c, "streaming", "waiting")} }),
-		PrimaryConninfo: pick(c, "host=10.0.0.2 port=5432", "", "host"), TimelineHistory: pick(c, history(), nil),
+		PrimaryConninfo: pick(c, "host=10.0.0.2 port=5432", "", "host"), TimelineHistory: pick(c, history(), nil), PrimarySlotName: pick(c, "a", ""),
 	}
 	if c.yes() {
 		n.Walsenders = []cluster.Walsender{{Name: pick(c, "b", "B"), State: pick(c, "streaming", "catchup"), Flush: c.lsn()}}

@@ -106,7 +106,7 @@ func goneForMost(o *Observation) bool {
 	}
 	v := &o.View.Value
 	var names []string
-	for name, m := range v.Members {
+	for name, m := range v.Members { // in any order: they are counted
 		if name == o.Self.Name || m.Keeper != nil && m.Keeper.Gone == vacancy(o) { // guard: fast_same_beat — L1: of this very silence
 			names = append(names, name)
 		}
@@ -132,7 +132,7 @@ func goneForMost(o *Observation) bool {
 func holderGone(o *Observation) Decision {
 	v := &o.View.Value
 	var finds []string
-	for name, m := range v.Members {
+	for name, m := range v.Members { // in any order: sorted below
 		if m.Keeper != nil && m.Keeper.Gone == vacancy(o) && name != o.Self.Name {
 			finds = append(finds, name)
 		}

@@ -145,7 +145,7 @@ func highestTimeline(o *Observation) cluster.Timeline {
 	for _, line := range v.History {
 		highest = max(highest, line.Timeline+1)
 	}
-	for _, m := range v.Members {
+	for _, m := range v.Members { // in any order
 		highest = max(highest, m.Timeline)
 	}
 	return highest
@@ -209,7 +209,7 @@ func releaseOf(node *cluster.NodeState) Release {
 
 // othersCouldLead: some other member runs a healthy server and may be promoted.
 func othersCouldLead(o *Observation) bool {
-	for name, m := range o.View.Value.Members {
+	for name, m := range o.View.Value.Members { // in any order
 		if name != o.Self.Name && m.State == cluster.StateRunning && !m.Tags.NoFailover() && !m.NoWatchdog() && m.Sick() == "" {
 			return true
 		}

@@ -74,7 +74,7 @@ func patroniSettles(o *Observation) cluster.Instant { return o.Vacancy.Add(o.Set
 // loop, while its key lives: what stands there a ttl after the end is no older than that.
 func patroniReports(o *Observation, mine report, rule cluster.Rule) []report {
 	all := []report{mine}
-	for name, m := range o.View.Value.Members {
+	for name, m := range o.View.Value.Members { // in any order: electorate sorts
 		if name == o.Self.Name || !rule.IsCopy(name) {
 			continue
 		}

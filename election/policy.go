@@ -187,8 +187,13 @@ func walsenderOf(n *cluster.NodeState, member string) (cluster.Walsender, bool) 
 func UpstreamOf(o *Observation) (Upstream, bool) { return upstream(o) }
 
 // PointsAt reports whether this standby's server was last seen to be told to stream from
-// up.
+// up, through its slot there; after catchUp it has none.
 func PointsAt(o *Observation, up Upstream) bool {
+	slotless := o.Node.Value.PrimarySlotName == ""
+	return targets(o, up) && !(slotless && o.Settings.PostgreSQL.UseSlots) // guard: slot_with_the_leader — L1: up has one for it that keeps WAL, and only what streams by it lets go of that
+}
+
+func targets(o *Observation, up Upstream) bool {
 	host, port := conninfoTarget(o.Node.Value.PrimaryConninfo)
 	return host == up.Host && port == up.Port
 }

@@ -30,7 +30,7 @@ func ownReport(o *Observation) report {
 func field(o *Observation, mine report) (best report, missing, coming []string) {
 	best = mine
 	v := &o.View.Value
-	for name, m := range v.Members {
+	for name, m := range v.Members { // in any order: better knows no two that are equal
 		if name == o.Self.Name || m.Tags.NoFailover() ||
 			yields(o, &m) { // guard: sick_yields — L1: nobody waits for a candidate that cannot serve
 			continue

@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,12 +53,15 @@ func takesNothing(o *Observation) bool {
 	if host == "" {
 		return node.Receiver == nil
 	}
-	for _, m := range o.View.Value.Members {
+	known := false
+	for _, m := range o.View.Value.Members { // in any order
 		if h, p, ok := m.Address(); ok && h == host && p == port {
-			return m.Keeper != nil && m.Keeper.Promised >= revoked(o)
+			if known = m.Keeper != nil && m.Keeper.Promised >= revoked(o); !known {
+				return false // of two keys with one address, which a copied configuration leaves, the worse counts
+			}
 		}
 	}
-	return false
+	return known
 }
 
 // promisedAway: the leader is of a term this member will take no WAL from, or is about to
@@ -76,7 +80,7 @@ func promisedAway(o *Observation) bool {
 // promisedAgainst names members that take no WAL of the term held: it must be a new one.
 func promisedAgainst(o *Observation) []string {
 	var names []string
-	for name, m := range o.View.Value.Members {
+	for name, m := range o.View.Value.Members { // in any order: sorted below
 		if name != o.Self.Name && m.Keeper != nil && m.Keeper.Promised >= o.Lease.Term {
 			names = append(names, name)
 		}
@@ -91,7 +95,7 @@ func promisedAgainst(o *Observation) []string {
 func promisedReports(o *Observation, mine report) []report {
 	all := []report{mine}
 	v := &o.View.Value
-	for name, m := range v.Members {
+	for name, m := range v.Members { // in any order: electorate sorts
 		if name == o.Self.Name || !reported(o, &m) || m.Keeper.Promised < revoked(o) { // guard: only_promised_count — SAFETY 3
 			continue
 		}
@@ -157,13 +161,17 @@ func elect(o *Observation, mine report) Decision {
 	return acquire(o, ReasonAcquiring)
 }
 
-// electorate is what an election must satisfy, and the reports that count for it.
-func electorate(o *Observation, mine report) ([]cluster.Rule, []report) {
+// electorate is what an election must satisfy, and the reports that count for it, by name:
+// members come in any order, and of two that are as far every look must find the same first.
+func electorate(o *Observation, mine report) (rules []cluster.Rule, all []report) {
 	if byPatroni(o) {
 		rule := o.View.Value.Sync.Rule()
-		return []cluster.Rule{rule}, patroniReports(o, mine, rule)
+		rules, all = []cluster.Rule{rule}, patroniReports(o, mine, rule)
+	} else {
+		rules, all = o.View.Value.Durability.Asking(), promisedReports(o, mine)
 	}
-	return o.View.Value.Durability.Asking(), promisedReports(o, mine)
+	slices.SortFunc(all, func(a, b report) int { return cmp.Compare(a.name, b.name) })
+	return rules, all
 }
 
 // counted is how many copies of a rule are among the reports, and who is not.
@@ -216,8 +224,8 @@ func catchUp(o *Observation, from report) Decision {
 	d := wait(ReasonBetterCandidate, fmt.Sprintf("%s is at %s and may not be promoted, this member at %s", from.name, from.position, o.Node.Value.Position()))
 	if known && addressed && m.State == cluster.StateRunning {
 		d.Detail += ": streaming from it first"
-		if host, port := conninfoTarget(o.Node.Value.PrimaryConninfo); host != up.Host || port != up.Port {
-			d.Actions = []Action{Follow{Upstream: up}}
+		if node := &o.Node.Value; !targets(o, up) || node.PrimarySlotName != "" && node.Receiver == nil { // guard: catch_up_without_slot — L1: a standby keeps slots for those alone that it is tagged to feed
+			d.Actions = []Action{Follow{Upstream: up, NoSlot: true}}
 		}
 	}
 	return d

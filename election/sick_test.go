@@ -147,13 +147,13 @@ func sickRules() []rule {
 			reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
 		{name: "in a synchronous cluster they take what it has first",
 			given:  vacant(lsn, strictOf("b", "a", "c"), promises("a"), promises("c"), reports("c", lsn+0x1000), sickMember("c", cluster.AilmentFull)),
-			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}, NoSlot: true})},
 
 		{name: "and of one that may not lead, since a holder without store does not know of it",
 			given: vacant(lsn, strictOf("b", "a", "c"), promises("a"), promises("c"), reports("c", lsn+0x1000), view(func(v *cluster.View) {
 				v.Failsafe = map[string]string{"a": urlOf("a"), "b": urlOf("b")}
 			})),
-			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}, NoSlot: true})},
 
 		// a required watchdog
 		{name: "a member without the watchdog it requires is no candidate, be it alone", given: vacant(lsn, alone, noWatchdog),
@@ -163,7 +163,7 @@ func sickRules() []rule {
 			reason: ReasonAcquiring, do: acts(Acquire{BeatRevision: beat})},
 		{name: "in a synchronous cluster what it has is taken first",
 			given:  vacant(lsn, strictOf("b", "a", "c"), promises("a"), promises("c"), reports("c", lsn+0x1000), who("c", missesWatchdog)),
-			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}, NoSlot: true})},
 		{name: "nobody switches over to one", given: primary(wish("a", "b"), who("b", missesWatchdog)),
 			reason: ReasonSwitchoverRefused, do: refusal("b lacks the watchdog that it requires")},
 

@@ -15,7 +15,7 @@ func slotsToMend(o *Observation) (EnsureSlots, bool) {
 		return EnsureSlots{}, false
 	}
 	mend := EnsureSlots{Drop: o.ExpiredSlots}
-	for name, m := range o.View.Value.Members {
+	for name, m := range o.View.Value.Members { // in any order: sorted below
 		if name == o.Self.Name {
 			continue
 		}

@@ -216,7 +216,7 @@ func holdWork(o *Observation, sw cluster.Switchover) Decision {
 // unheld are the members whose pooler could hold work for the switchover and does not.
 func unheld(o *Observation, sw cluster.Switchover) []string {
 	var names []string
-	for name, m := range o.View.Value.Members {
+	for name, m := range o.View.Value.Members { // in any order: sorted below
 		if k := m.Keeper; k != nil && k.Pooler != "" && k.Pooler != cluster.PoolerLost && k.Held != sw.ID {
 			names = append(names, name)
 		}

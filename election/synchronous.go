@@ -2,6 +2,7 @@ package election
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -276,9 +277,9 @@ func memberNamed(v *cluster.View, name string) (cluster.Member, bool) {
 	if m, ok := v.Members[name]; ok {
 		return m, true
 	}
-	for _, m := range v.Members {
-		if strings.EqualFold(m.Name, name) {
-			return m, true
+	for _, other := range slices.Sorted(maps.Keys(v.Members)) {
+		if strings.EqualFold(other, name) {
+			return v.Members[other], true
 		}
 	}
 	return cluster.Member{}, false

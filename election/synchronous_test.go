@@ -246,7 +246,7 @@ func synchronousRules() []rule {
 			reason: ReasonNoFailover, also: says(Say{Vacancy: beat, Position: &cluster.Position{Timeline: 3, LSN: lsn}})},
 		{name: "what it alone has is streamed from it first",
 			given:  vacant(lsn, two, quiet, promisedBy("c", lsn+8), who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })),
-			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}, NoSlot: true})},
 		{name: "a member named by an operator keeps the commits as well",
 			given: vacant(lsn, two, quiet, wish("", "a")), reason: ReasonTooFewReports},
 		{name: "unless the operator forces it",
@@ -348,6 +348,42 @@ func TestTheRuleAsksForNoMoreThanStream(t *testing.T) {
 			o := primary(asked, ruled(mode, both), senders(c.stream...))
 			if got := wantedRule(&o); !got.Equal(c.want) {
 				t.Errorf("%s, %s stream: %+v, want %+v", mode, name, got, c.want)
+			}
+		}
+	}
+}
+
+// TestTheSameOfTwoIsStreamedFrom: two copies have more, may not be promoted, and are as far
+// as each other. This member took now from the one and now from the other, as the map of
+// members happened to be walked, and each time anew. And it does so through no slot: neither
+// has one for it.
+func TestTheSameOfTwoIsStreamedFrom(t *testing.T) {
+	spare := func(name string) change {
+		return func(o *Observation) {
+			promisedBy(name, lsn+8)(o)
+			who(name, func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })(o)
+		}
+	}
+	points := func(slot string, r *cluster.Receiver) change {
+		return node(func(n *cluster.NodeState) {
+			n.PrimaryConninfo, n.PrimarySlotName, n.Receiver = "host=10.0.0.3 port=5432", slot, r
+		})
+	}
+	fromC := acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}, NoSlot: true})
+	for name, c := range map[string]struct {
+		points change
+		want   []Action
+	}{
+		"to nobody":                          {func(*Observation) {}, fromC},
+		"there":                              {points("", nil), nil},
+		"there, by a slot that is missing":   {points("a", nil), fromC},
+		"there, by a slot that it was given": {points("a", &cluster.Receiver{Status: "streaming"}), nil},
+	} {
+		for range 20 {
+			o := vacant(lsn, quorum, joined("d"), quiet, spare("d"), spare("c"), c.points)
+			d := Decide(&o)
+			if diff := cmp.Diff(c.want, d.Actions, cmpopts.EquateEmpty()); d.Reason != ReasonBetterCandidate || diff != "" {
+				t.Fatalf("points %s: %s (%s), actions (-want +got):\n%s", name, d.Reason, d.Detail, diff)
 			}
 		}
 	}

@@ -50,6 +50,8 @@ type machine struct {
 	boots   int
 	job     func() error
 	jobEnd  cluster.Instant
+	// slotless: it streams from its upstream through no slot.
+	slotless bool
 	// exited: the agent ended by itself.
 	exited bool
 	// broken makes jobs of a kind fail.
@@ -268,6 +270,9 @@ func (m *machine) look() cluster.NodeState {
 	n.TimelineHistory = m.history
 	if n.Data == cluster.DataValid {
 		n.PrimaryConninfo = "host=" + m.up + " port=5432"
+		if !m.slotless {
+			n.PrimarySlotName = cluster.SlotName(m.name)
+		}
 	}
 	if n.Mode != cluster.ModePrimary {
 		return n

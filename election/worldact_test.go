@@ -179,7 +179,7 @@ func (m *machine) call(a Action) bool {
 		o.Self.Answered = a.Result.ID
 		return true
 	case Follow:
-		m.up = a.Upstream.Member
+		m.up, m.slotless = a.Upstream.Member, a.NoSlot
 		return true
 	case Checkpoint:
 		if o.Self.Checkpointed = o.Self.Checkpointed || a.For == ""; a.For != "" {
@@ -332,7 +332,7 @@ func (m *machine) start(writable bool, up *Upstream) error {
 	}
 	g.Running, g.Writable, g.Instance = true, writable, fmt.Sprint("i", m.w.next())
 	if up != nil {
-		m.up = up.Member
+		m.up, m.slotless = up.Member, false
 	}
 	if writable {
 		n.Mode, n.WriteLSN, n.Control.StandbySignal = cluster.ModePrimary, max(n.WriteLSN, n.Position().LSN), false
@@ -373,7 +373,7 @@ func (m *machine) rejoin(up Upstream) error {
 		InRecovery: src.node.Mode == cluster.ModeStandby, History: src.history}) {
 	case RelationFollows:
 		if m.node.Mode == cluster.ModeStandby {
-			m.up = up.Member
+			m.up, m.slotless = up.Member, false
 			return nil
 		}
 		return m.start(false, &up)

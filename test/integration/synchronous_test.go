@@ -5,9 +5,12 @@ package integration
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
 	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
@@ -186,4 +189,40 @@ func TestASwitchoverInAQuorumAndBackToAsynchronous(t *testing.T) {
 	b.Wait(10*time.Second, "the record of rules to go", func(context.Context) string { return b.Key("pgkeeper/durability") })
 	b.Healthy(20 * time.Second)
 	o.End(next, 0)
+}
+
+// TestWhatACopyHasThatMayNotLeadIsStreamedFromItFirst: of two standbys the one that confirmed
+// the last commits is tagged nofailover while the primary's node dies. The other takes them
+// from it, which keeps no slot for it, and leads.
+func TestWhatACopyHasThatMayNotLeadIsStreamedFromItFirst(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Dynamic: map[string]any{
+		"synchronous_mode": "quorum", "synchronous_mode_strict": true, "fast_failover": false}})
+	old := b.Healthy(10 * time.Second)
+	behind, spare := b.Others(old)[0], b.Others(old)[1]
+	awaitQuorum(b, old)
+	b.Must(spare.Reconfigure(func(config map[string]any) { config["tags"] = map[string]any{"nofailover": true} }))
+	o := b.Observe()
+
+	receiver, err := strconv.Atoi(b.Text(behind, "select pid from pg_stat_wal_receiver"))
+	b.Must(err)
+	b.Must(behind.SignalPID(receiver, unix.SIGSTOP))
+	b.Must(old.Exec(t.Context(), "create table confirmed_by_one (n int)"))
+	o.Fault()
+	b.Must(old.KillAll())
+	b.Must(spare.Signal(testbed.Supervisor, unix.SIGHUP))
+	b.Must(behind.SignalPID(receiver, unix.SIGKILL)) // what has reached its socket is lost with it
+	if next := b.Primary(20*time.Second, old); next != behind {
+		t.Errorf("%s leads, want %s", next.Name, behind.Name)
+	}
+	b.WaitText(behind, "select count(*) from confirmed_by_one", "0")
+	if log := behind.Log(); !strings.Contains(log, "streaming from it first") {
+		t.Error("it lacked nothing: the test has not shown what it is for")
+	}
+	o.Interrupted(20 * time.Second)
+
+	b.Must(old.Start())
+	b.Healthy(40 * time.Second)
+	o.Resumed(10 * time.Second)
+	o.End(behind, 0)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -68,6 +69,10 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	fmt.Printf("violation: %s seed %d after %d seeds\n", h.violation, h.found.seed, h.done)
+	if h.violation == twoRuns {
+		fmt.Println(diff(h.found.run(&pool{}, true).text, h.found.run(&pool{}, true).text))
+		t.FailNow()
+	}
 	small := h.found.minimised(&pool{})
 	var numbers []string
 	for _, f := range small.faults {
@@ -138,9 +143,19 @@ func (h *hunt) hunter() {
 		if h.keep != nil {
 			s.faults = slices.DeleteFunc(s.faults, func(f fault) bool { return !slices.Contains(h.keep, f.index) })
 		}
-		h.take(s, s.run(threads, h.show))
+		r := s.run(threads, h.show)
+		if s.seed%runAgain == 0 && r.violation == "" && !reflect.DeepEqual(r, s.run(threads, h.show)) {
+			r.violation = twoRuns
+		}
+		h.take(s, r)
 	}
 }
+
+// runAgain: every so manieth schedule is run twice, and must come out the same.
+const runAgain = 64
+
+// twoRuns is what is wrong with one that does not.
+const twoRuns = "one seed made two runs"
 
 func (h *hunt) take(s schedule, r result) {
 	h.mu.Lock()
@@ -223,8 +238,14 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
+// TestOneSeedGivesOneRun: of the last two, found among 10,000, two agents that were equal
+// for a decision were taken in the order in which Go happened to walk their map.
 func TestOneSeedGivesOneRun(t *testing.T) {
+	seeds := []uint64{6974, 6974, 6974, 7033, 7033, 7033}
 	for seed := range uint64(20) {
+		seeds = append(seeds, seed)
+	}
+	for _, seed := range seeds {
 		one, two := newSchedule(seed).run(&pool{}, true), newSchedule(seed).run(&pool{}, true)
 		if one.text != two.text || one.steps != two.steps {
 			t.Fatalf("seed %d gave two runs, of %d and %d steps:\n%s", seed, one.steps, two.steps, diff(one.text, two.text))

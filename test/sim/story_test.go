@@ -371,6 +371,8 @@ var handStories = []story{
 	{name: "configuration_deleted_and_the_primary_dies", faults: []fault{lead(10*s, "configuration deleted", 25*s, 0), lead(12*s, "power off", 10*s, 0)}, until: 50 * s},
 	{name: "member_removed_and_back", faults: []fault{on(3, 10*s, "member removed", 20*s, 0)}, until: 50 * s},
 	{name: "failover_forced_in_a_pause", faults: []fault{lead(10*s, "pause", 25*s, 0), {at: 15 * s, lasts: 12 * s, kind: "failover forced", to: 1, exact: true, n: 1}}, until: 60 * s},
+	{name: "found_6974_catching_up_through_a_slot_that_is_missing", nodes: 4, settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2}`, faults: []fault{
+		on(2, 12*s, "receiver stuck", 8*s, 0), lead(13*s, "power off", 50*s, 0), on(3, 14*s, tagsChanged, 60*s, 1), on(4, 14*s, tagsChanged, 60*s, 1)}, until: 66 * s},
 	{name: "nofailover_tagged_while_the_primary_dies", faults: []fault{on(2, 10*s, tagsChanged, 20*s, 1), lead(11*s, "power off", 15*s, 0)}, until: 50 * s},
 	{name: "found_1190_bootstrap_beside_the_data", settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3}`, faults: []fault{on(2, 10*s, "reinitialize", 0, 0), lead(10500*time.Millisecond, "leader key deleted", 0, 0), on(2, 12*s, "initialize deleted", 0, 0)}, until: 80 * s},
 	{name: "found_703_identifier_deleted_while_the_agent_is_away", faults: []fault{lead(10*s, "kill agent", 3*s, 0), on(2, 10100*time.Millisecond, "initialize deleted", 0, 0)}, until: 50 * s},
