@@ -38,6 +38,11 @@ func newSchedule(seed uint64) schedule {
 	if mixed(seed) {
 		return newMixed(seed)
 	}
+	return newOwn(seed)
+}
+
+// newOwn draws one in which agents run every member.
+func newOwn(seed uint64) schedule {
 	rng := rand.New(rand.NewPCG(seed, 0xfa17))
 	// A short lease, a short loop and many nodes cost two to three times as much as
 	// others and find no more: all are there, the dear ones less often.

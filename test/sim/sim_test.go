@@ -52,9 +52,14 @@ func TestAHealthyClusterBootsAndReplacesItsPrimary(t *testing.T) {
 // seed (1; "random" draws one), SIM_KEEP the faults to keep of each, by number
 // (all), SIM_SHOW=1 prints every transcript. It ends with the first violation;
 // with SIM_ALL=1 it names all of them, and fails at the end. SIM_MIXED=1 has Patroni run
-// some of the members of every schedule.
+// some of the members of every schedule, SIM_MIXED=0 of none.
 func TestSeeds(t *testing.T) {
 	h := hunt{base: firstSeed(t), seeds: number(t, "SIM_SEEDS", 150), show: os.Getenv("SIM_SHOW") != "", keep: kept(t)}
+	if which, known := map[string]func(uint64) schedule{"": newSchedule, "0": newOwn, "1": newMixed}[os.Getenv("SIM_MIXED")]; known {
+		h.draw = which
+	} else {
+		t.Fatalf("SIM_MIXED=%q is neither 0 nor 1", os.Getenv("SIM_MIXED"))
+	}
 	if testing.Short() {
 		h.seeds = min(h.seeds, 50)
 	}
@@ -79,8 +84,8 @@ func TestSeeds(t *testing.T) {
 		numbers = append(numbers, strconv.Itoa(f.index))
 	}
 	again := ""
-	if os.Getenv("SIM_MIXED") != "" {
-		again = "SIM_MIXED=1 "
+	if which := os.Getenv("SIM_MIXED"); which != "" {
+		again = "SIM_MIXED=" + which + " "
 	}
 	fmt.Printf("%s\nreplay: %smake sim SEED=%d KEEP=%s\n", small.run(&pool{}, true).text, again, small.seed, cmp.Or(strings.Join(numbers, ","), "none"))
 	t.Fail()
@@ -91,6 +96,7 @@ type hunt struct {
 	base, seeds uint64
 	show        bool
 	keep        []int
+	draw        func(seed uint64) schedule
 
 	mu        sync.Mutex
 	began     time.Time
@@ -135,11 +141,7 @@ func (h *hunt) hunter() {
 		if over {
 			return
 		}
-		draw := newSchedule
-		if os.Getenv("SIM_MIXED") != "" {
-			draw = newMixed
-		}
-		s := draw(h.base + i)
+		s := h.draw(h.base + i)
 		if h.keep != nil {
 			s.faults = slices.DeleteFunc(s.faults, func(f fault) bool { return !slices.Contains(h.keep, f.index) })
 		}
