@@ -26,7 +26,7 @@ func (w *World) settled() bool {
 		return false
 	}
 	for _, n := range w.nodes {
-		if n != lead && !(w.mixed && (n.stuck() || n.pg.Diverged(lead.pg) && n.beyond(lead))) && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || !n.followsSettled(n.reason() == election.ReasonFollowing)) {
+		if n != lead && n != w.down && !(w.mixed && (n.stuck() || n.pg.Diverged(lead.pg) && n.beyond(lead))) && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || !n.followsSettled(n.reason() == election.ReasonFollowing)) {
 			return false
 		}
 	}
@@ -37,6 +37,10 @@ func (w *World) settled() bool {
 func (w *World) unsettled() string {
 	var all []string
 	for _, n := range w.nodes {
+		if n == w.down {
+			all = append(all, n.name+": lost")
+			continue
+		}
 		if n.byPatroni {
 			all = append(all, n.name+": "+n.patroni.situation())
 			continue

@@ -31,6 +31,7 @@ type schedule struct {
 	faults   []fault
 	kennels  []kennel
 	patroni  []int // the nodes that Patroni runs
+	lost     int   // the node, from 1, that does not come back until the others are in order; 0 for none
 }
 
 // newSchedule draws everything of a run from its seed.
@@ -61,7 +62,7 @@ func newOwn(seed uint64) schedule {
 	}
 	kennels, yet := watching(seed, nodes, len(faults)+len(more))
 	more = append(more, yet...)
-	return schedule{seed: seed, nodes: nodes, settings: fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), faults: append(faults, more...), kennels: kennels}
+	return schedule{seed: seed, nodes: nodes, lost: losing(seed, nodes), settings: fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), faults: append(faults, more...), kennels: kennels}
 }
 
 // durability draws the synchronous mode, apart from everything else: half of the
@@ -116,14 +117,23 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	if w.mixed {
 		bound = mixedPatience
 	}
+	lose := s.lost != 0 && !w.restored // else an operator keeps all of them stopped
 	w.heal()
-	for end := w.now + bound; w.violation == "" && w.now < end && !w.settled(); {
-		w.runUntil(w.now + 250*time.Millisecond)
+	if lose {
+		w.without(w.nodes[s.lost-1])
 	}
-	if w.violation == "" && !w.settled() && !w.held() {
+	if !w.settles(bound) && !w.held() {
 		w.fail("L1", "%s after the faults have healed: %s", bound, w.unsettled())
 	}
 	return w.result()
+}
+
+// settles lets the world go on until L1 holds, or for so long; true also after a violation.
+func (w *World) settles(within time.Duration) bool {
+	for end := w.now + within; w.violation == "" && w.now < end && !w.settled(); {
+		w.runUntil(w.now + 250*time.Millisecond)
+	}
+	return w.violation != "" || w.settled()
 }
 
 func (w *World) result() result {
