@@ -42,8 +42,8 @@ func (w *World) mayNotLead(n *Node) bool {
 	v := w.view()
 	blank := func(n *Node) bool { return n.pg.Disk().Data != cluster.DataValid } // or its copy was not finished
 	switch n.reason() {
-	case election.ReasonWaitingForData:
-		return blank(n)
+	case election.ReasonWaitingForData, election.ReasonWaitingBootstrap: // there is a cluster, and n has nothing of it
+		return blank(n) && (w.system != "" || v.Beat != nil)
 	case election.ReasonPausedElsewhere: // an operator has to say that that one is dead
 		return v.PausedAt != nil && v.PausedAt.Name == w.down.name
 	case election.ReasonNotListed: // that one may go on without it
