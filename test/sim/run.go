@@ -32,6 +32,7 @@ type schedule struct {
 	kennels  []kennel
 	patroni  []int // the nodes that Patroni runs
 	lost     int   // the node, from 1, that does not come back until the others are in order; 0 for none
+	rests    bool  // in order, it is looked at for longer
 }
 
 // newSchedule draws everything of a run from its seed.
@@ -62,7 +63,7 @@ func newOwn(seed uint64) schedule {
 	}
 	kennels, yet := watching(seed, nodes, len(faults)+len(more))
 	more = append(more, yet...)
-	return schedule{seed: seed, nodes: nodes, lost: losing(seed, nodes), settings: fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), faults: append(faults, more...), kennels: kennels}
+	return schedule{seed: seed, nodes: nodes, lost: losing(seed, nodes), rests: resting(seed), settings: fmt.Sprintf(`{"ttl":%d,"loop_wait":%d,"retry_timeout":3,"maximum_lag_on_failover":%d%s%s%s%s}`, ttl, wait, lag, mode, gate, failsafeMode, fast), faults: append(faults, more...), kennels: kennels}
 }
 
 // durability draws the synchronous mode, apart from everything else: half of the
@@ -124,6 +125,9 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	}
 	if !w.settles(bound) && !w.held() {
 		w.fail("L1", "%s after the faults have healed: %s", bound, w.unsettled())
+	}
+	if s.rests {
+		w.rests()
 	}
 	return w.result()
 }
