@@ -125,13 +125,13 @@ func lacksVotes(o *Observation, mine report) (lacks []string) {
 		lacks = append(lacks, "it must promise to take no WAL of the last primary any more")
 	}
 	for _, rule := range rules {
-		if have, absent := counted(rule, all); have < rule.Reports() && !primaryReports(o, rule, all) {
+		if have, absent := counted(rule, all); !enough(o, rule, all) {
 			lacks = append(lacks, fmt.Sprintf("%d of the %d copies that commits of %s may rest on must have promised and said how far they are, and %d have: bring up %s",
 				rule.Reports(), len(rule.Copies()), rule.Primary, have, strings.Join(absent, ", ")))
 		}
 	}
 	best := mine
-	for _, r := range all {
+	for _, r := range attainable(o, mine, rules, all) {
 		if r.better(best) {
 			best = r
 		}

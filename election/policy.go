@@ -36,6 +36,9 @@ const (
 	// candidatePatience is how long the best of a race may sleep before the
 	// next best goes.
 	candidatePatience = time.Second
+	// catchUpPatience is how long a copy that has more and may not be promoted may give
+	// nothing of it, where it is not needed.
+	catchUpPatience = 5 * time.Second
 	// namedPatience is how long a failover's named candidate is waited for.
 	namedPatience = 5 * time.Second
 	// streamPatience is how long a standby may be without a stream before its

@@ -134,8 +134,7 @@ func elect(o *Observation, mine report) Decision {
 		return wait(ReasonNotListedSync, fmt.Sprintf("the key sync names %s, and not this member", strings.Join(rules[0].Copies(), ", ")))
 	}
 	for _, rule := range rules {
-		have, absent := counted(rule, all)
-		if have < rule.Reports() && !primaryReports(o, rule, all) { // guard: enough_reports — SAFETY 3
+		if have, absent := counted(rule, all); !enough(o, rule, all) { // guard: enough_reports — SAFETY 3
 			d := wait(ReasonTooFewReports, fmt.Sprintf("%d of %d copies that commits of %s may rest on have promised, %d are needed; absent: %s",
 				have, len(rule.Copies()), rule.Primary, rule.Reports(), strings.Join(absent, ", ")))
 			d.wakeAt(patroniSettles(o))
@@ -143,7 +142,7 @@ func elect(o *Observation, mine report) Decision {
 		}
 	}
 	best := mine
-	for _, r := range all {
+	for _, r := range attainable(o, mine, rules, all) {
 		if r.position.Compare(best.position) > 0 || r.position.Compare(best.position) == 0 && r.priority > 0 && r.better(best) {
 			best = r
 		}
@@ -159,6 +158,43 @@ func elect(o *Observation, mine report) Decision {
 		return d
 	}
 	return acquire(o, ReasonAcquiring)
+}
+
+// enough: what was acknowledged under the rule is on one of these copies.
+func enough(o *Observation, rule cluster.Rule, all []report) bool {
+	have, _ := counted(rule, all)
+	return have >= rule.Reports() || primaryReports(o, rule, all)
+}
+
+// attainable are the reports without those of copies that nobody gets anything from, such as
+// a primary's that was stopped, as far as the others are enough without them: what only such
+// a copy has was never acknowledged, and is not worth having nobody lead until it is back.
+func attainable(o *Observation, mine report, rules []cluster.Rule, all []report) []report {
+	if byPatroni(o) {
+		return all
+	}
+	for _, r := range all {
+		if r.priority > 0 || r.position.Compare(mine.position) <= 0 || gives(o, r.name) { // guard: out_of_reach_is_left — L1: it would be waited for as long as it is away
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(all), func(other report) bool { return other.name == r.name })
+		if slices.ContainsFunc(rules, func(rule cluster.Rule) bool { return !enough(o, rule, rest) }) { // guard: left_out_when_enough — S2: what it has may have been acknowledged, and be on none of the others
+			continue
+		}
+		all = rest
+	}
+	return all
+}
+
+// gives: WAL comes from that member, or may come in a moment.
+func gives(o *Observation, name string) bool {
+	m, known := memberNamed(&o.View.Value, name)
+	up, addressed := upstreamOf(m)
+	if !known || !addressed || m.State != cluster.StateRunning {
+		return false
+	}
+	r := o.Node.Value.Receiver
+	return o.Now < raceBegan(o).Add(catchUpPatience) || targets(o, up) && r != nil && r.Status == "streaming"
 }
 
 // electorate is what an election must satisfy, and the reports that count for it, by name:
@@ -227,6 +263,7 @@ func catchUp(o *Observation, from report) Decision {
 		if node := &o.Node.Value; !targets(o, up) || node.PrimarySlotName != "" && node.Receiver == nil { // guard: catch_up_without_slot — L1: a standby keeps slots for those alone that it is tagged to feed
 			d.Actions = []Action{Follow{Upstream: up, NoSlot: true}}
 		}
+		d.wakeAt(raceBegan(o).Add(catchUpPatience))
 	}
 	return d
 }

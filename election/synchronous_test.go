@@ -187,6 +187,16 @@ func synchronousRules() []rule {
 			v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat, Clean: clean, Position: cluster.Position{Timeline: 3, LSN: at}}
 		})
 	}
+	spareD := func(o *Observation) { // no copy of the rule, and has more
+		edit(o, func(v *cluster.View) { v.Members["d"] = member("d", cluster.RoleReplica, lsn) })
+		promisedBy("d", lsn+8)(o)
+		who("d", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true, "nosync": true} })(o)
+	}
+	fromD := acts(Follow{Upstream: Upstream{Member: "d", Host: "10.0.0.4", Port: "5432"}, NoSlot: true})
+	lately := func(o *Observation) { o.Vacancy, o.Beat.At = ago(catchUpPatience+time.Second), ago(time.Minute) }
+	givesD := node(func(n *cluster.NodeState) {
+		n.PrimaryConninfo, n.Receiver = "host=10.0.0.4 port=5432", &cluster.Receiver{Status: "streaming"}
+	})
 	returned := view(func(v *cluster.View) { v.Members["b"] = member("b", cluster.RoleReplica, lsn) })
 	return []rule{
 		{name: "before it reports, a standby stops taking WAL and promises to take none of that term again",
@@ -239,6 +249,11 @@ func synchronousRules() []rule {
 			given: vacant(lsn, two, quiet, released(true, lsn)), reason: ReasonAcquiring, do: take},
 		{name: "and what it had must be had",
 			given: vacant(lsn, two, quiet, released(true, lsn+8)), reason: ReasonBetterCandidate},
+		{name: "unless enough others are left: nobody gets anything from a server that was stopped, and nobody was told of what it alone has",
+			given: vacant(lsn, two, quiet, promisedBy("c", lsn), released(true, lsn+8)), reason: ReasonAcquiring, do: take},
+		{name: "not where the one of them would do for one rule, and not for another",
+			given: vacant(lsn, quiet, promisedBy("c", lsn), released(true, lsn+8),
+				ruled("quorum", cluster.Rule{Primary: "b", Voters: []string{"a", "c"}, Need: 1}, cluster.Rule{Primary: "b", Voters: []string{"d"}, Need: 1})), reason: ReasonBetterCandidate},
 		{name: "one that crashed does not know how far it had written",
 			given: vacant(lsn, two, quiet, released(false, lsn-64)), reason: ReasonTooFewReports},
 		{name: "a member that may not be promoted promises and reports all the same",
@@ -246,6 +261,16 @@ func synchronousRules() []rule {
 			reason: ReasonNoFailover, also: says(Say{Vacancy: beat, Position: &cluster.Position{Timeline: 3, LSN: lsn}})},
 		{name: "what it alone has is streamed from it first",
 			given:  vacant(lsn, two, quiet, promisedBy("c", lsn+8), who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} })),
+			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}, NoSlot: true})},
+		{name: "also where enough others are left",
+			given:  vacant(lsn, two, quiet, promisedBy("c", lsn), spareD),
+			reason: ReasonBetterCandidate, do: fromD, also: wakes(ago(100 * time.Millisecond).Add(catchUpPatience))},
+		{name: "who gives nothing is not waited for any longer, though",
+			given: vacant(lsn, two, quiet, promisedBy("c", lsn), spareD, lately), reason: ReasonAcquiring, do: take},
+		{name: "while it gives, it is",
+			given: vacant(lsn, two, quiet, promisedBy("c", lsn), spareD, lately, givesD), reason: ReasonBetterCandidate},
+		{name: "and so is who must be heard",
+			given:  vacant(lsn, two, quiet, promisedBy("c", lsn+8), who("c", func(m *cluster.Member) { m.Tags = cluster.Tags{"nofailover": true} }), lately),
 			reason: ReasonBetterCandidate, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}, NoSlot: true})},
 		{name: "a member named by an operator keeps the commits as well",
 			given: vacant(lsn, two, quiet, wish("", "a")), reason: ReasonTooFewReports},

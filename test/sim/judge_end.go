@@ -15,7 +15,7 @@ func (w *World) settled() bool {
 	w.site.Advance(w.serverNow())
 	var lead *Node
 	for _, n := range w.nodes {
-		if n.pg.Acknowledges() && (n.leadsSettled() || n.worker != nil && n.worker.state().Writable(n.instant())) {
+		if n.serves() {
 			if lead != nil {
 				return false
 			}
@@ -31,6 +31,11 @@ func (w *World) settled() bool {
 		}
 	}
 	return true
+}
+
+// serves: its server takes writes, and says so.
+func (n *Node) serves() bool {
+	return n.pg.Acknowledges() && (n.leadsSettled() || n.worker != nil && n.worker.state().Writable(n.instant()))
 }
 
 // unsettled says in words what L1 lacks.

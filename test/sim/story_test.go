@@ -26,6 +26,8 @@ type story struct {
 	// healed is when an operator ends whatever has not ended, as at the end of every
 	// schedule; 0 for never.
 	healed time.Duration
+	// led is when somebody leads, although not all is in order; 0 for a story that is not of that.
+	led time.Duration
 	// stuck: only an operator can go on from the end.
 	stuck bool
 	// seed is of a schedule that violated an invariant once; 0 for none.
@@ -373,6 +375,11 @@ var handStories = []story{
 	{name: "failover_forced_in_a_pause", faults: []fault{lead(10*s, "pause", 25*s, 0), {at: 15 * s, lasts: 12 * s, kind: "failover forced", to: 1, exact: true, n: 1}}, until: 60 * s},
 	{name: "found_6974_catching_up_through_a_slot_that_is_missing", nodes: 4, settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true,"synchronous_node_count":2}`, faults: []fault{
 		on(2, 12*s, "receiver stuck", 8*s, 0), lead(13*s, "power off", 50*s, 0), on(3, 14*s, tagsChanged, 60*s, 1), on(4, 14*s, tagsChanged, 60*s, 1)}, until: 66 * s},
+	{name: "found_by_writing_copy_of_a_primary_that_was_stopped", led: 20 * s, until: 70 * s, settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true}`,
+		faults: []fault{lead(10*s, "cut from servers", 40*s, 0), on(1, 17*s, "agent stopped", 30*s, 0)}},
+	{name: "found_by_writing_copy_that_gives_nothing", nodes: 4, led: 26 * s, until: 80 * s, settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true}`, faults: []fault{
+		on(4, 10*s, tagsChanged, 60*s, 2), on(2, 11*s, "receiver stuck", 3*s, 0), on(3, 11*s, "receiver stuck", 3*s, 0), lead(12*s, "power off", 50*s, 0),
+		on(4, 12100*time.Millisecond, "cut from servers", 50*s, 0), on(2, 16*s, "cut from etcd", s, 0), on(3, 16*s, "cut from etcd", s, 0)}},
 	{name: "nofailover_tagged_while_the_primary_dies", faults: []fault{on(2, 10*s, tagsChanged, 20*s, 1), lead(11*s, "power off", 15*s, 0)}, until: 50 * s},
 	{name: "found_1190_bootstrap_beside_the_data", settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3}`, faults: []fault{on(2, 10*s, "reinitialize", 0, 0), lead(10500*time.Millisecond, "leader key deleted", 0, 0), on(2, 12*s, "initialize deleted", 0, 0)}, until: 80 * s},
 	{name: "found_703_identifier_deleted_while_the_agent_is_away", faults: []fault{lead(10*s, "kill agent", 3*s, 0), on(2, 10100*time.Millisecond, "initialize deleted", 0, 0)}, until: 50 * s},
@@ -497,6 +504,13 @@ func (c story) tell(t *testing.T) string {
 		w.text = w.text[:0]
 		w.line("", title)
 		w.line("pg1", "leads, everybody follows, clients write all the time")
+	}
+	if c.led != 0 {
+		w.runUntil(c.led)
+		w.site.Advance(w.serverNow())
+		if !slices.ContainsFunc(w.nodes, (*Node).serves) {
+			t.Errorf("nobody leads at %s: %s", c.led, w.unsettled())
+		}
 	}
 	w.runUntil(c.until)
 	if w.violation == "" && w.settled() == c.stuck || w.astray {

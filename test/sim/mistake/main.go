@@ -78,7 +78,7 @@ func run(ctx context.Context, only string, search int) error {
 }
 
 // shows is what a test says of a story that went wrong, not only otherwise.
-var shows = regexp.MustCompile(`\S+ is violated|no order at the end.*`)
+var shows = regexp.MustCompile(`\S+ is violated|(?:no order|nobody leads) at .*`)
 
 // test runs a test of the simulator with the mistake in it.
 func (m mistake) test(ctx context.Context, name string, env []string) (string, error) {

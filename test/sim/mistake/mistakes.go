@@ -12,6 +12,10 @@ type change struct{ file, is, was string }
 var mistakes = []mistake{
 	{"found_6974_catching_up_through_a_slot_that_is_missing", []change{
 		{"election/revoke.go", "NoSlot: true}", "NoSlot: false}"}}},
+	{"found_by_writing_copy_of_a_primary_that_was_stopped", []change{
+		{"election/revoke.go", "range attainable(o, mine, rules, all)", "range all"}}},
+	{"found_by_writing_copy_that_gives_nothing", []change{
+		{"election/revoke.go", "range attainable(o, mine, rules, all)", "range all"}}},
 	{"found_265591737872940_ancestor_that_it_had_nothing_of", []change{
 		{"postgres/pgfake/disk.go", "standby && last.timeline > own", "standby && last.timeline > own && false"}}},
 	{"found_176178541827474_mode_off_while_its_names_are_set", []change{
@@ -140,7 +144,7 @@ var mistakes = []mistake{
 		{"agent/node_lease.go", "has, err := n.askServer(ctx)\n\tif err != nil {", "has, err := false, error(nil)\n\tif err != nil {"},
 		{"agent/node_job.go", "if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, guard.ErrServerRunning) { // it may", "if false { // it may"}}},
 	{"quorum_primary_isolated_while_a_standby_lags", []change{ // a node that is gone is replaced by whoever comes first
-		{"election/revoke.go", "if have < rule.Reports() && !primaryReports(o, rule, all) { // guard: enough_reports", "if have < rule.Reports() && !primaryReports(o, rule, all) && !goneForMost(o) { // guard: enough_reports"}}},
+		{"election/revoke.go", "!enough(o, rule, all) { // guard: enough_reports", "!enough(o, rule, all) && !goneForMost(o) { // guard: enough_reports"}}},
 	{"found_273912765411119_server_frozen_in_its_promotion", []change{
 		{"agent/keep.go", "if o.Guard.Writable || l.mayBegin() {", "if o.Guard.Writable {"}}},
 	{"found_235328531542812_shared_with_a_sibling", []change{
@@ -169,7 +173,7 @@ var mistakes = []mistake{
 	{"found_90876766579353_asked_without_end", []change{
 		{"election/failsafe.go", "if FailsafeActive(o) && o.Lease.Counted < o.Failsafe.Tried {", "if FailsafeActive(o) {"}}},
 	{"found_180721593688890_primary_that_has_everything", []change{
-		{"election/revoke.go", "if have < rule.Reports() && !primaryReports(o, rule, all) {", "if have < rule.Reports() {"}}},
+		{"election/revoke.go", "return have >= rule.Reports() || primaryReports(o, rule, all)", "return have >= rule.Reports()"}}},
 	{"found_1300001470_mark_that_is_being_taken_back", []change{
 		{"election/fence.go", "if mark.ModRevision == o.Self.Unmarked {", "if false {"}}},
 	{"found_267215809440415_promoted_without_its_gate", []change{
