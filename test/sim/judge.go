@@ -93,7 +93,9 @@ type facts struct {
 	asleep time.Duration
 	gate   gateFacts
 	copies copyFacts
-	begun  time.Duration // the last job
+	begun  time.Duration // the last job; of promotions of one server, the first that may yet be carried out
+	// unanswered is the server whose guard has yet to say whether it promotes it.
+	unanswered int
 	// marked: the store has forgotten that this server may write on in a pause. Its agent
 	// refuses what the store says, and goes by what it saw before.
 	marked bool

@@ -30,10 +30,13 @@ func (n *Node) noteEffect(e agent.Effect) {
 	case agent.OnFailsafe:
 		n.seen.asked, n.seen.askedTTL = n.w.now, do.TTL
 	case agent.OnJob:
-		n.seen.begun, n.seen.knew = n.w.now, n.seen.heard
+		_, promotes := do.Action.(election.Promote)
+		if n.seen.knew = n.seen.heard; !promotes || n.seen.unanswered != n.pg.Postmaster() {
+			n.seen.begun = n.w.now
+		}
 		n.noteGate(do.Settings)
 		n.noteTold(do.Action)
-		if _, promotes := do.Action.(election.Promote); promotes && !do.Settings.CommitGate {
+		if promotes && !do.Settings.CommitGate {
 			n.seen.gate.ungated = n.pg.Postmaster()
 		}
 	}
@@ -58,6 +61,10 @@ func (n *Node) noteEvent(e agent.Event) {
 		}
 	case agent.FailsafeDone:
 		n.noteFailsafe(e)
+	case agent.JobDone:
+		if e.Kind == election.JobPromote && e.Err != "" && e.MayWrite {
+			n.seen.unanswered = n.pg.Postmaster()
+		}
 	case agent.ServerDone:
 		n.noteWaived(e)
 		n.noteNamed(e)
