@@ -26,7 +26,7 @@ func (w *World) settled() bool {
 		return false
 	}
 	for _, n := range w.nodes {
-		if n != lead && n != w.down && !(w.mixed && (n.stuck() || n.pg.Diverged(lead.pg) && n.beyond(lead))) && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || !n.followsSettled(n.reason() == election.ReasonFollowing)) {
+		if n != lead && !n.lost && !(w.mixed && (n.stuck() || n.pg.Diverged(lead.pg) && n.beyond(lead))) && (n.pg.Upstream() != lead.pg || n.pg.Diverged(lead.pg) || !n.followsSettled(n.reason() == election.ReasonFollowing)) {
 			return false
 		}
 	}
@@ -42,7 +42,7 @@ func (n *Node) serves() bool {
 func (w *World) unsettled() string {
 	var all []string
 	for _, n := range w.nodes {
-		if n == w.down {
+		if n.lost {
 			all = append(all, n.name+": lost")
 			continue
 		}

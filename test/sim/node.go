@@ -46,6 +46,7 @@ type Node struct {
 	diskHangs bool
 	atDisk    []task
 
+	lost   bool         // does not come back
 	memory agent.Memory // on disk
 	// lastKill is the guard's file.
 	lastKill time.Duration

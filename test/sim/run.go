@@ -31,7 +31,7 @@ type schedule struct {
 	faults   []fault
 	kennels  []kennel
 	patroni  []int // the nodes that Patroni runs
-	lost     int   // the node, from 1, that does not come back until the others are in order; 0 for none
+	lost     []int // the nodes that do not come back until the others are in order
 	rests    bool  // in order, it is looked at for longer
 }
 
@@ -118,10 +118,10 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 	if w.mixed {
 		bound = mixedPatience
 	}
-	lose := s.lost != 0 && !w.restored // else an operator keeps all of them stopped
+	lose := s.lost != nil && !w.restored // else an operator keeps all of them stopped
 	w.heal()
 	if lose {
-		w.without(w.nodes[s.lost-1])
+		w.without(s.lost)
 	}
 	if !w.settles(bound) && !w.held() {
 		w.fail("L1", "%s after the faults have healed: %s", bound, w.unsettled())

@@ -43,8 +43,7 @@ type World struct {
 	doom     *fault        // of the next server that is promoted
 	etcdLost time.Duration // how long the store had no leader, in all
 	etcdFrom time.Duration
-	healed   bool  // all faults were
-	down     *Node // does not come back
+	healed   bool // all faults were
 	// unlisted is the list of failsafe members that somebody has deleted.
 	unlisted map[string]string
 	// spoilt is the configuration while somebody has spoilt it, good the last that was.
