@@ -14,8 +14,9 @@ const noBeat = 1
 
 // waitUntil is when a candidate may act: T after this process last saw the beat
 // change, on its own clock (SAFETY 2, A candidate). Exempt: a release its holder
-// wrote under its term after its server was proved stopped, with no beat since. A
-// holder that never beat is a Patroni one: then the lease is all there is.
+// wrote under its term after its server was proved stopped, with no beat since; and
+// the last holder itself. A holder that never beat is a Patroni one: then the lease is
+// all there is.
 func waitUntil(o *Observation) cluster.Instant {
 	v := &o.View.Value
 	switch {
@@ -23,10 +24,23 @@ func waitUntil(o *Observation) cluster.Instant {
 		return 0
 	case v.Leader == nil && v.Release != nil && v.Release.BeatRevision == v.Beat.ModRevision: // guard: release_names_beat — SAFETY 2
 		return 0
+	case v.Leader == nil && ownSilence(o):
+		return 0
 	case o.Beat.Revision != v.Beat.ModRevision: // not seen yet on our clock
 		return o.Now.Add(beatTTL(o))
 	}
 	return o.Beat.At.Add(beatTTL(o)) // guard: wait_beat — SAFETY 2
+}
+
+// ownSilence: the holder that others wait for is this very process, whose key is gone: an
+// operator deleted it, or etcd ended a lease that was kept. Every transaction that takes the
+// key beats, so nobody has held it since the last beat of the term that was lost; Patroni's
+// do not. That this member's own server does not write meanwhile is decided before a race.
+func ownSilence(o *Observation) bool {
+	v, ended := &o.View.Value, o.Self.Ended
+	mine := ended != 0 && (v.Beat.Term == ended || v.Beat.ModRevision == int64(ended)) // guard: own_beat_alone — SAFETY 2, docs/decisions/0020
+	return mine && lastHolder(v, o.Self.Name) &&
+		!(v.HasPatroni() || o.Self.PatroniLed) // guard: own_beat_and_no_patroni — SAFETY 2, docs/decisions/0020
 }
 
 // beatTTL is the longer of the T that the beat, which there is, names and the T

@@ -14,6 +14,13 @@ func raceRules() []rule {
 		v.Release = &cluster.Release{By: "b", Term: term, BeatRevision: beat, ModRevision: 120}
 	})
 	justBeat := func(o *Observation) { o.Beat.At = ago(time.Second) }
+	wasHolder := func(o *Observation) { // this process, until a moment ago
+		o.Self.Ended = term
+		edit(o, func(v *cluster.View) {
+			v.Holder = &cluster.Holder{Name: "a"}
+			v.Beat = &cluster.Beat{TTL: 10_000, Term: term, ModRevision: beat}
+		})
+	}
 	later := func(d time.Duration) change {
 		return func(o *Observation) { o.Vacancy = ago(d); o.Beat.At = ago(d + 10*time.Second); o.Node.At = ago(0) }
 	}
@@ -63,6 +70,22 @@ func raceRules() []rule {
 			given: vacant(lsn, reports("c", lsn), justBeat, released, view(func(v *cluster.View) {
 				v.Release = &cluster.Release{By: "b", Term: 50, BeatRevision: beat - 1}
 			})), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
+		{name: "who has lost the lease itself waits for nobody: its key was deleted, say, and its server is a standby by now",
+			given: vacant(lsn, reports("c", lsn), justBeat, wasHolder), reason: ReasonAcquiring, do: take},
+		{name: "also with no other beat than that by which it took the key",
+			given: vacant(lsn, reports("c", lsn), justBeat, wasHolder, view(func(v *cluster.View) { v.Beat.Term = 0 }), func(o *Observation) { o.Self.Ended = cluster.Term(beat) }), reason: ReasonAcquiring, do: take},
+		{name: "unless another has beaten since",
+			given: vacant(lsn, reports("c", lsn), justBeat, wasHolder, func(o *Observation) { o.Self.Ended = term - 1 }), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
+		{name: "or may have led without a beat, as Patroni's members do",
+			given: vacant(lsn, reports("c", lsn), justBeat, wasHolder, view(func(v *cluster.View) {
+				m := member("c", cluster.RoleReplica, lsn)
+				m.Keeper = nil
+				v.Members["c"] = m
+			})), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
+		{name: "or led when it was seen last",
+			given: vacant(lsn, reports("c", lsn), justBeat, wasHolder, func(o *Observation) { o.Self.PatroniLed = true }), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
+		{name: "nor does the memory of a term do that has another's name on it",
+			given: vacant(lsn, reports("c", lsn), justBeat, func(o *Observation) { o.Self.Ended = term }), reason: ReasonWaitingForLease, also: wakes(now.Add(9 * time.Second))},
 		{name: "a holder that never beat is a Patroni one: its lease is all there is",
 			given:  vacant(lsn, view(func(v *cluster.View) { v.Beat = nil; delete(v.Members, "c") })),
 			reason: ReasonAcquiring, do: acts(Acquire{})},

@@ -126,3 +126,31 @@ func stopsBeingPrimary(b *bedtest.Bed, primary *testbed.Node) {
 		return ""
 	})
 }
+
+// TestALeaseThatIsTakenFromItsHolderIsTakenAgain: an operator deletes the leader key, or a
+// stuck member of etcd revokes the lease. The others wait for the end of a lease of longTTL,
+// since the last holder may be alive; who knows that it is not is that one.
+func TestALeaseThatIsTakenFromItsHolderIsTakenAgain(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: longTTL})
+	primary := b.Healthy(10 * time.Second)
+	before := status(b, primary)
+	client, err := b.Etcd.Client(t.Context())
+	b.Must(err)
+	defer client.Close()
+	o := b.Observe()
+
+	o.Fault()
+	_, err = client.Delete(t.Context(), testbed.Base+"leader")
+	b.Must(err)
+	o.Interrupted(planned)
+	o.GapAtMost(planned)
+	t.Logf("writes went on after %s", o.Gap())
+	if again := b.Healthy(30 * time.Second); again != primary {
+		t.Errorf("%s leads, want %s", again.Name, primary.Name)
+	}
+	if after := status(b, primary); after.Keeper.Term <= before.Keeper.Term {
+		t.Errorf("term %d after %d", after.Keeper.Term, before.Keeper.Term)
+	}
+	o.End(primary, 0)
+}

@@ -381,7 +381,7 @@ var handStories = []story{
 		on(4, 10*s, tagsChanged, 60*s, 2), on(2, 11*s, "receiver stuck", 3*s, 0), on(3, 11*s, "receiver stuck", 3*s, 0), lead(12*s, "power off", 50*s, 0),
 		on(4, 12100*time.Millisecond, "cut from servers", 50*s, 0), on(2, 16*s, "cut from etcd", s, 0), on(3, 16*s, "cut from etcd", s, 0)}},
 	{name: "nofailover_tagged_while_the_primary_dies", faults: []fault{on(2, 10*s, tagsChanged, 20*s, 1), lead(11*s, "power off", 15*s, 0)}, until: 50 * s},
-	{name: "found_1190_bootstrap_beside_the_data", settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3}`, faults: []fault{on(2, 10*s, "reinitialize", 0, 0), lead(10500*time.Millisecond, "leader key deleted", 0, 0), on(2, 12*s, "initialize deleted", 0, 0)}, until: 80 * s},
+	{name: "found_1190_bootstrap_beside_the_data", settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3}`, faults: []fault{on(2, 10*s, "reinitialize", 0, 0), lead(10500*time.Millisecond, "power off", 30*s, 0), on(2, 12*s, "initialize deleted", 0, 0)}, until: 80 * s},
 	{name: "found_703_identifier_deleted_while_the_agent_is_away", faults: []fault{lead(10*s, "kill agent", 3*s, 0), on(2, 10100*time.Millisecond, "initialize deleted", 0, 0)}, until: 50 * s},
 	{name: "found_56_tags_that_stayed", faults: []fault{{at: 10 * s, lasts: 10 * s, kind: tagsChanged, node: 2, to: 1, n: 4}}},
 	{name: "found_269592999147691_wish_that_no_key_can_answer", faults: []fault{lead(10*s, "power off", 15*s, 0), on(2, 11*s, "failover without sense", 0, 13)}, until: 60 * s},
