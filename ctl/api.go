@@ -309,7 +309,7 @@ func (a *API) noLeader(o Overview) string {
 	case o.SystemID == "":
 		text = "the cluster is not initialised yet"
 	case o.Paused:
-		text = "the cluster is paused, so nobody elects: pgkeeper resume, or pgkeeper failover --candidate NAME"
+		text = pausedLeaderless
 	}
 	said := make([]string, 0, len(o.Members))
 	for _, m := range o.Members {

@@ -22,18 +22,23 @@ func noLeader(v cluster.View, settings cluster.Settings) string {
 	case v.PausedAt != nil:
 		return markedPrimary(v, settings.Pause)
 	case settings.Pause:
-		return "the cluster is paused, so nobody elects: pgkeeper resume, or pgkeeper failover --candidate NAME"
+		return pausedLeaderless
 	case len(v.Members) == 0:
 		return "no agent is running: start one" + lastHolder(v)
 	}
 	return noWinner(v) + saidBy(v)
 }
 
+// pausedLeaderless is for a pause in which nobody is waited for.
+const pausedLeaderless = "the cluster is paused, so nobody elects: pgkeeper resume"
+
 // markedPrimary is about the primary of a pause, whom the others wait for.
 func markedPrimary(v cluster.View, paused bool) string {
 	m, runs := v.Members[v.PausedAt.Name]
 	what := v.PausedAt.Name + " was primary when the cluster was paused and nobody may take its place: "
 	switch {
+	case !runs && paused:
+		return what + "start its agent, or, when it is certainly dead, pgkeeper resume and then pgkeeper failover --candidate NAME --force"
 	case !runs:
 		return what + "start its agent, or, when it is certainly dead, pgkeeper failover --candidate NAME --force"
 	case paused:

@@ -97,9 +97,12 @@ func (o *Operator) Restart(ctx context.Context, options RestartOptions) error {
 	if err != nil {
 		return err
 	}
-	scheduled, err := o.when(overview, options.Scheduled, "")
+	scheduled, err := o.when(options.Scheduled)
 	if err != nil {
 		return err
+	}
+	if scheduled != "" && overview.Paused {
+		return fmt.Errorf("%w: no restart is scheduled while cluster %s is paused: restart now, or pgkeeper resume first", ErrRefused, overview.Scope)
 	}
 	question := fmt.Sprintf("Restart the server of %s?", list(namesOf(members)))
 	if scheduled != "" {

@@ -45,7 +45,10 @@ func (o *Operator) switchoverWish(v Overview, options SwitchoverOptions) (cluste
 	if v.Leader == "" {
 		return wish, fmt.Errorf("%w: cluster %s has no leader to switch from: %s", ErrRefused, v.Scope, v.NoLeader)
 	}
-	var err error
+	err := notPaused(v, "switchover")
+	if err != nil {
+		return wish, err
+	}
 	if wish.Leader = options.Leader; wish.Leader == "" {
 		if wish.Leader, err = o.Console.Ask("Primary", v.Leader); err != nil {
 			return wish, err
@@ -54,22 +57,30 @@ func (o *Operator) switchoverWish(v Overview, options SwitchoverOptions) (cluste
 	if wish.Leader != v.Leader {
 		return wish, fmt.Errorf("%w: %s is not the leader of cluster %s, %s is", ErrRefused, wish.Leader, v.Scope, v.Leader)
 	}
-	if wish.Member, err = o.candidate(v, options.Candidate, ""); err != nil {
+	if wish.Member, err = o.candidate(v, options.Candidate, "; empty for the best"); err != nil {
 		return wish, err
 	}
-	wish.ScheduledAt, err = o.when(v, options.Scheduled, wish.Member)
+	wish.ScheduledAt, err = o.when(options.Scheduled)
 	return wish, err
 }
 
-// candidate checks or asks for the new primary; fallback is what Enter means.
-func (o *Operator) candidate(v Overview, name, fallback string) (string, error) {
+// notPaused refuses what no agent does in a pause, where without a leader nobody would answer. Patroni's leaders do it.
+func notPaused(v Overview, what string) error {
+	if leader, known := v.Member(v.Leader); !v.Paused || known && !leader.Keeper {
+		return nil
+	}
+	return fmt.Errorf("%w: no %s while cluster %s is paused: pgkeeper resume, and then ask again", ErrRefused, what, v.Scope)
+}
+
+// candidate checks or asks for the new primary; empty says in the question what Enter alone means, if it means anything.
+func (o *Operator) candidate(v Overview, name, empty string) (string, error) {
 	candidates := candidatesOf(v)
 	if len(candidates) == 0 {
 		return "", fmt.Errorf("%w: no candidates found: cluster %s has no running member besides the leader that may become primary", ErrRefused, v.Scope)
 	}
 	var err error
 	if name == "" {
-		if name, err = o.Console.Ask("Candidate ("+strings.Join(candidates, ", ")+"; empty for the best)", fallback); err != nil || name == "" {
+		if name, err = o.Console.Ask("Candidate ("+strings.Join(candidates, ", ")+empty+")", ""); err != nil || name == "" {
 			return name, err
 		}
 	}
@@ -96,12 +107,9 @@ func candidatesOf(v Overview) []string {
 }
 
 // when checks a scheduled time: ISO 8601 with a zone, and in the future.
-func (o *Operator) when(v Overview, at, candidate string) (string, error) {
+func (o *Operator) when(at string) (string, error) {
 	if at == "" || at == "now" {
 		return "", nil
-	}
-	if v.Paused {
-		return "", fmt.Errorf("%w: a switchover cannot be scheduled while the cluster is paused: pgkeeper resume", ErrRefused)
 	}
 	parsed, err := ParseTime(at)
 	if err != nil {
@@ -148,6 +156,9 @@ type FailoverOptions struct{ Candidate string }
 func (o *Operator) Failover(ctx context.Context, options FailoverOptions) error {
 	overview, err := o.Cluster.Overview(ctx)
 	if err != nil {
+		return err
+	}
+	if err := notPaused(overview, "failover"); err != nil {
 		return err
 	}
 	name, err := o.candidate(overview, options.Candidate, "")

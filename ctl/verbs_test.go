@@ -68,6 +68,7 @@ func TestSwitchoverIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		"no leader":                      {with(healthy(), "leader", ""), SwitchoverOptions{}, nil, "has no leader to switch from"},
 		"nobody to switch to":            {with(healthy(), "members/pg2", "", "members/pg3", ""), SwitchoverOptions{Leader: "pg1"}, nil, "no candidates found"},
 		"scheduled in a paused cluster":  {with(healthy(), "config", `{"pause":true}`), SwitchoverOptions{Leader: "pg1", Candidate: "pg2", Scheduled: "2026-12-31T23:00:00Z"}, nil, "paused"},
+		"a paused cluster":               {with(healthy(), "config", `{"pause":true}`), SwitchoverOptions{Leader: "pg1", Candidate: "pg2"}, nil, "no switchover while cluster batman is paused"},
 		"a candidate that must not lead": {with(healthy(), "members/pg2", member("pg2", `"tags":{"nofailover":true}`)), SwitchoverOptions{Leader: "pg1", Candidate: "pg2"}, nil, "nofailover"},
 	}
 	for name, c := range cases {
@@ -185,6 +186,15 @@ func TestFailoverNeedsANameAndVouchesForTheOldPrimary(t *testing.T) {
 	if err := r.Failover(t.Context(), FailoverOptions{}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--candidate") {
 		t.Errorf("without a candidate: %v", err)
 	}
+	asked := newRig(t, with(healthy(), "leader", ""), "")
+	if err := asked.Failover(t.Context(), FailoverOptions{}); err == nil || strings.Contains(asked.err.String(), "best") {
+		t.Errorf("asked %q, which promises what is refused: %v", asked.err.String(), err)
+	}
+	paused := newRig(t, with(healthy(), "leader", "", "config", `{"pause":true}`))
+	paused.Console.Force = true
+	if err := paused.Failover(t.Context(), FailoverOptions{Candidate: "pg2"}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "resume") || paused.get(t, "failover") != "" {
+		t.Errorf("in a pause, where nobody answers: %v", err)
+	}
 	forced := make(chan bool, 1)
 	r.agents(t, func(_ cluster.View, _ cluster.Request, wish *cluster.Failover) *cluster.Result {
 		if wish == nil {
@@ -228,6 +238,14 @@ func TestRestartGoesThroughTheStandbysFirst(t *testing.T) {
 	want := "Success: restart for member pg2\nSuccess: restart for member pg3\nSuccess: restart for member pg1\n"
 	if diff := cmp.Diff(want, r.out.String()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestNoRestartIsScheduledInAPause(t *testing.T) {
+	r := newRig(t, with(healthy(), "config", `{"pause":true}`), "y")
+	err := r.Restart(t.Context(), RestartOptions{Scheduled: "2026-12-31T23:00:00Z"})
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "no restart") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -114,6 +114,9 @@ func possible(w wish, f facts) *answer {
 	if w.Leader != "" && !view.HolderIs(w.Leader) {
 		return &answer{code: http.StatusPreconditionFailed, text: "leader name does not match", detail: whoLeads(view)}
 	}
+	if m, known := view.LeaderMember(); f.Settings.Pause && (!known || m.IsKeeper()) { // Patroni's leaders do it
+		return &answer{code: http.StatusPreconditionFailed, text: w.action + " is not possible: the cluster is paused", detail: "no agent is promoted in a pause: pgkeeper resume, and then ask again"}
+	}
 	synchronous := f.Settings.SynchronousMode != "" && f.Settings.SynchronousMode != "off"
 	var candidates []cluster.Member
 	for _, m := range view.Members {

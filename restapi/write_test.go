@@ -70,6 +70,11 @@ func TestSwitchoverAndFailover(t *testing.T) {
 		s.View.Value.Members = all
 	}
 	leaderless := func(s *cluster.Status) { s.View.Value.Leader = nil }
+	ledByAgent := func(s *cluster.Status) {
+		m := s.View.Value.Members["pg-1"]
+		m.Keeper = &cluster.MemberKeeper{}
+		s.View.Value.Members["pg-1"] = m
+	}
 	blind := func(s *cluster.Status) { s.View = s.View.Failed("etcd: no leader", present) }
 	done := func(leader string) operator { return operator{result: cluster.Result{Done: true, NewLeader: leader}} }
 	const (
@@ -92,6 +97,9 @@ func TestSwitchoverAndFailover(t *testing.T) {
 		{"null is nobody", nil, "POST", move, `{"leader":null}`, operator{}, 400, "Switchover could be performed only from a specific leader", ""},
 		{"scheduled in pause", primary(paused), "POST", move, `{"leader":"pg-1","candidate":"pg-2","scheduled_at":"2026-01-01T13:00:00+00:00"}`, operator{}, 400, "Can't schedule switchover in the paused state", ""},
 		{"without a candidate in pause", primary(paused), "POST", move, `{"leader":"pg-1"}`, operator{}, 400, "Switchover is possible only to a specific candidate in a paused state", ""},
+		{"to a candidate in pause", primary(paused, ledByAgent), "POST", move, `{"leader":"pg-1","candidate":"pg-2"}`, operator{}, 412, "switchover is not possible: the cluster is paused", "resume"},
+		{"to a candidate in pause where Patroni leads", primary(paused), "POST", move, `{"leader":"pg-1","candidate":"pg-2"}`, done("pg-2"), 200, `Successfully switched over to "pg-2"`, ""},
+		{"without a leader in pause", primary(paused, leaderless), "POST", fail, `{"candidate":"pg-2"}`, operator{}, 412, "failover is not possible: the cluster is paused", "resume"},
 		{"to itself", nil, "POST", move, `{"leader":"pg-1","candidate":"pg-1"}`, operator{}, 400, "Switchover target and source are the same", ""},
 		{"failover at a time", nil, "POST", fail, `{"candidate":"pg-2","scheduled_at":"2026-01-01T13:00:00Z"}`, operator{}, 400, "Failover can't be scheduled", ""},
 		{"time without a zone", nil, "POST", move, `{"leader":"pg-1","scheduled_at":"2026-01-01T13:00:00"}`, operator{}, 400, "~time zone is mandatory", ""},

@@ -13,7 +13,7 @@ func (a *app) failover() *cobra.Command {
 		use: "failover [CLUSTER]", group: groupChange, args: cobra.MaximumNArgs(1),
 		short: "make a named member primary although there is no healthy leader",
 		long: `Make a named member primary although there is no healthy leader. What it has not received is lost.
-Yes, or --force, also says that the old primary is certainly dead.`,
+Only --force also says that the old primary is certainly dead, and gives up what synchronous commits rest on.`,
 		flags: func(f flagSet) {
 			f.StringVar(&options.Candidate, "candidate", "", "the `MEMBER` to become primary")
 			waitFlag(f, &wait)
