@@ -48,6 +48,18 @@ func equal(t *testing.T, what string, got, want any) {
 	}
 }
 
+func TestFalseTagsOfPatronisSampleSayNothing(t *testing.T) {
+	for text, want := range map[string]cluster.Tags{
+		"{noloadbalance: false, clonefrom: false, nostream: false, nosync: no, nofailover: off}": {},
+		"{nofailover: false, failover_priority: 0, nosync: false, sync_priority: 0}":             {"nofailover": false, "failover_priority": 0, "nosync": false, "sync_priority": 0},
+		"{nosync: false, failover_priority: 2, mine: false}":                                     {"failover_priority": 2, "mine": false},
+		"{noloadbalance: true, clonefrom: false}":                                                {"noloadbalance": true},
+	} {
+		got, _ := loaded(t, minimal, "PGKEEPER_TAGS="+text)
+		equal(t, text, got.Tags, want)
+	}
+}
+
 func TestARealPatroniFileLoadsWithoutAnError(t *testing.T) {
 	c, problems, err := Load("testdata/patroni.yml", nil)
 	if err != nil {
@@ -72,7 +84,7 @@ func TestARealPatroniFileLoadsWithoutAnError(t *testing.T) {
 	equal(t, "parameters", p.Parameters, map[string]string{"unix_socket_directories": "/run/postgresql", "shared_buffers": "4GB", "log_connections": "on"})
 	equal(t, "pg_ctl_timeout", p.PgCtlTimeout, 90*time.Second)
 	equal(t, "replication", p.Authentication.Replication, Role{Username: "replicator", Password: "rep-pass", SSLMode: "verify-ca", SSLRootCert: "/etc/ssl/ca.pem"})
-	equal(t, "tags", c.Tags, cluster.Tags{"nofailover": false, "noloadbalance": false, "clonefrom": false, "failover_priority": 2, "datacenter": "north"})
+	equal(t, "tags", c.Tags, cluster.Tags{"nofailover": false, "failover_priority": 2, "datacenter": "north"})
 	equal(t, "state", c.Keeper.StateDir, "/var/lib/postgresql/15/orders.pgkeeper")
 	equal(t, "ctl uses the API's credentials", c.Ctl.Authentication, Credentials{"operator", "quiet:please"})
 

@@ -23,7 +23,7 @@ func generalKeys() []Key {
 		{Path: "log.max_queue_size", Type: Whole, Status: Idle, Note: "pgkeeper writes lines at once", Meaning: "Lines Patroni queues."},
 		{Path: "log.deduplicate_heartbeat_logs", Type: Boolean, Status: Idle, Note: "pgkeeper logs only changes", Meaning: "Whether Patroni repeats unchanged lines."},
 
-		{Path: "tags", Type: TagSet, Meaning: "What this member may be: `nofailover`, `failover_priority`, `noloadbalance`, `clonefrom`, `nosync`, `sync_priority`, `replicatefrom`, and any of your own. `nostream` is not built.", into: func(d *draft) any { return &d.Tags }},
+		{Path: "tags", Type: TagSet, Meaning: "What this member may be: `nofailover`, `failover_priority`, `noloadbalance`, `clonefrom`, `nosync`, `sync_priority`, `replicatefrom`, and any of your own. `nostream` is not built. One of these that is false is as good as absent.", into: func(d *draft) any { return &d.Tags }},
 
 		{Path: "watchdog.mode", Type: Text, Default: "off", Values: []string{"off", "automatic", "required"}, Meaning: "Whether a kernel watchdog resets the machine when the whole agent hangs while the server runs: `automatic` uses it where it works, with `required` nothing is promoted without it.", into: func(d *draft) any { return &d.Watchdog.Mode }},
 		{Path: "watchdog.device", Type: Text, Default: "/dev/watchdog", Meaning: "Device of the watchdog; the agent's user must be able to write to it.", into: func(d *draft) any { return &d.Watchdog.Device }},

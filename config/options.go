@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -82,7 +83,18 @@ func tags(n *node) (cluster.Tags, []fault) {
 			out[e.key] = value
 		}
 	}
+	dropFalse(out)
 	return out, faults
+}
+
+// dropFalse leaves out what says nothing, as Patroni does: its own tags that are false, of which its sample configuration has
+// four. One beside the number that it stands above says something.
+func dropFalse(tags cluster.Tags) {
+	stands := func(number string) bool { _, set := tags[number]; return set }
+	maps.DeleteFunc(tags, func(tag string, value any) bool {
+		return value == false && slices.Contains(booleanTags, tag) &&
+			!(tag == "nofailover" && stands("failover_priority") || tag == "nosync" && stands("sync_priority"))
+	})
 }
 
 func tag(name string, n *node) (any, []fault) {
