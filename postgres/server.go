@@ -40,7 +40,7 @@ type Options struct {
 	Replication Credentials
 	Rewind      Credentials
 	// SocketDir is where the server's unix socket lies; /var/run/postgresql when
-	// empty and present, else /tmp.
+	// empty and present, else /tmp. Relative to the data directory, as to PostgreSQL.
 	SocketDir string
 	Scope     string
 	Name      string
@@ -171,6 +171,9 @@ func (s *Server) defaults() (err error) {
 	o.StateDir = cmp.Or(o.StateDir, o.DataDir+".pgkeeper")
 	o.PgPass = cmp.Or(o.PgPass, filepath.Join(o.StateDir, "pgpass"))
 	o.SocketDir = cmp.Or(o.SocketDir, defaultSocketDir())
+	if !filepath.IsAbs(o.SocketDir) {
+		o.SocketDir = filepath.Join(o.DataDir, o.SocketDir) // a server's working directory is its data directory
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

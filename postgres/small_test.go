@@ -71,6 +71,20 @@ func TestMissingProgramsAreNamedWithTheWayOut(t *testing.T) {
 	}
 }
 
+// Patroni's sample configuration has the socket in '..': PostgreSQL takes that from its data directory, and a dial took it for a host.
+func TestARelativeSocketDirectoryStartsAtTheDataDirectory(t *testing.T) {
+	s := bare(t)
+	s.o.SocketDir = ".."
+	if err := s.defaults(); !errors.Is(err, ErrOptions) && err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Dir(s.o.DataDir)
+	config, _, err := s.localConfig(s.o.Superuser, nil)
+	if err != nil || config.Host != want || s.SocketDir() != want {
+		t.Errorf("dialled is %q, the directory %q, want %q: %v", config.Host, s.SocketDir(), want, err)
+	}
+}
+
 func TestArgumentsOfInitdbKeepWhatTheUserChose(t *testing.T) {
 	s := bare(t)
 	args, err := s.initArgs([]string{"--encoding=LATIN1", "--locale=de_DE", "--auth-host=md5", "--data-checksums", "--wal-segsize=1"})
