@@ -111,6 +111,7 @@ var explanations = map[cluster.Reason]explanation{
 	ReasonFollowing:       {"This member is a standby and streams.", nothing},
 	ReasonRepointing:      {"This standby is pointed at the member it must stream from.", nothing},
 	ReasonNotStreaming:    {"This standby is pointed the right way but receives nothing, so its relation to the leader is looked into.", "If it lasts, look at the server's log: pg_hba, credentials, a missing slot, WAL that is gone."},
+	ReasonReplayStopped:   {"This standby replays no more, since the primary allows more of something (connections, ...) than it does; it is restarted with what the primary has.", nothing},
 	ReasonDiverged:        {"This standby has WAL that is not part of the leader's history, so it is rewound or cloned.", nothing},
 	ReasonRejoining:       {"This member's stopped server is compared with the leader and brought back as a standby, by rewind or clone if it must.", nothing},
 	ReasonCloning:         {"This member has no usable data and copies it from the leader.", nothing},

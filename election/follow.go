@@ -3,6 +3,7 @@ package election
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -120,6 +121,11 @@ func stream(o *Observation) Decision {
 	if !PointsAt(o, up) {
 		return do(ReasonRepointing, Follow{Upstream: up})
 	}
+	if why := stoppedBySettings(node); why != "" && !switchoverWith(&o.View.Value, o.Self.Name) {
+		d := job(o, ReasonReplayStopped, StopServer{Mode: StopFast}) // it is started with what pg_control says
+		d.Detail = cmp.Or(d.Detail, why)
+		return d
+	}
 	if node.Receiver != nil && node.Receiver.Status == "streaming" {
 		d := wait(ReasonFollowing, up.Member)
 		if slots, ok := slotsToMend(o); ok {
@@ -134,7 +140,7 @@ func stream(o *Observation) Decision {
 // relation to the leader is looked into; the job finds that nothing is wrong,
 // or rewinds or clones.
 func notStreaming(o *Observation, leader cluster.Member, up Upstream) Decision {
-	if node := &o.Node.Value; node.ReplaysOwn && !stoppedBySettings(node) { // guard: own_wal_first — L1: a restart would lose the place, the pause and what is known of its WAL, and come to the same
+	if node := &o.Node.Value; node.ReplaysOwn { // guard: own_wal_first — L1: a restart would lose the place, the pause and what is known of its WAL, and come to the same
 		d := wait(ReasonNotStreaming, replaysDetail(node))
 		d.wakeAt(o.Now.Add(time.Second))
 		return d
@@ -149,18 +155,26 @@ func notStreaming(o *Observation, leader cluster.Member, up Upstream) Decision {
 	return compare(o, ReasonNotStreaming, from)
 }
 
-// stoppedBySettings: replay has stopped since the primary allows more than this standby, and
-// a restart takes that over (trap 19).
-func stoppedBySettings(node *cluster.NodeState) bool {
+// stoppedBySettings says by which setting replay has stopped: the primary allows more than this standby, and only a
+// restart takes that over (trap 19). It may go on streaming meanwhile, and what it shows to its clients grows old.
+func stoppedBySettings(node *cluster.NodeState) string {
 	if !node.ReplayPaused {
-		return false
+		return ""
 	}
-	for _, name := range []string{"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"} {
-		if _, pending := node.PendingRestart[name]; pending {
-			return true
+	c := &node.Control
+	for _, s := range []struct {
+		name  string
+		least int
+	}{
+		{"max_connections", c.MaxConnections}, {"max_worker_processes", c.MaxWorkers}, {"max_wal_senders", c.MaxWalSenders},
+		{"max_prepared_transactions", c.MaxPrepared}, {"max_locks_per_transaction", c.MaxLocks},
+	} {
+		pending, found := node.PendingRestart[s.name]
+		if running, err := strconv.Atoi(pending.Old); found && err == nil && running < s.least {
+			return fmt.Sprintf("%s is %d here and %d on the primary", s.name, running, s.least)
 		}
 	}
-	return false
+	return ""
 }
 
 // replaysDetail says what a standby is at before it asks anybody for WAL.

@@ -104,6 +104,7 @@ const (
 	ReasonFollowing       cluster.Reason = "following"
 	ReasonRepointing      cluster.Reason = "repointing"
 	ReasonNotStreaming    cluster.Reason = "not_streaming"
+	ReasonReplayStopped   cluster.Reason = "replay_stopped"
 	ReasonDiverged        cluster.Reason = "diverged_from_leader"
 	ReasonRejoining       cluster.Reason = "rejoining"
 	ReasonCloning         cluster.Reason = "cloning"

@@ -39,7 +39,7 @@ func (s *Server) Look(ctx context.Context, running bool, pid int) (cluster.NodeS
 	}
 	s.learnFlag(row)
 	n.EndKnown = known
-	if n.PendingRestart, err = s.pendingRestart(ctx, row); err != nil {
+	if n.PendingRestart, err = s.pendingRestart(ctx, row, n.Control); err != nil {
 		return cluster.NodeState{}, err
 	}
 	return n, nil

@@ -10,8 +10,8 @@ import (
 )
 
 // pendingCache keeps the answer about parameters that wait for a restart. It
-// changes only when the configuration is loaded, the server restarts, or we
-// configure other command line parameters; so it is asked then and not with
+// changes only when the configuration is loaded, the server restarts, we configure
+// other command line parameters, or a standby's primary allows more; so it is asked then and not with
 // every look.
 type pendingCache struct {
 	started, loaded string
@@ -27,12 +27,15 @@ select s.name, s.setting, s.pending_restart,
   (select f.setting from pg_file_settings f where f.name = s.name order by f.seqno desc limit 1)
 from pg_settings s where s.pending_restart or s.name = any (string_to_array($1, ','))`
 
-func (s *Server) pendingRestart(ctx context.Context, row lookRow) (map[string]cluster.PendingReason, error) {
+func (s *Server) pendingRestart(ctx context.Context, row lookRow, control cluster.ControlData) (map[string]cluster.PendingReason, error) {
 	s.mu.Lock()
 	cached, forced := s.pending, s.forced
 	s.mu.Unlock()
 	r := reader{row: row}
 	started, loaded := r.text(colStarted), r.text(colLoaded)
+	if r.flag(colRecovery) {
+		forced = raised(forced, control) // a standby is started with no less than its primary has, which may have changed since
+	}
 	if cached.pending != nil && cached.started == started && cached.loaded == loaded && maps.Equal(cached.forced, forced) {
 		return cached.pending, nil
 	}

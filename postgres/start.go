@@ -102,10 +102,13 @@ func (s *Server) startSpec(writable bool, settings cluster.Settings) (Start, err
 	return start, nil
 }
 
-// forcedNow is what a start would force on the command line now, kept for
-// telling what waits for a restart. It must run with the owner's rights.
+// forcedNow is what a start would force on the command line now; what is configured is kept
+// for telling what waits for a restart. It must run with the owner's rights.
 func (s *Server) forcedNow(settings cluster.Settings) (map[string]string, error) {
 	forced := s.forcedFrom(settings)
+	s.mu.Lock()
+	s.forced = forced
+	s.mu.Unlock()
 	standby, err := exists(s.data("standby.signal"))
 	if err != nil {
 		return nil, err
@@ -117,9 +120,6 @@ func (s *Server) forcedNow(settings cluster.Settings) (map[string]string, error)
 		}
 		forced = raised(forced, control.ControlData)
 	}
-	s.mu.Lock()
-	s.forced = forced
-	s.mu.Unlock()
 	return forced, nil
 }
 
