@@ -182,12 +182,15 @@ func (l *Loop) OnDecision(f func(clock.Reading, *election.Observation, election.
 	l.decided = f
 }
 
+// unknownPatience is how long a server may be unknown before that is more than passing.
+const unknownPatience = 2 * time.Second
+
 // note logs a decision when its reason changed: a quiet cluster logs nothing.
 func (l *Loop) note(d election.Decision) {
 	if d.Reason != l.decision.Reason {
 		l.since = l.obs.Now
 	}
-	if d.Reason != l.logged && !passing(d.Reason) {
+	if d.Reason != l.logged && (!passing(d.Reason) || d.Reason == election.ReasonServerUnknown && l.obs.Now.Sub(l.since) >= unknownPatience) {
 		l.logged = d.Reason
 		level := slog.LevelInfo
 		if alarming[d.Reason] {
@@ -203,7 +206,7 @@ func (l *Loop) note(d election.Decision) {
 var alarming = map[cluster.Reason]bool{
 	election.ReasonForeignSystem: true, election.ReasonForeignHolder: true, election.ReasonDataBroken: true, election.ReasonDataDamaged: true,
 	election.ReasonLeaseLost: true, election.ReasonDeadlinePassed: true, election.ReasonFenceNoLease: true,
-	election.ReasonGuardFrozen: true, election.ReasonPausedElsewhere: true, election.ReasonPromotionFails: true,
+	election.ReasonGuardFrozen: true, election.ReasonServerUnknown: true, election.ReasonPausedElsewhere: true, election.ReasonPromotionFails: true,
 	election.ReasonGivingUp: true, election.ReasonSickCandidate: true,
 	election.ReasonSwitchoverAborted: true, election.ReasonTooFarBehind: true, election.ReasonOldTimeline: true,
 }
