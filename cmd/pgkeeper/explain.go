@@ -112,6 +112,9 @@ func ownAPI(c config.RESTAPI) string {
 // explainHere asks the agent, or reads what it recorded last.
 func (a *app) explainHere(ctx context.Context, s *source, here *ctl.API, console *ctl.Console) error {
 	e, err := here.Explanation(ctx, "")
+	if c := s.config; err == nil && c != nil && a.options.api == "" && c.Name != "" && (e.Member != c.Name || e.Scope != c.Scope) {
+		err = fmt.Errorf("%s is the agent of %s in cluster %s, not of %s in cluster %s: is restapi.connect_address its own?", ownAPI(c.RESTAPI), e.Member, e.Scope, c.Name, c.Scope)
+	}
 	if err == nil {
 		return console.Explain(e)
 	}

@@ -73,9 +73,9 @@ func TestReplayTellsByItsExitCode(t *testing.T) {
 
 // TestExplainAsksTheAgentAndThenItsRecording.
 func TestExplainAsksTheAgentAndThenItsRecording(t *testing.T) {
-	dir := t.TempDir()
+	dir, scope := t.TempDir(), "batman"
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"member":"pg1","verdict":"primary: all is well","reason":"leading","why":"It leads.","next":"Nothing to do.","observed":[]}`))
+		_, _ = w.Write([]byte(`{"scope":"` + scope + `","member":"pg1","verdict":"primary: all is well","reason":"leading","why":"It leads.","next":"Nothing to do.","observed":[]}`))
 	}))
 	file := filepath.Join(dir, "pgkeeper.yml")
 	content := "scope: batman\nname: pg1\nrestapi: {listen: '" + agent.Listener.Addr().String() + "', connect_address: '" + agent.Listener.Addr().String() +
@@ -90,6 +90,10 @@ func TestExplainAsksTheAgentAndThenItsRecording(t *testing.T) {
 		if got := explain(args...); got.code != 0 || !strings.HasPrefix(got.out, "pg1: primary: all is well\n") {
 			t.Errorf("explain %v: %+v", args, got)
 		}
+	}
+	scope = "robin"
+	if got := explain(); got.code != 1 || !strings.Contains(got.errOut, "is the agent of pg1 in cluster robin, not of pg1 in cluster batman") {
+		t.Errorf("where another cluster's agent has the address: %+v", got)
 	}
 	agent.Close()
 	if got := explain(); got.code != 1 || !strings.Contains(got.errOut, "holds no recording") {

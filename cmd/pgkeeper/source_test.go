@@ -101,7 +101,7 @@ func TestTheAgentHereIsAskedByTLSWhereItHasACertificate(t *testing.T) {
 	agent := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/pgkeeper/explain":
-			fmt.Fprint(w, `{"member":"pg1","verdict":"well","reason":"leading","why":"","next":"","observed":[]}`)
+			fmt.Fprint(w, `{"scope":"batman","member":"pg1","verdict":"well","reason":"leading","why":"","next":"","observed":[]}`)
 		default:
 			fmt.Fprint(w, `{"state":"running","role":"primary","server_version":170002,"patroni":{"name":"pg1","version":"4.1.4"}}`)
 		}
