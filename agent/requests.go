@@ -76,7 +76,7 @@ func (l *Loop) screenRestart(req cluster.Request, wall time.Time) (result cluste
 		case err != nil:
 			return refuse("schedule " + strconv.Quote(args.Schedule) + " is no ISO 8601 time with a zone")
 		case l.server.scheduled != nil:
-			return refuse("Another restart is already scheduled")
+			return refuse(fmt.Sprintf("Another restart is already scheduled: at %s; pgkeeper flush %s %s restart withdraws it", l.server.scheduled.Schedule, l.id.Scope, l.id.Name))
 		case at.Before(wall):
 			return refuse("Cannot schedule restart in the past")
 		}

@@ -35,6 +35,8 @@ type API struct {
 	// Username and Password are for methods that change something; empty when
 	// the API asks for none.
 	Username, Password string
+
+	patience time.Duration // readTimeout, less in tests
 }
 
 // NewAPI makes a Cluster of the agent at base, such as http://10.0.0.1:8008.
@@ -44,7 +46,7 @@ func NewAPI(base string, client *http.Client) (*API, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, errors.New("this is no address of an agent: want http://host:port or https://host:port")
 	}
-	a := &API{http: client}
+	a := &API{http: client, patience: readTimeout}
 	if u.User != nil {
 		a.Username = u.User.Username()
 		a.Password, _ = u.User.Password()
@@ -57,10 +59,11 @@ func NewAPI(base string, client *http.Client) (*API, error) {
 // Base is the address of the agent that is asked, without credentials.
 func (a *API) Base() string { return a.base }
 
-// answer is a status code and a body.
+// answer is a status code, a body, and what to do about a refusal.
 type answer struct {
-	code int
-	body []byte
+	code   int
+	body   []byte
+	detail string
 }
 
 // text is the body as one line for a message.
@@ -103,7 +106,7 @@ func (a *API) call(ctx context.Context, method, address string, body any) (answe
 	if err != nil {
 		return answer{}, unreachable(ctx, address, err)
 	}
-	return answer{response.StatusCode, raw}, denied(request, address, response.StatusCode, raw)
+	return answer{response.StatusCode, raw, response.Header.Get("Pgkeeper-Detail")}, denied(request, address, response.StatusCode, raw)
 }
 
 // unreachable turns the layers of an HTTP client's error into one sentence.
@@ -136,7 +139,7 @@ func denied(request *http.Request, address string, code int, body []byte) error 
 		}
 		return fmt.Errorf("%w: %s %s wants a user and password: give them as --api http://user:password@host:port, or ctl.authentication in the file of -c", ErrRefused, method, address)
 	case http.StatusForbidden:
-		return fmt.Errorf("%w: %s %s: %s", ErrRefused, method, address, answer{code, body}.text())
+		return fmt.Errorf("%w: %s %s: %s", ErrRefused, method, address, answer{code: code, body: body}.text())
 	}
 	return nil
 }
@@ -234,8 +237,16 @@ func (a *API) cluster(ctx context.Context) (clusterAnswer, error) {
 	return got, err
 }
 
+// readTimeout bounds one answer from an agent's memory: one that is frozen, or cut off, gives none.
+const readTimeout = 5 * time.Second
+
 func (a *API) read(ctx context.Context, path string, into any) error {
-	got, err := a.call(ctx, http.MethodGet, a.base+path, nil)
+	bounded, cancel := context.WithTimeout(ctx, a.patience)
+	defer cancel()
+	got, err := a.call(bounded, http.MethodGet, a.base+path, nil)
+	if errors.Is(err, ErrNoAnswer) && ctx.Err() == nil {
+		return fmt.Errorf("%w: its agent hangs, or its machine is cut off: choose another with --api, or the store with -d", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -211,6 +211,7 @@ func TestTheAPIsTroublesAreOneSentence(t *testing.T) {
 		"not on the allowlist": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "add 10.0.0.9 to restapi.allowlist", http.StatusForbidden)
 		}, "add 10.0.0.9 to restapi.allowlist"},
+		"its agent is frozen":   {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "its agent hangs, or its machine is cut off: choose another"},
 		"the connection is cut": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "reach the agent at http://"},
 	}
 	for name, c := range cases {
@@ -221,11 +222,28 @@ func TestTheAPIsTroublesAreOneSentence(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			api.patience = 100 * time.Millisecond
 			_, err = api.Overview(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want ...%s...", err, c.want)
 			}
 		})
+	}
+}
+
+func TestARefusalComesWithWhatToDoAboutIt(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Pgkeeper-Detail", "at 2030-01-01T00:00:00Z; DELETE /restart withdraws it")
+		http.Error(w, "Another restart is already scheduled", http.StatusConflict)
+	}))
+	defer server.Close()
+	api, err := NewAPI(server.URL, server.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := api.Failover(t.Context(), cluster.Failover{Leader: "pg1"})
+	if want := "Another restart is already scheduled: at 2030-01-01T00:00:00Z; DELETE /restart withdraws it"; err != nil || !result.Refused || result.Message != want {
+		t.Errorf("got %+v, %v", result, err)
 	}
 }
 

@@ -80,6 +80,9 @@ var quoted = regexp.MustCompile(`over to "([^"]*)"`)
 // result reads the status codes of POST answers.
 func (a answer) result() cluster.Result {
 	r := cluster.Result{Message: a.text()}
+	if a.detail != "" && a.code >= http.StatusBadRequest {
+		r.Message += ": " + a.detail
+	}
 	switch a.code {
 	case http.StatusOK:
 		r.Done = true
