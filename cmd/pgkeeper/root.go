@@ -71,7 +71,7 @@ Exit codes: 0 it happened; 1 refused or failed, one line says why; 2 the command
 func (a *app) rootRun(cmd *cobra.Command) error {
 	if asked, _ := cmd.Flags().GetBool("version"); asked {
 		a.began = true
-		a.printVersion()
+		a.printVersion(a.out)
 		return nil
 	}
 	_ = cmd.Help()

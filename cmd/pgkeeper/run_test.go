@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -60,6 +61,14 @@ func batman() map[string]string {
 		"/service/batman/config":      `{"ttl":10,"loop_wait":2}`,
 		"/service/batman/members/pg1": member("primary", `,"xlog_location":100`),
 		"/service/batman/members/pg2": member("replica", `,"replication_state":"streaming","xlog_location":100,"receive_lsn":100,"replay_lsn":100`),
+	}
+}
+
+func TestVersionsForAProgramAreNothingElse(t *testing.T) {
+	got := try{args: []string{"-d", "etcd3://127.0.0.1:2379", "version", "-o", "json"}, keys: batman()}.run(t)
+	var members []map[string]any
+	if err := json.Unmarshal([]byte(got.out), &members); err != nil || len(members) != 2 || !strings.HasPrefix(got.errOut, "pgkeeper ") {
+		t.Errorf("%v: %+v", err, got)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -16,21 +17,30 @@ func (a *app) version() *cobra.Command {
 		use: "version [CLUSTER]", group: groupLook, args: cobra.MaximumNArgs(1),
 		short: "print the version, and with a cluster the versions of its members",
 		run: func(cmd *cobra.Command, args []string) error {
-			a.printVersion()
 			if len(args) == 0 && a.options == (globals{}) {
+				a.printVersion(a.out)
 				return nil
 			}
+			console, err := a.console(ctl.FormatPretty)
+			if err != nil {
+				return err
+			}
+			to := a.out
+			if console.Format != ctl.FormatPretty {
+				to = a.err // a program reads the members' table alone
+			}
+			a.printVersion(to)
 			return a.memberVersions(cmd.Context(), one(args))
 		},
 	})
 }
 
-func (a *app) printVersion() {
+func (a *app) printVersion(to io.Writer) {
 	built := ""
 	if commit != "" {
 		built = ", " + commit
 	}
-	fmt.Fprintf(a.out, "pgkeeper %s (speaks Patroni %s%s, %s)\n", version, cluster.PatroniVersion, built, runtime.Version())
+	fmt.Fprintf(to, "pgkeeper %s (speaks Patroni %s%s, %s)\n", version, cluster.PatroniVersion, built, runtime.Version())
 }
 
 func (a *app) memberVersions(ctx context.Context, name string) error {
