@@ -20,8 +20,11 @@ type NodeState struct {
 	ReplayLSN  LSN
 	// ReplayedAt is the commit time of the last replayed transaction, as
 	// PostgreSQL prints it; for people only.
-	ReplayedAt    string
-	ReplayPaused  bool
+	ReplayedAt   string
+	ReplayPaused bool
+	// StoppedBy says by which setting a standby's replay has stopped, since its primary allows
+	// more; empty when it has not (trap 19).
+	StoppedBy     string
 	PostmasterPID int
 	// CheckpointerPID is of a primary's checkpointer; 0 is not known. Another one under the
 	// same postmaster has recovered from the crash of a process.

@@ -3,7 +3,6 @@ package election
 import (
 	"cmp"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -121,9 +120,11 @@ func stream(o *Observation) Decision {
 	if !PointsAt(o, up) {
 		return do(ReasonRepointing, Follow{Upstream: up})
 	}
-	if why := stoppedBySettings(node); why != "" && !switchoverWith(&o.View.Value, o.Self.Name) {
-		d := job(o, ReasonReplayStopped, StopServer{Mode: StopFast}) // it is started with what pg_control says
-		d.Detail = cmp.Or(d.Detail, why)
+	if node.StoppedBy != "" && !switchoverWith(&o.View.Value, o.Self.Name) {
+		// Only a restart takes over what the primary has, which pg_control says. It may go on streaming
+		// meanwhile, and what it shows to its clients grows old.
+		d := job(o, ReasonReplayStopped, StopServer{Mode: StopFast})
+		d.Detail = cmp.Or(d.Detail, node.StoppedBy)
 		return d
 	}
 	if node.Receiver != nil && node.Receiver.Status == "streaming" {
@@ -153,28 +154,6 @@ func notStreaming(o *Observation, leader cluster.Member, up Upstream) Decision {
 	}
 	from, _ := upstreamOf(leader)
 	return compare(o, ReasonNotStreaming, from)
-}
-
-// stoppedBySettings says by which setting replay has stopped: the primary allows more than this standby, and only a
-// restart takes that over (trap 19). It may go on streaming meanwhile, and what it shows to its clients grows old.
-func stoppedBySettings(node *cluster.NodeState) string {
-	if !node.ReplayPaused {
-		return ""
-	}
-	c := &node.Control
-	for _, s := range []struct {
-		name  string
-		least int
-	}{
-		{"max_connections", c.MaxConnections}, {"max_worker_processes", c.MaxWorkers}, {"max_wal_senders", c.MaxWalSenders},
-		{"max_prepared_transactions", c.MaxPrepared}, {"max_locks_per_transaction", c.MaxLocks},
-	} {
-		pending, found := node.PendingRestart[s.name]
-		if running, err := strconv.Atoi(pending.Old); found && err == nil && running < s.least {
-			return fmt.Sprintf("%s is %d here and %d on the primary", s.name, running, s.least)
-		}
-	}
-	return ""
 }
 
 // replaysDetail says what a standby is at before it asks anybody for WAL.

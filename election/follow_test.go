@@ -33,7 +33,7 @@ func followRules() []rule {
 	}
 	replaysOwn := node(func(n *cluster.NodeState) { n.ReplaysOwn, n.ReplayLSN = true, n.ReplayLSN-0x100 })
 	cramped := node(func(n *cluster.NodeState) {
-		n.ReplayPaused, n.PendingRestart, n.Control.MaxConnections = true, map[string]cluster.PendingReason{"max_connections": {Old: "70", New: "100"}}, 100
+		n.ReplayPaused, n.StoppedBy = true, "max_connections is 70 here and 100 on the primary"
 	})
 	torn := func(o *Observation) {
 		o.NotStreaming, o.Node.Value.Receiver = ago(time.Minute), nil
@@ -59,7 +59,7 @@ func followRules() []rule {
 		{name: "but not in the middle of a switchover", given: standby(lsn, cramped, view(func(v *cluster.View) {
 			v.Switchover = &cluster.Switchover{From: "b", To: "a", Phase: cluster.SwitchoverPreparing}
 		})), reason: ReasonFollowing, do: acts(EnsureSlots{Want: []string{"b", "c"}})},
-		{name: "nor one whose replay somebody has paused, whatever waits for a restart", given: standby(lsn, cramped, node(func(n *cluster.NodeState) { n.Control.MaxConnections = 70 })), reason: ReasonFollowing},
+		{name: "nor one whose replay somebody has paused", given: standby(lsn, node(func(n *cluster.NodeState) { n.ReplayPaused = true })), reason: ReasonFollowing},
 		{name: "a torn record past the switch is no history", given: with(diverged, torn), reason: ReasonNotStreaming, do: acts(Rejoin{Source: b})},
 		{name: "nor is it judged before replay has come there",
 			given: with(diverged, torn, func(o *Observation) { o.NotStreaming, o.Node.Value.ReplaysOwn = ago(time.Second), true }), reason: ReasonNotStreaming, also: looks},

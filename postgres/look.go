@@ -42,6 +42,7 @@ func (s *Server) Look(ctx context.Context, running bool, pid int) (cluster.NodeS
 	if n.PendingRestart, err = s.pendingRestart(ctx, row, n.Control); err != nil {
 		return cluster.NodeState{}, err
 	}
+	n.StoppedBy = stoppedBy(&n)
 	return n, nil
 }
 

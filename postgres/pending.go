@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -60,6 +61,21 @@ func (s *Server) pendingRestart(ctx context.Context, row lookRow, control cluste
 	s.pending = pendingCache{started: started, loaded: loaded, forced: forced, pending: pending}
 	s.mu.Unlock()
 	return maps.Clone(pending), nil
+}
+
+// stoppedBy says which setting has stopped a standby's replay: it is less than what pg_control
+// has from the primary, and waits for a restart.
+func stoppedBy(n *cluster.NodeState) string {
+	if !n.ReplayPaused {
+		return ""
+	}
+	for _, p := range forcedParameters {
+		waits, found := n.PendingRestart[p.name]
+		if running, err := strconv.Atoi(waits.Old); found && err == nil && p.standby != nil && running < p.standby(n.Control) {
+			return fmt.Sprintf("%s is %d here and %d on the primary", p.name, running, p.standby(n.Control))
+		}
+	}
+	return ""
 }
 
 // sameValue compares two spellings of a parameter's value as far as the forced

@@ -50,3 +50,22 @@ func TestAStandbyBelowItsPrimaryWaitsForARestart(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatStopsReplayIsASettingBelowThePrimarys(t *testing.T) {
+	for name, c := range map[string]struct {
+		paused  bool
+		running string
+		want    string
+	}{
+		"below":                             {true, "70", "max_connections is 70 here and 100 on the primary"},
+		"below, and still replaying":        {false, "70", ""},
+		"paused by somebody, and as much":   {true, "100", ""},
+		"paused by somebody, and with more": {true, "120", ""},
+	} {
+		n := cluster.NodeState{ReplayPaused: c.paused, Control: cluster.ControlData{MaxConnections: 100},
+			PendingRestart: map[string]cluster.PendingReason{"max_connections": {Old: c.running, New: "200"}, "max_worker_processes": {Old: "8", New: "9"}}}
+		if got := stoppedBy(&n); got != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
