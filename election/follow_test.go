@@ -106,6 +106,15 @@ func followRules() []rule {
 		{name: "a replicatefrom that does not run is passed by",
 			given: standby(lsn, func(o *Observation) { o.Self.Tags = cluster.Tags{"replicatefrom": "c"} },
 				who("c", func(m *cluster.Member) { m.State = cluster.StateStopped })), reason: ReasonFollowing},
+		{name: "so is one that receives nothing itself",
+			given: standby(lsn, func(o *Observation) { o.Self.Tags = cluster.Tags{"replicatefrom": "c"} },
+				who("c", func(m *cluster.Member) { m.ReplicationState = "in archive recovery" })), reason: ReasonFollowing},
+		{name: "but not one of Patroni's that is tagged to read the archive alone",
+			given: standby(lsn, func(o *Observation) { o.Self.Tags = cluster.Tags{"replicatefrom": "c"} },
+				who("c", func(m *cluster.Member) {
+					m.ReplicationState, m.Tags = "in archive recovery", cluster.Tags{"nostream": true}
+				})),
+			reason: ReasonRepointing, do: acts(Follow{Upstream: Upstream{Member: "c", Host: "10.0.0.3", Port: "5432"}})},
 		{name: "a leader without address is waited for",
 			given: standby(lsn, gone), reason: ReasonLeaderNotReady},
 		{name: "a standby that receives nothing is given two seconds",

@@ -140,7 +140,7 @@ func upstream(o *Observation) (Upstream, bool) {
 }
 
 // namedUpstream is the running member that a member's replicatefrom tag names, while that is
-// where the leader is. A timeline is of one term: a primary of an earlier one, cut off and
+// where the leader is and gets WAL itself, unless it is tagged to read it from an archive. A timeline is of one term: a primary of an earlier one, cut off and
 // writing on, is not there, nor is one that has yet to say that it was promoted; to take WAL
 // from it would be to confirm commits of a term that was revoked.
 func namedUpstream(v *cluster.View, name string, tags cluster.Tags) (cluster.Member, bool) {
@@ -154,6 +154,10 @@ func namedUpstream(v *cluster.View, name string, tags cluster.Tags) (cluster.Mem
 	}
 	leader, led := v.LeaderMember()
 	if !led || !leader.RunsPrimary() || m.Timeline != leader.Timeline || m.RunsPrimary() && from != leader.Name { // guard: upstream_where_the_leader_is — SAFETY 3
+		return cluster.Member{}, false
+	}
+	silent := m.ReplicationState != "" && m.ReplicationState != "streaming"
+	if silent && !m.RunsPrimary() && !m.Tags.Bool("nostream") { // guard: upstream_streams — L1: it has nothing to give, for as long as that lasts
 		return cluster.Member{}, false
 	}
 	return m, true
