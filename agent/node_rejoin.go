@@ -41,7 +41,11 @@ func (n *Node) source(up election.Upstream, s cluster.Settings) postgres.Source 
 // node's data onto the source's history.
 func (n *Node) rejoin(ctx context.Context, do OnJob, up election.Upstream) error {
 	src := n.source(up, do.Settings)
-	info, err := n.pg.SourceInfo(ctx, src)
+	ask := src
+	if do.Node.Mode == cluster.ModeStandby { // it runs, and nothing comes: is that because there is nothing?
+		ask.Needs = cluster.Position{Timeline: do.Node.Timeline, LSN: do.Node.Replayed()}
+	}
+	info, err := n.pg.SourceInfo(ctx, ask)
 	if err != nil {
 		return err
 	}
@@ -50,6 +54,10 @@ func (n *Node) rejoin(ctx context.Context, do OnJob, up election.Upstream) error
 		"lsn", do.Node.Position().String(), "source_timeline", uint32(info.Timeline))
 	switch relation {
 	case election.RelationFollows:
+		if info.Removed != "" { // guard: wal_gone_is_cloned — L1: nothing else brings it back
+			n.log.Info("wal that is needed is removed, cloning", "member", n.name(), "source", up.Member, "error", info.Removed)
+			return n.clone(ctx, do, up)
+		}
 		return n.followOrStart(ctx, do, up, info.Timeline)
 	case election.RelationDiverged:
 		return n.rewind(ctx, do, up, src, info)

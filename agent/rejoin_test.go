@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -165,6 +166,43 @@ func TestAStandbyAsksAPatroniPrimaryForNoHistoryThatItMayLack(t *testing.T) {
 		err := n.fillHistory(OnJob{Action: election.Rejoin{Patroni: patroni}, Node: cluster.NodeState{Timeline: 1}}, 4)
 		if err != nil || patroni != (pg.from == 1 && pg.to == 4) {
 			t.Errorf("after Patroni %t: filled from %d to %d (%v)", patroni, pg.from, pg.to, err)
+		}
+	}
+}
+
+// lacking is a server whose source has removed WAL, when it is asked for that.
+type lacking struct {
+	Server
+	followed, stopped bool
+}
+
+func (s *lacking) SourceInfo(_ context.Context, src postgres.Source) (postgres.SourceInfo, error) {
+	info := postgres.SourceInfo{SystemID: "sys", Timeline: 2, LSN: 900}
+	if src.Needs == (cluster.Position{Timeline: 2, LSN: 800}) {
+		info.Removed = "requested WAL segment has already been removed"
+	}
+	return info, nil
+}
+
+func (s *lacking) Follow(context.Context, postgres.Upstream) error {
+	s.followed = true
+	return nil
+}
+
+func (s *lacking) MakeRoom(context.Context, postgres.Making) (postgres.Room, error) {
+	s.stopped = true
+	return postgres.Room{}, errors.New("far enough")
+}
+
+// TestAStandbyWhoseWALIsGoneIsCloned: and one that is only slow follows on.
+func TestAStandbyWhoseWALIsGoneIsCloned(t *testing.T) {
+	for at, gone := range map[cluster.LSN]bool{800: true, 810: false} {
+		pg := &lacking{}
+		n := NewNode(Parts{Server: pg, Link: guardAlone{}, Clock: realClock{}, Config: &config.Config{}, Log: slog.New(slog.DiscardHandler)})
+		node := cluster.NodeState{Mode: cluster.ModeStandby, Data: cluster.DataValid, SystemID: "sys", Timeline: 2, ReplayLSN: at}
+		_ = n.rejoin(t.Context(), OnJob{Node: node}, election.Upstream{Member: "pg2", Host: "pg2", Port: "5432"}) // the clone ends with an error
+		if pg.stopped != gone || pg.followed == gone {
+			t.Errorf("gone %t: cloned %t, followed %t", gone, pg.stopped, pg.followed)
 		}
 	}
 }

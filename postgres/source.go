@@ -30,6 +30,8 @@ type Source struct {
 	// Keeper is where that slot is instead: the primary, when it is a standby that is
 	// copied. The new standby will follow the one, not the other.
 	Keeper *Source
+	// Needs is what a standby has, and asks for WAL from; zero asks nothing about that.
+	Needs cluster.Position
 }
 
 func (o Source) address() string { return net.JoinHostPort(o.Host, cmp.Or(o.Port, "5432")) }
@@ -44,6 +46,9 @@ type SourceInfo struct {
 	History cluster.History
 	// InRecovery tells a standby.
 	InRecovery bool
+	// Removed is why it cannot send what was needed: that WAL is removed there. Empty when it
+	// sends it, or does not say.
+	Removed string
 }
 
 // askLimit is how long another server may take for an answer: one that hangs gives none.
@@ -58,7 +63,11 @@ func (s *Server) SourceInfo(ctx context.Context, source Source) (SourceInfo, err
 	if err != nil {
 		return SourceInfo{}, err
 	}
-	return s.identify(ctx, config, s.o.Replication, source.address())
+	info, err := s.identify(ctx, config, s.o.Replication, source.address())
+	if err == nil && source.Needs.LSN.Known() && !info.InRecovery {
+		info.Removed = removed(ctx, config, source.Needs, info)
+	}
+	return info, err
 }
 
 func (s *Server) replicationConfig(source Source) (*pgconn.Config, error) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgkeeper/pgkeeper/cluster"
 )
 
 // letsInAndHangs is a server that lets everybody in, and answers nothing after that.
@@ -32,7 +34,10 @@ func letsInAndHangs(t *testing.T) Source {
 	return Source{Host: host, Port: port}
 }
 
-func letIn(conn net.Conn) {
+func letIn(conn net.Conn) { letInThen(conn) }
+
+// letInThen lets a client in and answers its first command with these.
+func letInThen(conn net.Conn, answers ...pgproto3.BackendMessage) {
 	server := pgproto3.NewBackend(conn, conn)
 	for {
 		message, err := server.ReceiveStartupMessage()
@@ -49,6 +54,72 @@ func letIn(conn net.Conn) {
 	server.Send(&pgproto3.AuthenticationOk{})
 	server.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 	_ = server.Flush() // the client notices
+	if len(answers) == 0 {
+		return
+	}
+	if _, err := server.Receive(); err != nil {
+		return
+	}
+	for _, a := range answers {
+		server.Send(a)
+	}
+	_ = server.Flush()
+}
+
+// TestWALThatASourceHasRemovedIsToldFromAllElse: what a walsender says at once, and what it
+// says when it has begun.
+func TestWALThatASourceHasRemovedIsToldFromAllElse(t *testing.T) {
+	begun, wal := &pgproto3.CopyBothResponse{}, &pgproto3.CopyData{Data: []byte("w12345678")}
+	gone := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "58P01", Message: "requested WAL segment 000000020000000000000003 has already been removed"}
+	ahead := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000", Message: "requested starting point 0/9000000 is ahead of the WAL flush position"}
+	for name, c := range map[string]struct {
+		answers []pgproto3.BackendMessage
+		want    string
+	}{
+		"gone":                 {[]pgproto3.BackendMessage{begun, gone}, gone.Message},
+		"gone, kept alive":     {[]pgproto3.BackendMessage{begun, &pgproto3.CopyData{Data: []byte("k12345678")}, gone}, gone.Message},
+		"there":                {[]pgproto3.BackendMessage{begun, wal}, ""},
+		"its timeline's end":   {[]pgproto3.BackendMessage{begun, &pgproto3.CopyDone{}}, ""},
+		"another error":        {[]pgproto3.BackendMessage{begun, ahead}, ""},
+		"another file":         {[]pgproto3.BackendMessage{gone}, ""},
+		"no error, but an end": {[]pgproto3.BackendMessage{begun}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a socket of a test
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = listener.Close() }()
+			go func() {
+				if conn, err := listener.Accept(); err == nil {
+					letInThen(conn, c.answers...)
+					_ = conn.Close()
+				}
+			}()
+			host, port, _ := net.SplitHostPort(listener.Addr().String())
+			s := bare(t)
+			s.o.Replication.SSLMode = "disable"
+			config, err := s.replicationConfig(Source{Host: host, Port: port})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := removed(t.Context(), config, cluster.Position{Timeline: 1, LSN: 0x3000000}, SourceInfo{Timeline: 1}); got != c.want {
+				t.Errorf("removed: %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestWALIsAskedForOnTheTimelineThatGoesOn: where a timeline has ended there is nothing of it.
+func TestWALIsAskedForOnTheTimelineThatGoesOn(t *testing.T) {
+	info := SourceInfo{Timeline: 7, History: cluster.History{{Timeline: 1, Switch: 100}, {Timeline: 3, Switch: 200}, {Timeline: 4, Switch: 200}}}
+	for at, want := range map[cluster.Position]cluster.Timeline{
+		{Timeline: 1, LSN: 99}: 1, {Timeline: 1, LSN: 100}: 3, {Timeline: 3, LSN: 150}: 3, {Timeline: 3, LSN: 200}: 7, {Timeline: 4, LSN: 200}: 7, {Timeline: 7, LSN: 300}: 7,
+	} {
+		if got := sentFrom(at, info); got != want {
+			t.Errorf("%s is asked for on %d, want %d", at, got, want)
+		}
+	}
 }
 
 // TestASourceThatHangsIsNotWaitedFor: a frozen primary is deposed meanwhile, and the job that

@@ -230,6 +230,15 @@ func (s *Server) SourceInfo(now cluster.Instant, from string) (Source, error) {
 		InRecovery: up.proc.mode == cluster.ModeStandby}, nil
 }
 
+// Removed says why the member from cannot send what this standby asks for next; empty when
+// it can.
+func (s *Server) Removed(from string) string {
+	if up := s.site.find(from); up != nil && s.site.segment(s.dir.end) < up.dir.kept {
+		return fmt.Sprintf("requested WAL segment at %s has already been removed", s.site.segment(s.dir.end))
+	}
+	return ""
+}
+
 // Scan lists the processes that have the data directory as working directory:
 // the postmaster, and a backend that outlived one.
 func (s *Server) Scan() []int {

@@ -213,6 +213,15 @@ func (s *Server) checkpointNow(now cluster.Instant) {
 	s.removeWAL()
 }
 
+// Load writes as much in one go, and a checkpoint after it.
+func (s *Server) Load(now cluster.Instant, size cluster.LSN) {
+	s.site.Advance(now)
+	if s.proc.mode == cluster.ModePrimary {
+		s.append(now, size)
+		s.checkpointNow(now)
+	}
+}
+
 // Checkpoint writes a checkpoint or restart point; the Work ends when it is durable.
 func (s *Server) Checkpoint(now cluster.Instant) (*Work, error) {
 	s.site.Advance(now)

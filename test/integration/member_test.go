@@ -32,6 +32,34 @@ func TestANodeThatLostItsDataIsClonedAnew(t *testing.T) {
 	o.End(primary, 0)
 }
 
+// TestAMemberWhoseWALIsGoneIsClonedAnew: it was away for longer than its slot is kept, and the
+// primary is another meanwhile. Its server was started anew every ten seconds, and never streamed.
+func TestAMemberWhoseWALIsGoneIsClonedAnew(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: shortTTL, Dynamic: map[string]any{"member_slots_ttl": "1s", "postgresql": map[string]any{
+		"parameters": map[string]any{"wal_keep_size": "0", "min_wal_size": "32MB", "max_wal_size": "48MB"}}}})
+	old := b.Healthy(10 * time.Second)
+	away := b.Others(old)[1]
+	b.Must(away.Stop(time.Minute))
+	b.Must(old.Stop(time.Minute))
+	next := b.Primary(30*time.Second, old)
+	b.WaitText(next, "select count(*) from pg_replication_slots", "0")
+	for range 10 {
+		b.Must(next.Exec(t.Context(), "create table filler (n int); drop table filler"))
+		b.Must(next.Exec(t.Context(), "select pg_switch_wal()"))
+		b.Must(next.Exec(t.Context(), "checkpoint"))
+	}
+
+	b.Must(away.Start())
+	b.Must(old.Start())
+	if again := b.Healthy(60 * time.Second); again != next {
+		t.Errorf("the primary is %s now, want %s", again.Name, next.Name)
+	}
+	if log := away.Log(); count(log, "wal that is needed is removed") == 0 || count(log, "cloning from") == 0 && count(log, "clone") == 0 {
+		t.Errorf("%s was not cloned for want of WAL", away.Name)
+	}
+}
+
 func TestAFourthMemberJoinsAndLeaves(t *testing.T) {
 	t.Parallel()
 	b := bedtest.New(t, testbed.Options{Dynamic: map[string]any{"member_slots_ttl": "2s"}})

@@ -93,6 +93,17 @@ const crowded = "too much to do"
 
 func init() { deeds[crowded] = crowd }
 
+// loaded is a primary that writes a lot at once, some hundreds of MB, and so removes WAL that
+// nobody's slot keeps.
+const loaded = "a lot is written"
+
+func init() {
+	deeds[loaded] = func(w *World, n *Node, f fault) func() {
+		n.pg.Load(w.serverNow(), cluster.LSN(f.n)<<20)
+		return nil
+	}
+}
+
 // doomed is the next promotion in the cluster that does not come to its end: whatever it is
 // dies when standby.signal is gone, and before the server accepts writes.
 const doomed = "promotion dies"

@@ -41,7 +41,11 @@ func (s server) SourceInfo(ctx context.Context, src postgres.Source) (postgres.S
 		s.n.sleep(ctx, time.Second)
 		return postgres.SourceInfo{}, fmt.Errorf("%s: %w", src.Host, named(err))
 	}
-	return postgres.SourceInfo{SystemID: info.SystemID, Timeline: info.Timeline, LSN: info.LSN, InRecovery: info.InRecovery, History: info.History}, nil
+	said := postgres.SourceInfo{SystemID: info.SystemID, Timeline: info.Timeline, LSN: info.LSN, InRecovery: info.InRecovery, History: info.History}
+	if src.Needs.LSN.Known() && !said.InRecovery {
+		said.Removed = s.n.pg.Removed(src.Host)
+	}
+	return said, nil
 }
 
 var errNotReady = errors.New("the source of the rewind is in recovery, or away")

@@ -18,6 +18,8 @@ var mistakes = []mistake{
 		{"election/revoke.go", "range attainable(o, mine, rules, all)", "range all"}}},
 	{"found_by_writing_upstream_that_receives_nothing", []change{
 		{"election/policy.go", "if silent && !m.RunsPrimary()", "if false && silent && !m.RunsPrimary()"}}},
+	{"found_by_writing_wal_that_is_gone", []change{
+		{"agent/node_rejoin.go", "if info.Removed != \"\" {", "if false {"}}},
 	{"found_265591737872940_ancestor_that_it_had_nothing_of", []change{
 		{"postgres/pgfake/disk.go", "standby && last.timeline > own", "standby && last.timeline > own && false"}}},
 	{"found_176178541827474_mode_off_while_its_names_are_set", []change{
