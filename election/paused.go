@@ -40,6 +40,9 @@ func paused(o *Observation) (Decision, bool) {
 
 // pausedLeading keeps the store in order and answers who asks for a switchover.
 func pausedLeading(o *Observation) Decision {
+	if sw := o.View.Value.Switchover; sw != nil && sw.From == o.Self.Name && sw.Phase != cluster.SwitchoverAborted { // guard: paused_switchover_ends — L1: it would go on when the pause ends, at a time that nobody has asked for
+		return abort(o, *sw, "the cluster was paused")
+	}
 	if f := o.View.Value.Failover; !f.Empty() && (o.Wish.FailoverDue || o.Wish.FailoverStale) {
 		return refuse(o, "the cluster is paused: resume it first")
 	}

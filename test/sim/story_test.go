@@ -384,6 +384,7 @@ var handStories = []story{
 	{name: "found_by_writing_upstream_that_receives_nothing", led: 35 * s, until: 90 * s, settings: `{"ttl":5,"loop_wait":2,"retry_timeout":3,"synchronous_mode":"quorum","synchronous_mode_strict":true}`,
 		faults: []fault{{at: 10 * s, lasts: 60 * s, kind: tagsChanged, node: 2, to: 1, n: 4}, on(2, 20*s, "receiver stuck", 30*s, 0)}},
 	{name: "found_by_writing_wal_that_is_gone", until: 70 * s, faults: []fault{on(3, 10*s, "member removed", 30*s, 0), lead(20*s, loaded, 0, 400), lead(22*s, "agent stopped", 5*s, 0)}},
+	{name: "found_by_writing_switchover_of_before_a_pause", until: 30100 * time.Millisecond, faults: []fault{toward(2, 10*s, "switchover"), lead(10050*time.Millisecond, "pause", 20*s, 0)}},
 	{name: "nofailover_tagged_while_the_primary_dies", faults: []fault{on(2, 10*s, tagsChanged, 20*s, 1), lead(11*s, "power off", 15*s, 0)}, until: 50 * s},
 	{name: "found_1190_bootstrap_beside_the_data", settings: `{"ttl":20,"loop_wait":2,"retry_timeout":3}`, faults: []fault{on(2, 10*s, "reinitialize", 0, 0), lead(10500*time.Millisecond, "power off", 30*s, 0), on(2, 12*s, "initialize deleted", 0, 0)}, until: 80 * s},
 	{name: "found_703_identifier_deleted_while_the_agent_is_away", faults: []fault{lead(10*s, "kill agent", 3*s, 0), on(2, 10100*time.Millisecond, "initialize deleted", 0, 0)}, until: 50 * s},

@@ -20,6 +20,8 @@ var mistakes = []mistake{
 		{"election/policy.go", "if silent && !m.RunsPrimary()", "if false && silent && !m.RunsPrimary()"}}},
 	{"found_by_writing_wal_that_is_gone", []change{
 		{"agent/node_rejoin.go", "if info.Removed != \"\" {", "if false {"}}},
+	{"found_by_writing_switchover_of_before_a_pause", []change{
+		{"election/paused.go", "if sw := o.View.Value.Switchover; sw != nil &&", "if sw := o.View.Value.Switchover; false &&"}}},
 	{"found_265591737872940_ancestor_that_it_had_nothing_of", []change{
 		{"postgres/pgfake/disk.go", "standby && last.timeline > own", "standby && last.timeline > own && false"}}},
 	{"found_176178541827474_mode_off_while_its_names_are_set", []change{
