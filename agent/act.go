@@ -137,6 +137,9 @@ func (l *Loop) onKeys(a election.Action) []Effect {
 	if l.busy[LaneKeys] || l.obs.Now < l.keys.retryAt {
 		return nil
 	}
+	if c, clears := a.(election.ClearFailover); clears && c.Revision == l.keys.cleared && l.obs.Now < l.keys.clearedAt.Add(keysPause) {
+		return nil // what comes after it is next
+	}
 	over, replaces := l.over(a)
 	if replaces && l.obs.View.Value.Revision < l.keys.written {
 		return nil // decided on what was there before the last one

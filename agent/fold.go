@@ -268,5 +268,7 @@ func (l *Loop) foldKeys(e KeysDone) {
 		l.obs.Published = l.obs.Now
 	case election.PutResult:
 		l.obs.Self.Answered = a.Result.ID
+	case election.ClearFailover:
+		l.keys.cleared, l.keys.clearedAt = a.Revision, l.obs.Now
 	}
 }

@@ -500,3 +500,26 @@ func TestATimelineThatWasToldOnceIsRemembered(t *testing.T) {
 		t.Errorf("the greatest timeline that was told of is %d, want 7, as the key history had it once", got)
 	}
 }
+
+// TestAWishIsClearedOnce: the view tells of that a moment later, and until then a switchover
+// that is rolled back goes on with its record, not with the wish again: that would fail, and
+// hold the record up for long enough to have the switchover go on.
+func TestAWishIsClearedOnce(t *testing.T) {
+	r := newRig(t)
+	clears := election.ClearFailover{Revision: 40}
+	if got := find[OnKeys](r.loop.onKeys(clears)); len(got) != 1 {
+		t.Fatalf("cleared by %d calls", len(got))
+	}
+	r.step(KeysDone{Action: clears})
+	r.loop.busy[LaneKeys] = false
+	if got := find[OnKeys](r.loop.onKeys(clears)); len(got) != 0 {
+		t.Error("it is cleared again before the view can tell")
+	}
+	if got := find[OnKeys](r.loop.onKeys(election.DeleteSwitchover{})); len(got) != 1 {
+		t.Error("what comes after it waits")
+	}
+	r.loop.busy[LaneKeys], r.loop.obs.Now = false, r.loop.obs.Now.Add(time.Second)
+	if got := find[OnKeys](r.loop.onKeys(clears)); len(got) != 1 {
+		t.Error("one that stands for long is not cleared again")
+	}
+}

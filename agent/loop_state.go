@@ -80,7 +80,11 @@ type keysState struct {
 	// written is the revision of the last write that took the place of something. Until
 	// the view has it, it would be decided upon again.
 	written int64
-	answers []election.Answer
+	// cleared is the wish that was cleared last, clearedAt when. Until the view has that, it
+	// would be cleared again, and fail, and hold the lane up.
+	cleared   int64
+	clearedAt cluster.Instant
+	answers   []election.Answer
 	// screened are request ids that were answered and may still be in the view.
 	screened map[string]bool
 }

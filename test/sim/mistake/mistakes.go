@@ -22,6 +22,8 @@ var mistakes = []mistake{
 		{"agent/node_rejoin.go", "if info.Removed != \"\" {", "if false {"}}},
 	{"found_by_writing_switchover_of_before_a_pause", []change{
 		{"election/paused.go", "if sw := o.View.Value.Switchover; sw != nil &&", "if sw := o.View.Value.Switchover; false &&"}}},
+	{"found_by_writing_rolled_back_and_gone_through", []change{
+		{"agent/act.go", "clears && c.Revision == l.keys.cleared", "false && clears && c.Revision == l.keys.cleared"}}},
 	{"found_265591737872940_ancestor_that_it_had_nothing_of", []change{
 		{"postgres/pgfake/disk.go", "standby && last.timeline > own", "standby && last.timeline > own && false"}}},
 	{"found_176178541827474_mode_off_while_its_names_are_set", []change{
