@@ -256,6 +256,8 @@ func clientConfig(c Credentials, host, port, database, sslmode string) (*pgconn.
 		return nil, fmt.Errorf("%w: %s: %w", ErrOptions, c.Configured, err)
 	}
 	config.Password = c.Password
+	// A standby runs no statement where the default is serializable.
+	config.RuntimeParams["default_transaction_isolation"] = "read committed"
 	return config, nil
 }
 

@@ -102,7 +102,7 @@ func (a *asker) connect(ctx context.Context) (*pgconn.PgConn, error) {
 	config.Host, config.Port, config.Fallbacks = a.spec.SocketDir, uint16(port), nil
 	config.User, config.Password, config.Database = a.spec.User, a.spec.Password, a.spec.Database
 	config.RuntimeParams = map[string]string{"application_name": "pgkeeper probe", "search_path": "pg_catalog",
-		"log_statement": "none", "log_min_duration_statement": "-1"}
+		"log_statement": "none", "log_min_duration_statement": "-1", "default_transaction_isolation": "read committed"}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	var said *pgconn.PgError
 	if errors.As(err, &said) && !strings.HasPrefix(said.Code, "57P") && said.Code != "53300" { // it starts, it stops, it is full: that passes
