@@ -21,3 +21,13 @@ func TestAStandbyIsLookedAtWhereTransactionsAreSerializable(t *testing.T) {
 	}
 	b.promoteTo(2)
 }
+
+func TestTheSuperuserIsItselfWhateverRoleItBeginsWith(t *testing.T) {
+	a := primary(t, "a")
+	a.sql("create role app; alter role postgres set role = app")
+	a.watch.close() // a session that was there before is not concerned
+	a.look()
+	if got := a.sql("select current_user"); got != "postgres" {
+		t.Errorf("it acts as %s", got)
+	}
+}
