@@ -86,10 +86,21 @@ func readLocalNames(out string, into map[string]string) {
 
 // standAlone runs a stand-alone backend on the stopped server, with nothing recycled.
 func (s *Server) standAlone(ctx context.Context, lock *os.File, database, stdin string) (stdout string, err error) {
+	args := []string{"--single", "-F", "-D", s.o.DataDir, "-c", "config_file=" + s.conf(confName)}
+	err = s.owner.do(func() error {
+		forced, err := s.lastForced()
+		for _, name := range sortedKeys(forced) {
+			args = append(args, "-c", name+"="+forced[name])
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
 	return s.run(ctx, job{
 		program: "postgres", stdin: stdin,
-		args: []string{"--single", "-F", "-D", s.o.DataDir, "-c", "config_file=" + s.conf(confName), "-c", "wal_keep_size=" + everything,
-			"-c", "max_slot_wal_keep_size=-1", "-c", "restore_command=", "-c", "logging_collector=off", "-c", "log_destination=stderr", database},
+		args: append(args, "-c", "wal_keep_size="+everything,
+			"-c", "max_slot_wal_keep_size=-1", "-c", "restore_command=", "-c", "logging_collector=off", "-c", "log_destination=stderr", database),
 		files: []*os.File{lock},
 	})
 }

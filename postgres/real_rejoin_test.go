@@ -387,3 +387,39 @@ func TestADirectoryThatIsSharedBeforeARewindIsStillThatServer(t *testing.T) {
 		t.Errorf("the copy has %s rows, want 20", got)
 	}
 }
+
+// A stand-alone backend that had only the files would stop at a prepared transaction and at a
+// logical slot, and take wal_log_hints back, by which alone a server without checksums can be rewound.
+func TestTheRecoveryBeforeARewindHasTheSettingsThatTheServerRanWith(t *testing.T) {
+	for name, c := range map[string]struct {
+		parameters map[string]string
+		sql        string
+		bare       bool // without checksums
+	}{
+		"a prepared transaction": {map[string]string{"max_prepared_transactions": "5"}, "begin; insert into kept values (2); prepare transaction 'x'", false},
+		"a logical slot":         {map[string]string{"wal_level": "logical"}, "select pg_create_logical_replication_slot('l', 'pgoutput')", false},
+		"many slots":             {map[string]string{"max_replication_slots": "15"}, "select count(pg_create_physical_replication_slot('s' || i)) from generate_series(1, 12) i", false},
+		"hint bits alone":        {nil, "select 1", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newNode(t, "a")
+			a.settings.PostgreSQL.Parameters = c.parameters
+			a.initDB()
+			if c.bare {
+				a.tool("pg_checksums", "--disable", "--pgdata="+a.o.DataDir)
+			}
+			a.config(nil)
+			a.start(true)
+			b := standby(t, "b", a)
+			a.sql("create table kept (i int)")
+			a.sql(c.sql)
+			b.waitStreaming(a)
+			b.promoteTo(2)
+			b.must(b.Checkpoint(b.ctx()))
+			a.stop(syscall.SIGQUIT)
+			if rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); err != nil || !rewound {
+				t.Errorf("rewind: %t, %v", rewound, err)
+			}
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"regexp"
@@ -121,6 +122,27 @@ func (s *Server) forcedNow(settings cluster.Settings) (map[string]string, error)
 		forced = raised(forced, control.ControlData)
 	}
 	return forced, nil
+}
+
+// lastForced are the forced parameters that the server ran with last, which stand in none
+// of its files. Without them a recovery stops at what they allow, such as a prepared
+// transaction or a logical slot, and pg_control says afterwards that hint bits were not
+// logged. It must run with the owner's rights.
+func (s *Server) lastForced() (map[string]string, error) {
+	control, err := s.readControl()
+	if err != nil {
+		return nil, err
+	}
+	content, _, err := readOptional(s.data("postmaster.opts"))
+	if err != nil {
+		return nil, err
+	}
+	forced := parseOpts(string(content))
+	maps.DeleteFunc(forced, func(name, _ string) bool { return !isForced(name) || slices.Contains(ours, name) })
+	if control.WalLogHints {
+		forced["wal_log_hints"] = "on"
+	}
+	return raised(forced, control.ControlData), nil
 }
 
 // checkMajor: the binaries must be those of the data directory.
