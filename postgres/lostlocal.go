@@ -86,7 +86,7 @@ func readLocalNames(out string, into map[string]string) {
 
 // standAlone runs a stand-alone backend on the stopped server, with nothing recycled.
 func (s *Server) standAlone(ctx context.Context, lock *os.File, database, stdin string) (stdout string, err error) {
-	args := []string{"--single", "-F", "-D", s.o.DataDir, "-c", "config_file=" + s.conf(confName)}
+	args := []string{"--single", "-F", "-D", s.o.DataDir, "-c", "config_file=" + s.conf(confName), "-c", "data_directory=" + s.o.DataDir}
 	err = s.owner.do(func() error {
 		forced, err := s.lastForced()
 		for _, name := range sortedKeys(forced) {

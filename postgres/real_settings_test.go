@@ -88,6 +88,26 @@ func TestAStandbyStartsWithThePrimarysLargerSettings(t *testing.T) {
 	}
 }
 
+// Debian's configuration names the directory, and a copy of a primary has its primary's.
+func TestNoDirectoryIsServedButOurs(t *testing.T) {
+	a := primary(t, "a")
+	b := newNode(t, "b")
+	b.must(b.Clone(b.ctx(), b.source(a), nil))
+	b.must(b.owner.do(func() error {
+		return writeFile(b.data(baseName), []byte("data_directory = '"+a.o.DataDir+"'\n"), 0o600)
+	}))
+	b.config(b.upstream(a))
+	a.stop(syscall.SIGINT)
+	b.start(false)
+	if found, err := exists(a.data("postmaster.pid")); err != nil || found {
+		t.Errorf("the server of %s runs (%v)", a.o.DataDir, err)
+	}
+	b.stop(syscall.SIGQUIT)
+	a.start(true)
+	b.start(false)
+	b.waitStreaming(a)
+}
+
 func TestSlotsAreMadeAndDroppedByPolicy(t *testing.T) {
 	n := primary(t, "a")
 	changes, err := n.EnsureSlots(n.ctx(), []string{"b", "c"}, SlotPolicy{})

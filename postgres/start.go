@@ -158,9 +158,11 @@ func (s *Server) checkMajor() error {
 	return nil
 }
 
-// argv is the command line, in a fixed order.
+// argv is the command line, in a fixed order. A data_directory in a configuration that is
+// included, as Debian's have, would win over -D: the server of another directory would run,
+// as the primary that the files there say it is.
 func (s *Server) argv(forced map[string]string) []string {
-	argv := []string{s.bin("postgres"), "-D", s.o.DataDir, "--config-file=" + s.conf(confName)}
+	argv := []string{s.bin("postgres"), "-D", s.o.DataDir, "--config-file=" + s.conf(confName), "--data_directory=" + s.o.DataDir}
 	for _, name := range sortedKeys(forced) {
 		argv = append(argv, "--"+name+"="+forced[name])
 	}
