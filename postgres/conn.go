@@ -193,7 +193,7 @@ func (s *Server) SuperuserConn(ctx context.Context) (*pgconn.PgConn, error) {
 // connectLocal opens a superuser connection and makes sure that the server which
 // answers is the one of our data directory.
 func (s *Server) connectLocal(ctx context.Context) (*pgconn.PgConn, error) {
-	config, where, err := s.localConfig(s.o.Superuser, map[string]string{
+	parameters := map[string]string{
 		"statement_timeout": strconv.Itoa(int(lookTimeout.Milliseconds())),
 		// Our own changes never wait for a standby.
 		"synchronous_commit":              "local",
@@ -204,7 +204,11 @@ func (s *Server) connectLocal(ctx context.Context) (*pgconn.PgConn, error) {
 		"max_parallel_workers_per_gather": "0",
 		"lc_messages":                     "C",
 		"role":                            "none", // or it is what somebody has set for this role, and has fewer rights
-	})
+	}
+	if s.version.idleTimeout { // a session that is kept is idle between two looks
+		parameters["idle_session_timeout"] = "0"
+	}
+	config, where, err := s.localConfig(s.o.Superuser, parameters)
 	if err != nil {
 		return nil, err
 	}

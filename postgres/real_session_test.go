@@ -2,7 +2,10 @@
 
 package postgres
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // An application may have had its isolation level made everybody's.
 func TestAStandbyIsLookedAtWhereTransactionsAreSerializable(t *testing.T) {
@@ -30,4 +33,36 @@ func TestTheSuperuserIsItselfWhateverRoleItBeginsWith(t *testing.T) {
 	if got := a.sql("select current_user"); got != "postgres" {
 		t.Errorf("it acts as %s", got)
 	}
+}
+
+// What is kept for the moment when no connection is left must not be ended for being idle.
+func TestASessionIsKeptWhereIdleOnesAreEnded(t *testing.T) {
+	a := newNode(t, "a")
+	a.settings.PostgreSQL.Parameters = map[string]string{"idle_session_timeout": "300ms", "max_connections": "25"}
+	a.initDB()
+	a.config(nil)
+	a.start(true)
+	a.look()
+	a.takeAll()
+	<-time.After(time.Second) // idle for so long
+	a.takeAll()               // what was let go
+	if _, err := a.Look(a.ctx(), true, a.pid()); err != nil {
+		t.Error(err)
+	}
+}
+
+// takeAll has every connection that is left do something for long.
+func (n *node) takeAll() {
+	n.t.Helper()
+	for range 30 {
+		conn, err := n.SuperuserConn(n.ctx())
+		if sqlState(err) == stateTooManyConnections {
+			return
+		}
+		n.must(err)
+		go func() {
+			_, _ = conn.Exec(n.ctx(), "set statement_timeout = 0; select pg_sleep(600)").ReadAll() // ended with the server
+		}()
+	}
+	n.t.Fatal("connections are left")
 }

@@ -24,6 +24,8 @@ type version struct {
 	waldumpManagers bool
 	// triggerFile: promote_trigger_file exists.
 	triggerFile bool
+	// idleTimeout: idle_session_timeout exists.
+	idleTimeout bool
 }
 
 // versions lists the supported major versions, oldest first. The layout of
@@ -31,11 +33,11 @@ type version struct {
 // (default_char_signedness) behind data_checksum_version.
 var versions = []version{
 	{major: 13, control: 1300, crcAt: 288, triggerFile: true},
-	{major: 14, control: 1300, crcAt: 288, initSync: true, triggerFile: true},
-	{major: 15, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true, triggerFile: true},
-	{major: 16, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
-	{major: 17, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true},
-	{major: 18, control: 1800, crcAt: 292, initSync: true, rewindConfig: true, waldumpManagers: true},
+	{major: 14, control: 1300, crcAt: 288, initSync: true, triggerFile: true, idleTimeout: true},
+	{major: 15, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true, triggerFile: true, idleTimeout: true},
+	{major: 16, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true, idleTimeout: true},
+	{major: 17, control: 1300, crcAt: 288, initSync: true, rewindConfig: true, waldumpManagers: true, idleTimeout: true},
+	{major: 18, control: 1800, crcAt: 292, initSync: true, rewindConfig: true, waldumpManagers: true, idleTimeout: true},
 }
 
 // versionOf finds a major version in the table.
