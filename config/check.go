@@ -65,8 +65,12 @@ func (l *loader) checkName(key, value string, longest int, required bool) {
 		l.wrong(key, value, "is longer than PostgreSQL or the store can keep", "shorten it")
 	case key == "name" && len(value) > 63-len("pgkeeper_clone_"):
 		l.add(Warning, l.at(key), key, value, "is so long that PostgreSQL cuts pgkeeper_clone_<name>", "48 bytes are enough")
+	case key == "name" && strings.ContainsFunc(value, notASCII):
+		l.add(Warning, l.at(key), key, value, "is shown by PostgreSQL with other letters in place of those that are not ASCII: such a member is never a synchronous standby", "use letters of ASCII, digits, - and _")
 	}
 }
+
+func notASCII(r rune) bool { return r > unicode.MaxASCII }
 
 // address checks one key that names a host and a port, and gives it in one form.
 func (l *loader) address(key string, value *string, port int) bool {
