@@ -98,6 +98,14 @@ func TestTheCommandLineForcesWhatMembersMustAgreeOn(t *testing.T) {
 	}
 }
 
+func TestTheNameOfTheClusterIsWhatTheServerShows(t *testing.T) {
+	s := bare(t)
+	s.o.Scope = "zürich"
+	if got := s.forcedFrom(cluster.DefaultSettings())["cluster_name"]; got != "z?rich" {
+		t.Errorf("it is %q", got)
+	}
+}
+
 func TestWhoIsFollowedIsExchangedAndNothingElse(t *testing.T) {
 	s := bare(t)
 	spec := ConfigSpec{Settings: cluster.DefaultSettings(), Upstream: &Upstream{Host: "a", Port: "1", SlotName: "x"}}

@@ -81,7 +81,17 @@ func (s *Server) forcedFrom(settings cluster.Settings) map[string]string {
 	if name := configured["cluster_name"]; name != "" {
 		forced["cluster_name"] = name
 	}
+	forced["cluster_name"] = strings.Map(plainASCII, forced["cluster_name"])
 	return forced
+}
+
+// plainASCII: a server shows other letters of its cluster_name in another way, each release
+// its own, and would seem to wait for a restart for ever.
+func plainASCII(r rune) rune {
+	if r < ' ' || r > '~' {
+		return '?'
+	}
+	return r
 }
 
 // value is what a forced parameter gets for a configured one: the default when
