@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestLockFilesOfAServerThatIsGoneAreRemovedAndNoOthers(t *testing.T) {
@@ -57,6 +58,41 @@ func TestLockFilesOfAServerThatIsGoneAreRemovedAndNoOthers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestALockFileThatNamesNobodyIsRemoved(t *testing.T) {
+	for _, content := range []string{"", "\x00\x00\x00\x00"} {
+		s := bare(t)
+		s.o.SocketDir = t.TempDir()
+		s.put(t, "postmaster.pid", content)
+		if err := s.dropStaleLocks(); err != nil {
+			t.Error(err)
+		}
+		if there, err := exists(s.data("postmaster.pid")); err != nil || there {
+			t.Errorf("%q is there: %t (%v)", content, there, err)
+		}
+	}
+}
+
+func TestALockFileThatIsBeingWrittenStays(t *testing.T) {
+	s := bare(t)
+	s.o.SocketDir = t.TempDir()
+	s.put(t, "postmaster.pid", "")
+	t.Chdir(s.o.DataDir) // which makes this process one of the server's
+	written := make(chan error, 1)
+	go func() {
+		<-time.After(lockUnnamed / 4)
+		written <- writeFile(s.data("postmaster.pid"), fmt.Appendf(nil, "%d\n%s\n", os.Getpid(), s.o.DataDir), 0o600)
+	}()
+	if err := s.dropStaleLocks(); err != nil {
+		t.Error(err)
+	}
+	if there, err := exists(s.data("postmaster.pid")); err != nil || !there {
+		t.Errorf("it is there: %t (%v)", there, err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
 	}
 }
 

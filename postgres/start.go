@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -218,7 +219,9 @@ func parseOpts(content string) map[string]string {
 // dropStaleLocks removes the lock files of a server that is gone, when the process
 // they name is gone too, or is another program's that got the number since:
 // PostgreSQL would refuse to start if that one happens to be of its own user, or
-// while a killed postmaster waits for init to take notice. Anything unclear stays.
+// while a killed postmaster waits for init to take notice. So it does with a file that
+// names nobody, which is what a power failure, or SIGKILL, leaves of one that was just made.
+// Anything else that is unclear stays.
 func (s *Server) dropStaleLocks() error {
 	for _, path := range []string{s.data("postmaster.pid"), s.socketPath() + ".lock"} {
 		stale, err := s.isStaleLock(path)
@@ -235,11 +238,21 @@ func (s *Server) dropStaleLocks() error {
 	return nil
 }
 
+// lockUnnamed is how long a lock file may name no process while its server begins to start.
+const lockUnnamed = 200 * time.Millisecond
+
 // isStaleLock tells whether a lock file is this directory's and its process is gone.
 func (s *Server) isStaleLock(path string) (bool, error) {
 	lock, err := s.readLockFile(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errPidFile) {
-		return false, nil // half written: PostgreSQL itself knows what to do with it
+	if errors.Is(err, errPidFile) { // whoever begins to start names itself at once
+		pause(context.Background(), lockUnnamed)
+		if lock, err = s.readLockFile(path); errors.Is(err, errPidFile) {
+			s.o.Log.Warn("lock file names no process, removed", "path", path)
+			return true, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
 	if err != nil {
 		return false, err
