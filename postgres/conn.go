@@ -263,6 +263,8 @@ func clientConfig(c Credentials, host, port, database, sslmode string) (*pgconn.
 	config.Password = c.Password
 	// A standby runs no statement where the default is serializable.
 	config.RuntimeParams["default_transaction_isolation"] = "read committed"
+	// Before 14 a walsender has no other mark of a standby than that it may not write.
+	config.RuntimeParams["default_transaction_read_only"] = "off"
 	return config, nil
 }
 

@@ -5,6 +5,8 @@ package postgres
 import (
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // An application may have had its isolation level made everybody's.
@@ -48,6 +50,26 @@ func TestASessionIsKeptWhereIdleOnesAreEnded(t *testing.T) {
 	a.takeAll()               // what was let go
 	if _, err := a.Look(a.ctx(), true, a.pid()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Before PostgreSQL 14 it is all that tells a primary from a standby there.
+func TestAPrimaryWhoseClientsMayOnlyReadIsNoStandby(t *testing.T) {
+	a := newNode(t, "a")
+	a.settings.PostgreSQL.Parameters = map[string]string{"default_transaction_read_only": "on"}
+	a.initDB()
+	a.config(nil)
+	a.start(true)
+	b := standby(t, "b", a)
+	for n, want := range map[*node]string{a: "off", b: "on"} {
+		config, err := a.replicationConfig(a.source(n))
+		a.must(err)
+		conn, err := pgconn.ConnectConfig(a.ctx(), config)
+		a.must(err)
+		if row, err := command(a.ctx(), conn, "SHOW transaction_read_only"); err != nil || string(row[0]) != want {
+			t.Errorf("%s shows %s (%v), want %s", n.o.Name, row, err, want)
+		}
+		closeConn(a.ctx(), conn)
 	}
 }
 
