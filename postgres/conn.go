@@ -203,6 +203,7 @@ func (s *Server) connectLocal(ctx context.Context) (*pgconn.PgConn, error) {
 		"jit":                             "off",
 		"max_parallel_workers_per_gather": "0",
 		"lc_messages":                     "C",
+		"datestyle":                       "ISO",  // as others read times
 		"role":                            "none", // or it is what somebody has set for this role, and has fewer rights
 	}
 	if s.version.idleTimeout { // a session that is kept is idle between two looks

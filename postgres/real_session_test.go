@@ -53,6 +53,17 @@ func TestASessionIsKeptWhereIdleOnesAreEnded(t *testing.T) {
 	}
 }
 
+func TestTimesAreInOneFormWhateverTheServersIs(t *testing.T) {
+	a := newNode(t, "a")
+	a.settings.PostgreSQL.Parameters = map[string]string{"datestyle": "German"}
+	a.initDB()
+	a.config(nil)
+	a.start(true)
+	if _, err := time.Parse("2006-01-02 15:04:05.999999Z07", a.look().PostmasterTime); err != nil {
+		t.Error(err)
+	}
+}
+
 // Before PostgreSQL 14 it is all that tells a primary from a standby there.
 func TestAPrimaryWhoseClientsMayOnlyReadIsNoStandby(t *testing.T) {
 	a := newNode(t, "a")
