@@ -261,7 +261,8 @@ func writeChanged(path, content string) (bool, error) {
 var parameterName = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_.]*)`)
 
 // stripAuto takes recovery parameters out of postgresql.auto.conf: they would win
-// over the generated file, and a backup tool may have written a stale upstream.
+// over the generated file, and a backup tool may have written a stale upstream. What
+// KeepWAL has added goes with them.
 func (s *Server) stripAuto(gated bool) (bool, error) {
 	content, found, err := readOptional(s.data(autoName))
 	if err != nil || !found {
@@ -274,7 +275,7 @@ func (s *Server) stripAuto(gated bool) (bool, error) {
 			return false
 		}
 		set := strings.ToLower(name[1])
-		return slices.Contains(recoveryParameters, set) || gated && set == gateParameter
+		return line == keepAll || slices.Contains(recoveryParameters, set) || gated && set == gateParameter
 	})
 	if len(kept) == len(lines) {
 		return false, nil

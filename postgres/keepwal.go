@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pgkeeper/pgkeeper/cluster"
@@ -44,9 +45,33 @@ func (s *Server) confForRewind(restoreCommand string) error {
 		if restoreCommand != "" {
 			writeParameter(&b, "restore_command", restoreCommand)
 		}
-		_, err = writeChanged(s.conf(confName), b.String())
-		return err
+		if _, err = writeChanged(s.conf(confName), b.String()); err != nil {
+			return err
+		}
+		return s.keepOverAuto()
 	})
+}
+
+// keepAll is the line that keeps WAL where ALTER SYSTEM has set how much is kept, which
+// would win over the generated file. stripAuto takes it out again.
+const keepAll = "wal_keep_size = '" + everything + "'\n"
+
+// keepOverAuto adds keepAll to postgresql.auto.conf, of whose lines the last one counts, where
+// another of it is there. It must run with the owner's rights.
+func (s *Server) keepOverAuto() error {
+	content, found, err := readOptional(s.data(autoName))
+	if err != nil || !found {
+		return err
+	}
+	text := string(content)
+	set := slices.ContainsFunc(strings.Split(text, "\n"), func(line string) bool {
+		name := parameterName.FindStringSubmatch(line)
+		return name != nil && strings.EqualFold(name[1], "wal_keep_size")
+	})
+	if !set || strings.HasSuffix(text, "\n"+keepAll) {
+		return nil
+	}
+	return writeFile(s.data(autoName), []byte(strings.TrimSuffix(text, "\n")+"\n"+keepAll), 0o600)
 }
 
 // readyForRewind recovers a server that was not shut down, as pg_rewind wants it.

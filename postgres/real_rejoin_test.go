@@ -197,6 +197,22 @@ func TestARunningServerThatKeepsItsWALShutsDownWithoutRemovingAny(t *testing.T) 
 	}
 }
 
+func TestWALIsKeptForARewindWhateverWasSetByAlterSystem(t *testing.T) {
+	a := primary(t, "a")
+	a.sql("alter system set wal_keep_size = 0")
+	a.must(a.Reload(a.ctx()))
+	set := a.read(autoName)
+	first := a.sql("select pg_walfile_name(redo_lsn) from pg_control_checkpoint()")
+	a.sql("create table t as select 1 i; select pg_switch_wal(); insert into t values (1); select pg_switch_wal(); insert into t values (2)")
+	a.must(a.KeepWAL(a.ctx()))
+	a.stop(syscall.SIGINT)
+	a.must(a.owner.do(func() error { _, err := os.Stat(a.data("pg_wal", first)); return err }))
+	a.config(nil)
+	if got := a.read(autoName); got != set {
+		t.Errorf("what was set is\n%s, want\n%s", got, set)
+	}
+}
+
 func TestARewindWhoseWALIsGoneFetchesItFromTheArchiveOrAsksForAClone(t *testing.T) {
 	a, b := diverge(t, "insert into gone values (1); select pg_switch_wal(); checkpoint; insert into gone values (2)")
 	archive := a.o.DataDir + ".archive"
