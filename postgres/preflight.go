@@ -50,6 +50,9 @@ from pg_stat_replication where state in ('streaming', 'catchup')`
 // sendersEvery is between two looks at walsenders that lie behind.
 const sendersEvery = 5 * time.Millisecond
 
+// insistence is how long a walsender that was ended is told so again, while it is there.
+const insistence = 100 * time.Millisecond
+
 // TerminateStuckWalsenders ends walsenders whose standby confirms nothing for as
 // long as patience says of its member, although WAL is there to confirm, and
 // returns their members' names: each of them would hold a fast shutdown until
@@ -70,11 +73,17 @@ func (s *Server) TerminateStuckWalsenders(ctx context.Context, patience func(mem
 			case !behind || sender.Flush != was.Flush:
 				delete(waiting, pid)
 			case began >= patience(was.Name):
-				delete(waiting, pid)
+				// Told once, one whose connection is full hangs again, in saying goodbye, until its standby
+				// takes that or the connection breaks; told then, it says nothing and ends.
+				if began >= patience(was.Name)+insistence {
+					delete(waiting, pid)
+				}
 				if _, err := s.act.query(ctx, "terminate", "select pg_terminate_backend($1::int)", pid); err != nil {
 					return ended, fmt.Errorf("end the walsender of %q: %w", was.Name, err)
 				}
-				ended = append(ended, was.Name)
+				if !slices.Contains(ended, was.Name) {
+					ended = append(ended, was.Name)
+				}
 			}
 		}
 	}

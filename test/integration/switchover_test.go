@@ -3,9 +3,12 @@
 package integration
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgkeeper/pgkeeper/test/testbed"
 	"github.com/pgkeeper/pgkeeper/test/testbed/bedtest"
@@ -177,4 +180,28 @@ func TestASwitchoverWhoseCandidateDiesIsRolledBackOrCompleted(t *testing.T) {
 			o.End(primary, loseAtMost)
 		})
 	}
+}
+
+// TestAFullConnectionHoldsNoSwitchover: a standby that reads nothing, with more WAL on its way
+// than its connection takes. Its walsender, told to end, hangs in saying so.
+func TestAFullConnectionHoldsNoSwitchover(t *testing.T) {
+	t.Parallel()
+	b := bedtest.New(t, testbed.Options{TTL: longTTL})
+	old := b.Healthy(10 * time.Second)
+	candidate, deaf := b.Others(old)[0], b.Others(old)[1]
+	receiver, err := strconv.Atoi(b.Text(deaf, "select pid from pg_stat_wal_receiver"))
+	b.Must(err)
+	o := b.Observe()
+	b.Must(deaf.SignalPID(receiver, unix.SIGSTOP))
+	b.Must(old.Exec(t.Context(), "create table big as select repeat('x', 500) from generate_series(1, 60000)"))
+	o.Fault()
+	b.Ctl("switchover", "--candidate", candidate.Name, "--force")
+	o.Interrupted(5 * time.Second)
+	o.GapAtMost(5 * time.Second)
+	t.Logf("writes went on after %s", o.Gap())
+	b.Must(deaf.SignalPID(receiver, unix.SIGCONT))
+	if primary := b.Healthy(40 * time.Second); primary != candidate {
+		t.Errorf("the primary is %s, want %s", primary.Name, candidate.Name)
+	}
+	o.End(candidate, 0)
 }
