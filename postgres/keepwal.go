@@ -43,13 +43,19 @@ func (s *Server) confForRewind(restoreCommand string) error {
 		b.WriteString(text + rewindConf)
 		writeParameter(&b, "wal_keep_size", everything)
 		if restoreCommand != "" {
-			writeParameter(&b, "restore_command", restoreCommand)
+			writeParameter(&b, "restore_command", withoutRestartPoint(restoreCommand))
 		}
 		if _, err = writeChanged(s.conf(confName), b.String()); err != nil {
 			return err
 		}
 		return s.keepOverAuto()
 	})
+}
+
+// withoutRestartPoint is a restore_command as pg_rewind takes it, which knows no restart point
+// and so no %r: whoever cleans an archive up by it is given a file that all others come after.
+func withoutRestartPoint(command string) string {
+	return strings.NewReplacer("%%", "%%", "%r", segmentName(1, 0, 16<<20)).Replace(command)
 }
 
 // keepAll is the line that keeps WAL where ALTER SYSTEM has set how much is kept, which

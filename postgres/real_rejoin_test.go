@@ -230,7 +230,7 @@ func TestARewindWhoseWALIsGoneFetchesItFromTheArchiveOrAsksForAClone(t *testing.
 	if _, err := a.Rewind(a.ctx(), a.source(b), Rewinding{}); !errors.Is(err, ErrNeedClone) {
 		t.Fatalf("without the WAL: %v", err)
 	}
-	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{RestoreCommand: "cp " + archive + "/%f %p"})
+	rewound, err := a.Rewind(a.ctx(), a.source(b), Rewinding{RestoreCommand: "cp " + archive + "/%f %p && test %r"})
 	if err != nil || !rewound {
 		t.Fatalf("with an archive: %t, %v", rewound, err)
 	}
