@@ -218,6 +218,7 @@ var hopelessRewinds = []string{
 	"could not find a valid record", // the WAL back to the divergence is gone
 	"could not restore file",        // and the archive does not have it either
 	"needs to use either data checksums",
+	"full_page_writes must be enabled", // on the source, where a file system that copies on write makes them needless
 	"clusters are not compatible with this version of pg_rewind",
 	"unexpected control file",
 	"invalid control file",

@@ -381,6 +381,7 @@ func TestAFailedRewindIsSortedByWhatItDidToTheDirectory(t *testing.T) {
 	}{
 		"in the middle of copying": {said("could not write"), true, ErrDamaged, true},
 		"other history":            {said("could not find common ancestor of the source and target cluster's timelines"), false, ErrNeedClone, false},
+		"torn pages":               {said("pg_rewind: error: full_page_writes must be enabled in the source server"), false, ErrNeedClone, false},
 		"source gone":              {said("connection to server failed: Connection refused"), false, ErrUnreachable, false},
 		"wrong password":           {said("password authentication failed for user"), false, ErrAuthentication, false},
 	} {
