@@ -57,8 +57,9 @@ func (w *World) mayNotLead(n *Node) bool {
 		return v.PausedAt != nil && lost(v.PausedAt.Name)
 	case election.ReasonNotListed: // one that is may go on without it
 		return v.Failsafe[n.name] == "" && slices.ContainsFunc(slices.Collect(maps.Keys(v.Failsafe)), lost)
-	case election.ReasonTooFarBehind, election.ReasonOldTimeline:
-		return !w.last.Synchronous && !n.pg.Keeps(w.last)
+	case election.ReasonTooFarBehind, election.ReasonOldTimeline: // of what was acknowledged, or of what was told, which may wait to be
+		limit := cluster.LSN(max(n.settings().MaximumLagOnFailover, 0))
+		return !w.last.Synchronous && !n.pg.Keeps(w.last) || v.Status != nil && n.pg.Shares(w.published)+limit < v.Status.Optime
 	case election.ReasonBetterCandidate: // which it cannot take from one that may not either, since its own is of another history
 		return slices.ContainsFunc(w.nodes, func(m *Node) bool {
 			return !m.lost && m.reason() != election.ReasonBetterCandidate && w.mayNotLead(m) && n.pg.Diverged(m.pg)
