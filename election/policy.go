@@ -140,9 +140,10 @@ func upstream(o *Observation) (Upstream, bool) {
 }
 
 // namedUpstream is the running member that a member's replicatefrom tag names, while that is
-// where the leader is and gets WAL itself, unless it is tagged to read it from an archive. A timeline is of one term: a primary of an earlier one, cut off and
-// writing on, is not there, nor is one that has yet to say that it was promoted; to take WAL
-// from it would be to confirm commits of a term that was revoked.
+// where the leader is and gets WAL itself, unless it is tagged to read it from an archive. A
+// timeline is of one term: a primary of an earlier one, cut off and writing on, is not there,
+// nor is one that has yet to say that it was promoted; to take WAL from it would be to
+// confirm commits of a term that was revoked.
 func namedUpstream(v *cluster.View, name string, tags cluster.Tags) (cluster.Member, bool) {
 	from, _ := tags["replicatefrom"].(string)
 	if from == "" { // as nearly always

@@ -340,10 +340,24 @@ func (n *node) tool(program string, args ...string) string {
 func primary(t *testing.T, name string, change ...func(*Options)) *node {
 	t.Helper()
 	n := newNode(t, name, change...)
+	n.begin()
+	return n
+}
+
+// tuned makes a running primary with parameters.
+func tuned(t *testing.T, name string, parameters map[string]string) *node {
+	t.Helper()
+	n := newNode(t, name)
+	n.settings.PostgreSQL.Parameters = parameters
+	n.begin()
+	return n
+}
+
+// begin makes a node a running primary.
+func (n *node) begin() {
 	n.initDB()
 	n.config(nil)
 	n.start(true)
-	return n
 }
 
 // standby makes a running standby of of.

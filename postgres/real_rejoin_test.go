@@ -147,11 +147,7 @@ func TestTheWALThatIsKeptIsBounded(t *testing.T) {
 // the checkpoint at the end of pg_rewind's own recovery removes the WAL back to the
 // last common checkpoint, and the rewind fails for want of it.
 func TestTheRecoveryBeforeARewindKeepsTheWALItNeeds(t *testing.T) {
-	a := newNode(t, "a")
-	a.settings.PostgreSQL.Parameters = map[string]string{"wal_keep_size": "0", "checkpoint_timeout": "1h"}
-	a.initDB()
-	a.config(nil)
-	a.start(true)
+	a := tuned(t, "a", map[string]string{"wal_keep_size": "0", "checkpoint_timeout": "1h"})
 	a.sql("create table kept as select generate_series(1, 1000) i")
 	b := standby(t, "b", a)
 	b.promoteTo(3)
@@ -178,17 +174,20 @@ func TestTheRecoveryBeforeARewindKeepsTheWALItNeeds(t *testing.T) {
 	a.waitStreaming(b)
 }
 
+// stopsWithItsWAL shuts a server down that was told to keep WAL, of which a checkpoint would
+// recycle some, and finds the first of it.
+func (n *node) stopsWithItsWAL() {
+	n.t.Helper()
+	first := n.sql("select pg_walfile_name(redo_lsn) from pg_control_checkpoint()")
+	n.sql("create table t as select 1 i; select pg_switch_wal(); insert into t values (1); select pg_switch_wal(); insert into t values (2)")
+	n.must(n.KeepWAL(n.ctx()))
+	n.stop(syscall.SIGINT)
+	n.must(n.owner.do(func() error { _, err := os.Stat(n.data("pg_wal", first)); return err }))
+}
+
 func TestARunningServerThatKeepsItsWALShutsDownWithoutRemovingAny(t *testing.T) {
-	a := newNode(t, "a")
-	a.settings.PostgreSQL.Parameters = map[string]string{"wal_keep_size": "0"}
-	a.initDB()
-	a.config(nil)
-	a.start(true)
-	first := a.sql("select pg_walfile_name(redo_lsn) from pg_control_checkpoint()")
-	a.sql("create table t as select 1 i; select pg_switch_wal(); insert into t values (1); select pg_switch_wal(); insert into t values (2)")
-	a.must(a.KeepWAL(a.ctx()))
-	a.stop(syscall.SIGINT)
-	a.must(a.owner.do(func() error { _, err := os.Stat(a.data("pg_wal", first)); return err }))
+	a := tuned(t, "a", map[string]string{"wal_keep_size": "0"})
+	a.stopsWithItsWAL()
 	// The next start is an ordinary one again.
 	a.config(nil)
 	a.start(true)
@@ -202,11 +201,7 @@ func TestWALIsKeptForARewindWhateverWasSetByAlterSystem(t *testing.T) {
 	a.sql("alter system set wal_keep_size = 0")
 	a.must(a.Reload(a.ctx()))
 	set := a.read(autoName)
-	first := a.sql("select pg_walfile_name(redo_lsn) from pg_control_checkpoint()")
-	a.sql("create table t as select 1 i; select pg_switch_wal(); insert into t values (1); select pg_switch_wal(); insert into t values (2)")
-	a.must(a.KeepWAL(a.ctx()))
-	a.stop(syscall.SIGINT)
-	a.must(a.owner.do(func() error { _, err := os.Stat(a.data("pg_wal", first)); return err }))
+	a.stopsWithItsWAL()
 	a.config(nil)
 	if got := a.read(autoName); got != set {
 		t.Errorf("what was set is\n%s, want\n%s", got, set)

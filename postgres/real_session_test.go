@@ -11,11 +11,7 @@ import (
 
 // An application may have had its isolation level made everybody's.
 func TestAStandbyIsLookedAtWhereTransactionsAreSerializable(t *testing.T) {
-	a := newNode(t, "a")
-	a.initDB()
-	a.settings.PostgreSQL.Parameters = map[string]string{"default_transaction_isolation": "serializable"}
-	a.config(nil)
-	a.start(true)
+	a := tuned(t, "a", map[string]string{"default_transaction_isolation": "serializable"})
 	b := standby(t, "b", a)
 	b.look()
 	if _, err := b.LookFast(b.ctx()); err != nil {
@@ -39,11 +35,7 @@ func TestTheSuperuserIsItselfWhateverRoleItBeginsWith(t *testing.T) {
 
 // What is kept for the moment when no connection is left must not be ended for being idle.
 func TestASessionIsKeptWhereIdleOnesAreEnded(t *testing.T) {
-	a := newNode(t, "a")
-	a.settings.PostgreSQL.Parameters = map[string]string{"idle_session_timeout": "300ms", "max_connections": "25"}
-	a.initDB()
-	a.config(nil)
-	a.start(true)
+	a := tuned(t, "a", map[string]string{"idle_session_timeout": "300ms", "max_connections": "25"})
 	a.look()
 	a.takeAll()
 	<-time.After(time.Second) // idle for so long
@@ -54,11 +46,7 @@ func TestASessionIsKeptWhereIdleOnesAreEnded(t *testing.T) {
 }
 
 func TestTimesAreInOneFormWhateverTheServersIs(t *testing.T) {
-	a := newNode(t, "a")
-	a.settings.PostgreSQL.Parameters = map[string]string{"datestyle": "German"}
-	a.initDB()
-	a.config(nil)
-	a.start(true)
+	a := tuned(t, "a", map[string]string{"datestyle": "German"})
 	if _, err := time.Parse("2006-01-02 15:04:05.999999Z07", a.look().PostmasterTime); err != nil {
 		t.Error(err)
 	}
@@ -66,11 +54,7 @@ func TestTimesAreInOneFormWhateverTheServersIs(t *testing.T) {
 
 // Before PostgreSQL 14 it is all that tells a primary from a standby there.
 func TestAPrimaryWhoseClientsMayOnlyReadIsNoStandby(t *testing.T) {
-	a := newNode(t, "a")
-	a.settings.PostgreSQL.Parameters = map[string]string{"default_transaction_read_only": "on"}
-	a.initDB()
-	a.config(nil)
-	a.start(true)
+	a := tuned(t, "a", map[string]string{"default_transaction_read_only": "on"})
 	b := standby(t, "b", a)
 	for n, want := range map[*node]string{a: "off", b: "on"} {
 		config, err := a.replicationConfig(a.source(n))

@@ -73,11 +73,7 @@ func TestParametersThatWaitForARestartAreShown(t *testing.T) {
 }
 
 func TestAStandbyStartsWithThePrimarysLargerSettings(t *testing.T) {
-	a := newNode(t, "a")
-	a.initDB()
-	a.settings.PostgreSQL.Parameters = map[string]string{"max_connections": "150"}
-	a.config(nil)
-	a.start(true)
+	a := tuned(t, "a", map[string]string{"max_connections": "150"})
 	b := newNode(t, "b")
 	b.must(b.Clone(b.ctx(), b.source(a), nil))
 	b.config(b.upstream(a)) // with its own smaller settings
@@ -269,11 +265,7 @@ func TestAStandbyThatWasToldItsSynchronousStandbysIsNotToldAgain(t *testing.T) {
 }
 
 func TestTheLevelThatCommitsWaitForIsSeen(t *testing.T) {
-	a := newNode(t, "a")
-	a.settings.PostgreSQL.Parameters = map[string]string{"synchronous_commit": "remote_apply"}
-	a.initDB()
-	a.config(nil)
-	a.start(true)
+	a := tuned(t, "a", map[string]string{"synchronous_commit": "remote_apply"})
 	a.WatchSyncCommit(a.ctx(), true)
 	if got := a.look().SyncLevel; got != "remote_apply" {
 		t.Errorf("it is %q", got)

@@ -39,9 +39,7 @@ func (s schedule) costs(t *testing.T, threads *pool) (longest, ttl time.Duration
 	t.Helper()
 	w := newWorld(threads, s.seed, s.nodes, s.settings, false)
 	defer w.close()
-	for _, n := range w.nodes {
-		w.after(w.jitter(300*time.Millisecond), doing(n.power))
-	}
+	w.boot()
 	for ; !w.settled(); w.runUntil(w.now + 250*time.Millisecond) {
 		if w.now > s.faults[0].at {
 			t.Fatalf("seed %d: not in order: %s", s.seed, w.unsettled())
@@ -59,11 +57,8 @@ func (s schedule) costs(t *testing.T, threads *pool) (longest, ttl time.Duration
 		return at
 	}
 	w.runUntil(f.at)
-	for last := newest(); w.now < f.at+f.lasts+40*time.Second && w.violation == ""; w.runUntil(w.now + 50*time.Millisecond) {
-		if at := newest(); at != last {
-			last = at
-		}
-		longest = max(longest, w.serverNow().Sub(last))
+	for ; w.now < f.at+f.lasts+40*time.Second && w.violation == ""; w.runUntil(w.now + 50*time.Millisecond) {
+		longest = max(longest, w.serverNow().Sub(newest()))
 	}
 	if w.violation != "" {
 		t.Fatalf("seed %d: %s is violated", s.seed, w.violation)

@@ -106,9 +106,7 @@ func (s schedule) run(threads *pool, told bool) (r result) {
 			r = w.result()
 		}
 	}()
-	for _, n := range w.nodes {
-		w.after(w.jitter(300*time.Millisecond), doing(n.power))
-	}
+	w.boot()
 	w.plan(s.faults)
 	w.runUntil(length)
 	bound := patience
@@ -138,6 +136,13 @@ func (w *World) settles(within time.Duration) bool {
 		w.runUntil(w.now + 250*time.Millisecond)
 	}
 	return w.violation != "" || w.settled()
+}
+
+// boot gives every machine power, one a little after the other.
+func (w *World) boot() {
+	for _, n := range w.nodes {
+		w.after(w.jitter(300*time.Millisecond), doing(n.power))
+	}
 }
 
 func (w *World) result() result {

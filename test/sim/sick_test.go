@@ -25,9 +25,7 @@ func TestAPrimaryThatCannotServeIsReplacedInTime(t *testing.T) {
 			}
 			for seed := range uint64(schedules) {
 				w := newWorld(threads, seed, 3, settings, false)
-				for _, n := range w.nodes {
-					w.after(w.jitter(300*time.Millisecond), doing(n.power))
-				}
+				w.boot()
 				w.runUntil(at)
 				lead := w.acknowledging()
 				if len(lead) != 1 {
